@@ -1,0 +1,150 @@
+"""Every error scfae raises on purpose, in one tree.
+
+```
+ScfaeError
+├─ ConfigError(ValueError)              a field of a config or a flag; exit status 2
+├─ ManifestError(ValueError)            the list of inputs; exit status 2
+├─ MediaError                           one media file
+│  ├─ MediaNotFound(FileNotFoundError)
+│  ├─ DecodeError                       cannot be opened or decoded
+│  ├─ DecodeTimeout                     took longer than the limit
+│  └─ StreamMissing                     has no stream of the wanted kind
+├─ EncoderError
+│  ├─ UnknownEncoder(LookupError)       exit status 2
+│  ├─ WeightsUnavailable                no weights on this machine
+│  └─ WeightsMismatch                   unreadable, or of another architecture
+├─ StoreError
+│  ├─ StoreNotFound(FileNotFoundError)
+│  ├─ StoreVersionError                 written by a newer scfae
+│  ├─ UnknownColumn(LookupError)
+│  ├─ SchemaMismatch                    dims, dtypes or samples do not agree
+│  ├─ FingerprintMismatch               the column was made by another encoder or recipe
+│  ├─ CorruptShard                      bytes differ from the receipt
+│  └─ StoreLocked                       another process writes this column
+├─ StreamStateError                     state of another stream
+├─ TaskError                            labels, splits or classes do not fit the task
+├─ CheckpointError
+└─ RunError
+   ├─ RunNotFound(FileNotFoundError)
+   └─ RunStateError
+```
+
+A message says what is wrong, where, and what to do. Every class takes one string, so errors
+cross process boundaries unchanged. `exit_status` is what the command line returns for it.
+"""
+
+from typing import ClassVar
+
+
+class ScfaeError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class ConfigError(ScfaeError, ValueError):
+    """A setting is unknown, out of range or contradicts another; the message names the field."""
+
+    exit_status = 2
+
+
+class ManifestError(ScfaeError, ValueError):
+    """The manifest or media folder cannot be used as it is."""
+
+    exit_status = 2
+
+
+class MediaError(ScfaeError):
+    """One media file cannot be used."""
+
+
+class MediaNotFound(MediaError, FileNotFoundError):
+    """The file named by the manifest is not there."""
+
+
+class DecodeError(MediaError):
+    """The file cannot be opened or decoded."""
+
+
+class DecodeTimeout(MediaError):
+    """Decoding took longer than the limit and was stopped."""
+
+
+class StreamMissing(MediaError):
+    """The file has no stream of the wanted kind, e.g. a video without sound."""
+
+
+class EncoderError(ScfaeError):
+    """An encoder cannot be used."""
+
+
+class UnknownEncoder(EncoderError, LookupError):
+    """No encoder has this name."""
+
+    exit_status = 2
+
+
+class WeightsUnavailable(EncoderError):
+    """The weights are not on this machine and cannot be fetched."""
+
+
+class WeightsMismatch(EncoderError):
+    """The weights file is unreadable or belongs to another architecture."""
+
+
+class StoreError(ScfaeError):
+    """A feature store cannot be used."""
+
+
+class StoreNotFound(StoreError, FileNotFoundError):
+    """There is no feature store at this place."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer scfae."""
+
+
+class UnknownColumn(StoreError, LookupError):
+    """The store has no such feature, label or split."""
+
+    exit_status = 2
+
+
+class SchemaMismatch(StoreError):
+    """Dimensions, dtypes or samples do not agree."""
+
+
+class FingerprintMismatch(StoreError):
+    """The column was made by another encoder, other weights or another recipe."""
+
+
+class CorruptShard(StoreError):
+    """A shard's bytes differ from its receipt; the message names column, shard and file."""
+
+
+class StoreLocked(StoreError):
+    """Another process is writing this column."""
+
+
+class StreamStateError(ScfaeError):
+    """A stream state belongs to another stream and cannot be resumed here."""
+
+
+class TaskError(ScfaeError):
+    """Labels, splits or classes do not fit the task."""
+
+
+class CheckpointError(ScfaeError):
+    """A checkpoint is missing, unreadable or belongs to another model."""
+
+
+class RunError(ScfaeError):
+    """A run folder cannot be used."""
+
+
+class RunNotFound(RunError, FileNotFoundError):
+    """There is no run at this place."""
+
+
+class RunStateError(RunError):
+    """The run is not in a state that allows this."""
