@@ -1,0 +1,57 @@
+# Two commands do it all on a fresh machine: `make demo` and `make test`. Both set up .venv first.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && { echo $$p; break; }; done)
+DEMO ?= demo
+
+.PHONY: setup demo test test-slow test-all check format bench clean help
+
+help:
+	@echo "make demo       the whole system on real input: media -> features -> fusion -> report"
+	@echo "make test       the tests (under 20 minutes on two cores)"
+	@echo "make test-slow  the tests that take minutes each"
+	@echo "make check      format, lint, types, import directions"
+	@echo "make bench      side by side with raw memory maps and zarr-python, as ratios in one run"
+	@echo "make setup      only make $(VENV)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "scfae needs Python 3.11 or newer on PATH (or: make PYTHON=/path/to/python)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@# Only its weights file is wanted; its own dependencies need a compiler.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt Resemblyzer
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/scfae demo $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -q -m slow
+
+test-all: check test test-slow
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/reader.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,103 @@
+"""`scfae extract`: media in, columns of a feature store out."""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import tyro
+
+from .arguments import parse, print_json, say
+from .interrupt import Stopped
+from .progress import Progress
+
+EXAMPLE = """\
+  scfae extract clips/ features/ -e efficientnet-lite0 -e ge2e
+  scfae extract talks.csv features/ -e dinov3-vits16@dinov3_vits16_pretrain_lvd1689m-08c60483.pth
+  scfae extract talks.csv features/ -e r2plus1d-18@random:0        # noise, and marked so
+
+Run the same command again after a crash: it goes on where it stopped.
+"""
+
+
+@dataclass(frozen=True)
+class ExtractArguments:
+    """Run encoders over media into a feature store: one decode a file, one column an encoder."""
+
+    media: Annotated[Path, tyro.conf.Positional]
+    """A folder of media, or a manifest (.csv, .jsonl, .parquet)."""
+    store: Annotated[Path, tyro.conf.Positional]
+    """The feature store; made on first use."""
+    encoder: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(aliases=["-e"], metavar="NAME[@WEIGHTS][:option=value,…]"),
+        tyro.conf.UseAppendAction,
+    ] = ()
+    """An encoder, once for each; see `scfae encoders`."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 …; auto takes a GPU where there is one."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type of the stored features."""
+    format: Literal["zarr"] = "zarr"
+    """Container of the shards."""
+    workers: int | None = None
+    """Decoding processes; one a core if not given."""
+    batch_size: int = 8
+    """Windows a forward pass."""
+    shard_size: int = 256
+    """Samples a shard; fixed when the store is made."""
+    max_failures: int = 0
+    """More quarantined inputs than this end the command with status 3."""
+    timeout: float = 60.0
+    """Seconds one file may take to decode."""
+    retry_failed: bool = False
+    """Try again the shards that hold failed samples."""
+    replace: bool = False
+    """Replace a column that was made by another encoder, other weights or options."""
+    column: Annotated[str | None, tyro.conf.arg(name="as", metavar="NAME")] = None
+    """Name of the new column, with one encoder."""
+    dry_run: bool = False
+    """Say what would be done, and touch nothing."""
+    json: bool = False
+    """The report as one JSON document on stdout."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command; return its exit status."""
+    flags = parse(ExtractArguments, "scfae extract", argv, EXAMPLE)
+
+    from scfae.extract import ExtractionInterrupted, extract
+
+    # SIGTERM takes the same way out as Ctrl-C: between two files, with the children stopped.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Progress("extract", "files") as progress:
+            report = extract(
+                flags.media,
+                flags.store,
+                flags.encoder,
+                device=flags.device,
+                dtype=flags.dtype,
+                workers=flags.workers,
+                batch_size=flags.batch_size,
+                shard_size=flags.shard_size,
+                max_failures=flags.max_failures,
+                timeout_s=flags.timeout,
+                retry_failed=flags.retry_failed,
+                replace=flags.replace,
+                column_as=flags.column,
+                dry_run=flags.dry_run,
+                progress=progress,
+            )
+    except ExtractionInterrupted as stop:
+        raise Stopped(str(stop), stop.signum) from None
+    say(report.text())
+    if flags.json:
+        print_json(report.as_dict())
+    return 3 if report.exceeded else 0
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signum)

@@ -1,0 +1,14 @@
+"""Ctrl-C and SIGTERM: stop at the next safe point, say how to go on, end with 130 or 143."""
+
+
+class Stopped(Exception):  # noqa: N818 - it is an outcome, not an error
+    """A command was stopped by a signal; the text says how to resume.
+
+    Args:
+        message: One sentence with the command that goes on from here.
+        signum: The signal, for the exit status 128 + signum.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.signum = signum

@@ -1,0 +1,121 @@
+"""Dispatch: `scfae COMMAND …` to the module of that command, errors to one sentence and a status.
+
+Nothing heavy is imported here: `scfae --help` must start in under half a second, so a command's
+module, and with it torch, is imported only when that command runs.
+
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more inputs were
+quarantined than allowed; 130 / 143 stopped by Ctrl-C / SIGTERM.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scfae.store.errors import ScfaeError
+
+from .interrupt import Stopped
+
+
+class Command(NamedTuple):
+    """One command: the module that runs it and the line that describes it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("demo", "the whole system on real input, in minutes: ends with a report.html"),
+    "encoders": Command("encoders", "every encoder, its weights, licence, and whether it is here"),
+    "extract": Command("extract", "run encoders over media into a feature store; resumes itself"),
+    "store": Command("store", "info | status | verify: what a store holds, and whether it is whole"),
+    "train": Command("train", "train a fusion model on chosen columns into a run folder"),
+    "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
+    "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
+    "report": Command("report", "write a run's report.html again, or one comparing several runs"),
+}
+
+EPILOGUE = """\
+first steps
+  scfae demo                                            # everything, on real input
+  scfae extract clips/ features/ -e efficientnet-lite0 -e ge2e
+  scfae store status features/
+  scfae train --store features/ --columns video=efficientnet-lite0 audio=ge2e \\
+      --label digit --run runs/first
+  scfae evaluate runs/first
+
+Each command has --help with a worked example. --debug shows tracebacks.
+"""
+
+
+def usage() -> str:
+    """Return the text of `scfae --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: scfae [--debug] COMMAND …",
+            "",
+            "Encoder features extracted once, kept as swappable columns of a store,",
+            "and fused by SCFAE and its peers.",
+            "",
+            "commands",
+            *lines,
+            "",
+            EPILOGUE,
+        ]
+    )
+
+
+def version() -> str:
+    """Return the installed version of scfae."""
+    from importlib.metadata import version as installed
+
+    return installed("scfae")
+
+
+def fail(message: str, status: int) -> int:
+    """Print one sentence to stderr and return the exit status."""
+    print(f"scfae: {message}", file=sys.stderr)
+    return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"scfae {version()}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return fail(f"there is no command '{name}'.{hint} See scfae --help.", 2)
+    try:
+        status = importlib.import_module(f".{COMMANDS[name].module}", __package__).run(rest)
+        sys.stdout.flush()  # a closed pipe must show here, not in the interpreter's exit
+        return int(status)
+    except ScfaeError as error:
+        if debug:
+            raise
+        return fail(str(error), error.exit_status)
+    except Stopped as stop:
+        return fail(str(stop), 128 + stop.signum)
+    except KeyboardInterrupt:
+        return fail("stopped by Ctrl-C.", 130)
+    except BrokenPipeError:
+        # The reader of stdout (head, less) has gone; keep the interpreter from complaining too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        return fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 1)
