@@ -1,0 +1,42 @@
+"""The help of every command, kept as files: a flag changes only on purpose.
+
+Write them again with: `SCFAE_UPDATE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/cli`.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCFAE = Path(sys.executable).parent / "scfae"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "help"
+COMMANDS = {
+    "scfae": [],
+    "demo": ["demo"],
+    "encoders": ["encoders"],
+    "extract": ["extract"],
+    "store": ["store"],
+    "store-info": ["store", "info"],
+    "store-status": ["store", "status"],
+    "store-verify": ["store", "verify"],
+    "train": ["train"],
+    "evaluate": ["evaluate"],
+    "predict": ["predict"],
+    "report": ["report"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_as_it_was(name: str) -> None:
+    environment = os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    result = subprocess.run(
+        [SCFAE, *COMMANDS[name], "--help"], capture_output=True, text=True, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("SCFAE_UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(result.stdout)
+    assert result.stdout == path.read_text()

@@ -1,0 +1,57 @@
+"""The command line without any work done: help, wrong words, start-up time."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scfae.cli import main
+
+SCFAE = Path(sys.executable).parent / "scfae"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from scfae.cli import main; main(['--help']);"
+        "heavy = {'torch', 'numpy', 'pydantic', 'tyro', 'pyarrow', 'zarr'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_starts_in_half_a_second() -> None:
+    taken_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([SCFAE, "--help"], check=True, capture_output=True)
+        taken_s.append(time.perf_counter() - start)
+    # The best of five: the limit is the program's, not the neighbours' on a shared machine.
+    assert min(taken_s) < 0.5
+
+
+def test_no_command_shows_usage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: scfae" in capsys.readouterr().out
+
+
+def test_wrong_command_suggests_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["extrct"]) == 2
+    assert "Did you mean 'extract'?" in capsys.readouterr().err
+
+
+def test_wrong_store_action_suggests_the_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "verfy", "x"]) == 2
+    assert "Did you mean 'verify'?" in capsys.readouterr().err
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("scfae 0.")
+
+
+def test_debug_shows_the_error_itself() -> None:
+    with pytest.raises(FileNotFoundError):
+        main(["--debug", "store", "info", "/nowhere/at/all"])
