@@ -1,0 +1,90 @@
+"""The demo's media: balanced, split by image and by voice, decodable, the same again."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from scfae.demo.clips import (
+    DURATION_S,
+    NUM_FRAMES,
+    VARIANTS,
+    WORDS,
+    Clip,
+    make_media,
+    plan_clips,
+    speak,
+)
+from scfae.demo.handwriting import draw_clip, load_handwriting
+from scfae.demo.speech import Speaker, Voice
+
+COUNTS = {"train": 60, "val": 20, "test": 20}
+
+
+@pytest.fixture(scope="module")
+def plan() -> list[Clip]:
+    return plan_clips(load_handwriting(), COUNTS, 0.25, seed=1)
+
+
+def test_no_image_is_used_twice(plan: list[Clip]) -> None:
+    used = Counter(image for clip in plan for image in (clip.image_video, clip.image_still))
+    assert max(used.values()) == 1
+
+
+def test_no_voice_of_one_split_speaks_in_another(plan: list[Clip]) -> None:
+    variants = {split: set(names) for split, names in VARIANTS.items()}
+    assert not variants["train"] & (variants["val"] | variants["test"])
+    assert not variants["val"] & variants["test"]
+    for clip in plan:
+        assert clip.voice.name.split("+")[1] in variants[clip.split]
+
+
+def test_pictures_show_the_digit_and_fakes_say_another(plan: list[Clip]) -> None:
+    digits = load_handwriting().digits
+    for clip in plan:
+        assert digits[clip.image_video] == digits[clip.image_still] == clip.digit
+    fakes = Counter(clip.split for clip in plan if clip.spoken != clip.digit)
+    assert fakes == {"train": 15, "val": 5, "test": 5}
+
+
+def test_plan_depends_on_the_seed_alone(plan: list[Clip]) -> None:
+    handwriting = load_handwriting()
+    assert plan == plan_clips(handwriting, COUNTS, 0.25, seed=1)
+    assert plan != plan_clips(handwriting, COUNTS, 0.25, seed=2)
+
+
+def test_drawing_and_speech_are_reproducible(plan: list[Clip]) -> None:
+    clip = plan[0]
+    ink = load_handwriting().images[clip.image_video]
+    first = draw_clip(ink, NUM_FRAMES, np.random.default_rng(clip.seed))
+    again = draw_clip(ink, NUM_FRAMES, np.random.default_rng(clip.seed))
+    assert np.array_equal(first, again)
+    speaker = Speaker()
+    sounds = [speak(speaker, clip, np.random.default_rng(clip.seed)) for _ in range(2)]
+    assert np.array_equal(sounds[0], sounds[1])
+    assert len(sounds[0]) == round(DURATION_S * speaker.sample_rate_hz)
+
+
+def test_every_voice_is_there_and_fits_the_clip() -> None:
+    speaker = Speaker()
+    for variant in sorted(set().union(*map(set, VARIANTS.values()))):
+        word = speaker.say(WORDS[7], Voice(f"en-us+{variant}", 120, 50))
+        assert np.abs(word).max() > 0.1
+
+
+def test_media_hold_picture_and_sound(tmp_path: Path) -> None:
+    manifest = make_media(tmp_path, {"train": 3}, fake_ratio=0.0, seed=1)
+    rows = list(csv.DictReader(manifest.open()))
+    assert [row["id"] for row in rows] == ["train-0000", "train-0001", "train-0002"]
+    with av.open(str(tmp_path / rows[0]["video"])) as container:
+        assert sum(1 for _ in container.decode(video=0)) == NUM_FRAMES
+    with av.open(str(tmp_path / rows[0]["video"])) as container:
+        sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    assert np.abs(sound).max() > 0.2
+    # What is there stays: features of an earlier run remain valid.
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
+    make_media(tmp_path, {"train": 3}, fake_ratio=0.0, seed=1)
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}

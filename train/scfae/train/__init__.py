@@ -1,0 +1,46 @@
+"""Stage two: from columns of a store to a trained, evaluated and reported fusion model.
+
+Names are imported when they are first used, so that `scfae train --help` does not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .config import RunConfig, load_config
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation, evaluate
+    from .loading import LoadedRun, load_run
+    from .loop import train
+    from .report import write_report
+    from .runs import Interrupted, RunFolder
+
+_HOME = {
+    "Evaluation": "evaluation",
+    "Interrupted": "runs",
+    "LoadedRun": "loading",
+    "RunFolder": "runs",
+    "evaluate": "evaluation",
+    "load_run": "loading",
+    "train": "loop",
+    "write_report": "report",
+}
+
+__all__ = [
+    "Evaluation",
+    "Interrupted",
+    "LoadedRun",
+    "RunConfig",
+    "RunFolder",
+    "evaluate",
+    "load_config",
+    "load_run",
+    "train",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,177 @@
+"""The flags of `scfae train`, made from the config's fields; nothing here imports torch.
+
+Every flag is read as plain words and judged by `load_config`, so that whatever is wrong, in the
+file or on the command line, is reported together and in the same words.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import tyro
+from pydantic.fields import FieldInfo
+from tyro.constructors import PrimitiveConstructorSpec
+
+from scfae.store.errors import ConfigError
+
+from .config import GROUPS, RunConfig, load_config
+
+EXAMPLE = """\
+example:
+  scfae train --store features/ --columns video=efficientnet-lite0 audio=ge2e \\
+      --label digit --fusion scfae --masking bernoulli:0.3 --epochs 10 --run runs/first
+  scfae train experiment.yaml --lr 1e-3 --run runs/second     # flags win over the file
+  scfae train --resume runs/first                             # go on after a stop or a kill
+
+The same keys work in YAML, flat (`batch_size: 32`) or in their groups (data, model, optim, loop).
+The same command on the same run folder goes on with it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequest:
+    """`scfae train --resume RUN`: go on with a run by its own config.
+
+    Attributes:
+        run: The run folder.
+    """
+
+    run: Path
+
+
+def parse_train_args(argv: Sequence[str]) -> RunConfig | ResumeRequest:
+    """Return what `scfae train …` asks for.
+
+    Args:
+        argv: The words after `scfae train`.
+
+    Raises:
+        ConfigError: A setting is unknown, missing or not allowed; all of them are listed.
+        SystemExit: 0 after --help, 2 for a flag that does not exist.
+    """
+    parsed = tyro.cli(
+        _flags(),
+        prog="scfae train",
+        description=f"Train a fusion model on chosen columns; writes a run folder.\n\n{EXAMPLE}",
+        args=list(argv),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalMetavarFromFieldName),
+    )
+    given = {
+        name: value
+        for group in GROUPS
+        for name, value in vars(getattr(parsed, group)).items()
+        if value is not None
+    }
+    if parsed.resume is None:
+        return load_config(parsed.config, given)
+    others = [f"--{name.replace('_', '-')}" for name in given]
+    others += [str(parsed.config)] if parsed.config is not None else []
+    if others:
+        raise ConfigError(
+            f"--resume {parsed.resume} goes on with the run's own config: leave out "
+            f"{', '.join(others)}, or start another run with --run."
+        )
+    return ResumeRequest(Path(parsed.resume))
+
+
+def _flags() -> type[Any]:
+    """Return a dataclass of dataclasses with one flag a field, None where it is not given."""
+    word = _words("PATH", "(optional)", "")
+    config_help = "A YAML file with any of the settings below."
+    groups: list[tuple[str, Any, Any]] = [
+        ("config", Annotated[word, tyro.conf.Positional, _arg(config_help)], field(default=None)),
+        (
+            "resume",
+            Annotated[_words("RUN", "(optional)", "Go on with this run."), _arg(None)],
+            field(default=None),
+        ),
+    ]
+    for key, kind in GROUPS.items():
+        leaves = [
+            (name, _flag(info), field(default=None)) for name, info in kind.model_fields.items()
+        ]
+        group = make_dataclass(kind.__name__, leaves)
+        group.__doc__ = kind.__doc__
+        groups.append((key, group, field(default_factory=group)))
+    flags = make_dataclass("TrainFlags", groups)
+    flags.__doc__ = "Train a fusion model."
+    return flags
+
+
+def _arg(text: str | None) -> Any:
+    return tyro.conf.arg(help=text) if text else tyro.conf.arg()
+
+
+def _flag(info: FieldInfo) -> Any:
+    hint = "(required)"
+    if not info.is_required():
+        default = info.get_default(call_default_factory=True, validated_data={})
+        shown = " ".join(_pairs(default)) if isinstance(default, dict) else str(default).lower()
+        hint = f"(default: {shown})" if shown else "(optional)"
+    kinds = _kinds(info.annotation)
+    text = info.description or ""
+    if dict in kinds:
+        return _mapping(hint, text)
+    choices = [str(choice) for kind in kinds if isinstance(kind, tuple) for choice in kind]
+    metavar = "INT" if int in kinds else "FLOAT" if float in kinds else "TEXT"
+    return _words("{" + ",".join(choices) + "}" if choices else metavar, hint, text)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """Return the plain types of an annotation; the choices of a Literal as one tuple."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin is Literal:
+        return [get_args(annotation)]
+    if origin in (Union, UnionType):
+        return [kind for branch in get_args(annotation) for kind in _kinds(branch)]
+    return [origin or annotation]
+
+
+def _words(metavar: str, hint: str, text: str) -> Any:
+    spec = PrimitiveConstructorSpec[Any](
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: ["none" if value is None else str(value)],
+    )
+    return Annotated[Any, spec, tyro.conf.arg(help=text, help_behavior_hint=hint)]
+
+
+def _mapping(hint: str, text: str) -> Any:
+    spec = PrimitiveConstructorSpec[Any](
+        nargs="*",
+        metavar="KEY=VALUE …",
+        instance_from_str=_read_pairs,
+        is_instance=lambda value: value is None or isinstance(value, dict),
+        str_from_instance=lambda value: _pairs(value or {}),
+    )
+    return Annotated[Any, spec, tyro.conf.arg(help=text, help_behavior_hint=hint)]
+
+
+def _read_pairs(words: list[str]) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"'{word}' is not KEY=VALUE")
+        if key in pairs:
+            raise ValueError(f"'{key}' is given twice")
+        pairs[key] = _value(value)
+    return pairs
+
+
+def _value(word: str) -> Any:
+    """Return the JSON value that a word spells, or the word."""
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def _pairs(pairs: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in pairs.items()]

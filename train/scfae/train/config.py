@@ -1,0 +1,306 @@
+"""What a run is made of: every setting, its range and its meaning, in four groups.
+
+Field names are unique across the groups, so `batch_size: 32` needs no group: flat or nested in
+YAML, and `--batch-size 32` on the command line, mean the same. Nothing here imports torch until
+a whole config is checked against the fusion models there are.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+from scfae.store.config import Frozen, digest
+
+from scfae.store.errors import ConfigError
+from scfae.store.masking import parse_policy
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+RESERVED_MODALITIES = ("split", "labels", "where", "self")
+"""Names that `FeatureStore.view` takes for itself, so no modality can have them."""
+
+
+def _none_word(value: object) -> object:
+    """Return None for the word none, which is how a command line spells it."""
+    return None if isinstance(value, str) and value.lower() in ("none", "null") else value
+
+
+class Group(Frozen):
+    """A group of settings; the text under each field is its help on the command line."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class DataConfig(Group):
+    """Which columns of which store, and what is to be told from them."""
+
+    store: Name
+    """Folder of the feature store."""
+    columns: Annotated[dict[Name, Name], Field(min_length=1)]
+    """Column of each modality, e.g. video=efficientnet-lite0 audio=ge2e; the order is kept."""
+    task: Literal["classification"] = "classification"
+    """What is learned from the label."""
+    label: Name
+    """Label column of the store."""
+    where: dict[Name, int | float | str] = Field(default_factory=dict)
+    """Only samples with these label values, e.g. fake=0."""
+    train_split: Name = "train"
+    """Split to train on."""
+    val_split: Name = "val"
+    """Split that selects the best epoch; 15 % of train if the store has none."""
+    test_split: Name = "test"
+    """Split that evaluation reads; training never does."""
+
+
+class ModelConfig(Group):
+    """Which fusion model."""
+
+    fusion: Name = "scfae"
+    """Fusion model, one of scfae.fusion.list_fusions()."""
+    pooling: Name = "mean"
+    """How a modality's rows become one vector: mean or attention."""
+    options: dict[Name, JsonValue] = Field(default_factory=dict)
+    """Options of the fusion model, e.g. expansion=2 shared_ratio=0.5."""
+    loss_weights: dict[Name, NonNegative] = Field(default_factory=lambda: {"recon": 1.0})
+    """Weight of each auxiliary loss; one that is not named weighs 1."""
+
+
+class OptimConfig(Group):
+    """How the weights move; the defaults are the paper's (AdamW, warm-up, cosine)."""
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over the training split."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Samples a step."""
+    lr: Positive = 5e-4
+    """Learning rate at the end of the warm-up."""
+    lr_start: NonNegative = 2.5e-5
+    """Learning rate of the first step."""
+    lr_end: NonNegative = 0.0
+    """Learning rate that the cosine falls to."""
+    warmup: Share = 0.2
+    """Share of all steps that warm up."""
+    weight_decay: NonNegative = 0.01
+    """AdamW's weight decay."""
+    beta1: Beta = 0.9
+    """AdamW's first decay rate."""
+    beta2: Beta = 0.999
+    """AdamW's second decay rate."""
+    clip_norm: Annotated[Positive | None, BeforeValidator(_none_word)] = None
+    """Largest norm of the gradient; none leaves it as it is."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weigh every class alike in the loss (balanced), or every sample (none)."""
+
+
+class LoopConfig(Group):
+    """How the run goes, and where it is kept."""
+
+    masking: Name = "none"
+    """Modalities hidden in training: none, bernoulli:P, subsets or only:A,B."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    """Seed of the weights, the order and the masks."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    """auto, cpu, cuda or cuda:N; auto takes a GPU if there is one."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast on a GPU, fp32 on a CPU."""
+    select: Literal[
+        "balanced_accuracy", "accuracy", "macro_f1", "weighted_f1", "roc_auc", "loss"
+    ] = "balanced_accuracy"
+    """Validation figure that selects the best epoch; ties go to the lower validation loss."""
+    checkpoint_every_s: Annotated[Positive | None, BeforeValidator(_none_word)] = 60.0
+    """Also write a checkpoint after so many seconds inside an epoch."""
+    checkpoint_every_steps: Annotated[
+        Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)
+    ] = None
+    """Also write a checkpoint after so many steps inside an epoch."""
+    run: Name
+    """Folder of the run; the same command again goes on with it."""
+
+
+class RunConfig(Frozen):
+    """Every setting of a run, checked.
+
+    Attributes:
+        data: Columns, label and splits.
+        model: The fusion model and its losses.
+        optim: Optimizer and schedule.
+        loop: Masking, seed, device, selection, checkpoints, run folder.
+    """
+
+    data: DataConfig
+    model: ModelConfig
+    optim: OptimConfig
+    loop: LoopConfig
+
+    def flat(self) -> dict[str, Any]:
+        """Return every setting by its own name, as plain JSON values."""
+        nested = self.model_dump(mode="json")
+        return {name: value for group in nested.values() for name, value in group.items()}
+
+    def digest(self) -> str:
+        """Return the sha256 of everything but the run's place."""
+        return digest({name: value for name, value in self.flat().items() if name != "run"})
+
+    def differences(self, other: "RunConfig") -> dict[str, tuple[Any, Any]]:
+        """Return what differs from another config, `run` aside: {field: (mine, other's)}."""
+        mine, theirs = self.flat(), other.flat()
+        # The order of the columns is the cycle of the model, so {a, b} is not {b, a} here.
+        return {
+            name: (value, theirs[name])
+            for name, value in mine.items()
+            if name != "run" and (value != theirs[name] or _order(value) != _order(theirs[name]))
+        }
+
+    def yaml(self) -> str:
+        """Return the config as YAML, nested in its groups."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+GROUPS: dict[str, type[Group]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "optim": OptimConfig,
+    "loop": LoopConfig,
+}
+GROUP_OF: dict[str, str] = {name: key for key, kind in GROUPS.items() for name in kind.model_fields}
+"""Group of each field; the field names of all groups are distinct."""
+
+
+def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """Return the checked config of a run.
+
+    Args:
+        path: A YAML file, nested in groups or flat, or None.
+        overrides: Settings that win over the file's, nested or flat; dicts are replaced whole.
+
+    Raises:
+        ConfigError: Names every setting that is unknown, missing or not allowed, its value and
+            what is allowed.
+    """
+    problems: list[str] = []
+    settings: dict[str, Any] = {}
+    if path is not None:
+        settings.update(_flatten(_read_yaml(Path(path)), problems))
+    settings.update(_flatten(overrides or {}, problems))
+
+    groups: dict[str, Group] = {}
+    for key, kind in GROUPS.items():
+        try:
+            groups[key] = kind(
+                **{name: settings[name] for name in kind.model_fields if name in settings}
+            )
+        except ValidationError as error:
+            problems.extend(_describe(kind, error.errors()))
+    data, model, loop = groups.get("data"), groups.get("model"), groups.get("loop")
+    modalities = tuple(data.columns) if isinstance(data, DataConfig) else None
+    if modalities is not None:
+        problems.extend(_modality_problems(modalities))
+    if isinstance(model, ModelConfig):
+        problems.extend(_fusion_problems(model))
+    if isinstance(loop, LoopConfig):
+        problems.extend(_masking_problems(loop.masking, modalities))
+    if problems:
+        where = f" of {path}" if path is not None else ""
+        raise ConfigError(f"the config{where} cannot be used:\n  " + "\n  ".join(problems))
+    return RunConfig.model_validate(groups)
+
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """Return ` Did you mean …?` for the nearest names, or nothing."""
+    near = difflib.get_close_matches(word, list(names), n=2)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config file {path}.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}; a mapping of settings is due.")
+    return {str(key): value for key, value in content.items()}
+
+
+def _flatten(settings: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+
+    def put(name: str, value: Any, allowed: Iterable[str], inside: str) -> None:
+        if name not in allowed:
+            hint = suggest(name, [*GROUP_OF, *GROUPS])
+            fields = ", ".join(allowed)
+            problems.append(f"{inside}{name} = {value!r}: no such setting.{hint} Known: {fields}")
+        elif name in flat:
+            problems.append(f"{name}: given twice, {flat[name]!r} and {value!r}; keep one")
+        else:
+            flat[name] = value
+
+    for name, value in settings.items():
+        if name in GROUPS and isinstance(value, Mapping):
+            for field, inner in value.items():
+                put(str(field), inner, GROUPS[name].model_fields, f"{name}.")
+        elif name in GROUPS:
+            problems.append(f"{name} = {value!r}: a group; a mapping of its settings is due")
+        else:
+            put(name, value, GROUP_OF, "")
+    return flat
+
+
+def _describe(kind: type[Group], errors: Iterable[ErrorDetails]) -> list[str]:
+    problems: dict[str, str] = {}
+    for error in errors:
+        name = str(error["loc"][0])
+        # A union names its branches in the location; the field and the key are what was typed.
+        place = ".".join(map(str, error["loc"][:2])) if len(error["loc"]) > 1 else name
+        meaning = (kind.model_fields[name].description or "").rstrip(".")
+        if error["type"] == "missing":
+            problems[place] = f"{name}: missing. It is: {meaning}"
+        else:
+            allowed = error["msg"].replace("Input should be", "should be")
+            text = f"{place} = {error['input']!r}: {allowed}"
+            problems.setdefault(place, f"{text} ({meaning})")
+    return list(problems.values())
+
+
+def _modality_problems(modalities: tuple[str, ...]) -> list[str]:
+    return [
+        f"columns.{name}: a modality's name is a plain word of letters, digits and _"
+        + (f", and none of {', '.join(RESERVED_MODALITIES)}" if name.isidentifier() else "")
+        for name in modalities
+        if name in RESERVED_MODALITIES or not name.isidentifier()
+    ]
+
+
+def _masking_problems(policy: str, modalities: tuple[str, ...] | None) -> list[str]:
+    # Without columns to check against, the names that the policy itself gives are taken as known.
+    known = modalities or tuple(policy.partition(":")[2].split(","))
+    try:
+        parse_policy(policy, known)
+    except ConfigError as error:
+        return [f"masking = {policy!r}: {str(error).removeprefix('masking: ')}"]
+    return []
+
+
+def _fusion_problems(model: ModelConfig) -> list[str]:
+    from scfae.fusion import list_fusions  # torch comes with it, so only a whole config asks
+
+    known = {info.name: info for info in list_fusions()}
+    if model.fusion not in known:
+        hint = suggest(model.fusion, known)
+        return [f"fusion = {model.fusion!r}: no such model.{hint} Known: {', '.join(known)}"]
+    return []
+
+
+def _order(value: Any) -> list[str]:
+    return list(value) if isinstance(value, dict) else []

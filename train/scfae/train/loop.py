@@ -1,0 +1,424 @@
+"""Training, from a config to a run folder; read it from top to bottom.
+
+`train` sets a run up or opens it again, then `_Training` lives through its epochs. Everything
+that a step depends on is in the checkpoint: weights, optimizer, generators, the stream's position,
+the best epoch so far and the sums of the epoch. So a run that was killed goes on to the same
+weights, bit for bit on a CPU with the same number of threads.
+"""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from scfae.store.atomic import clean_temporaries
+from scfae.store.config import digest
+from torch import Tensor, nn
+
+from scfae.store import Batch, FeatureStore, FeatureStream
+from scfae.store.errors import ConfigError, RunNotFound, RunStateError, TaskError
+
+from .board import Board
+from .checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
+from .config import RunConfig
+from .environment import changes, environment
+from .loading import restore_model
+from .model import build_model, weighted_losses
+from .runs import EventLog, Interrupted, RunFolder
+from .schedule import Schedule
+from .splits import Splits, make_splits
+from .stopping import StopSignals
+from .tasks import TASKS, Classification
+from .validation import Validation
+
+logger = logging.getLogger("scfae.train")
+
+Progress = Callable[[int, int, str], None]
+"""Receives (steps done, steps in all, what happens now)."""
+
+
+def train(
+    config: RunConfig, *, resume: bool = False, progress: Progress | None = None
+) -> RunFolder:
+    """Train a model, or go on with the run that is in the config's folder.
+
+    Args:
+        config: The settings, by `load_config`.
+        resume: The run must be there already.
+        progress: Receives (steps done, steps in all, text) after every step.
+
+    Returns:
+        The finished run; `checkpoints/best.pt` holds the selected epoch.
+
+    Raises:
+        ConfigError: The folder holds a run with another config, or a setting cannot be used here.
+        RunNotFound: `resume`, and there is no run.
+        RunStateError: The store has changed since the run began, or another process trains it.
+        TaskError: Labels or splits do not fit; or the loss is not finite (names the samples).
+        Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
+    """
+    exists = RunFolder.exists(config.loop.run)
+    if resume and not exists:
+        raise RunNotFound(f"there is no run at {config.loop.run} to go on with.")
+    if exists:
+        run = RunFolder(config.loop.run)
+        run.check_same(config)
+        if run.state()["state"] == "finished":
+            logger.info("%s is finished already", run.path)
+            return run
+
+    device = choose_device(config.loop.device)
+    store = FeatureStore.open(config.data.store)
+    splits = make_splits(store, config.data)
+    columns = {modality: store.column(name).info for modality, name in config.data.columns.items()}
+    fingerprints = {modality: info.fingerprint for modality, info in columns.items()}
+    fingerprints["samples, labels and splits"] = digest(
+        [splits.record(), splits.everything.fingerprint]
+    )
+    task = TASKS[config.data.task].fit(
+        splits.train, config.data.label, class_weights=config.optim.class_weights
+    )
+    task.encoder(splits.val)  # an unseen class must show now, not after the first epoch
+    now = environment(device)
+    if exists:
+        _check_store(run, fingerprints)
+        changed = changes(run.read("environment.json"), now)
+    else:
+        # The seed comes before the weights: the same config is the same model.
+        torch.manual_seed(config.loop.seed)
+        build_model(config, splits.train.dims, task.num_outputs)  # what is wrong shows before
+        run = RunFolder.create(
+            config,
+            environment=now,
+            columns={
+                "store": str(config.data.store),
+                "fingerprints": fingerprints,
+                "columns": {m: info.model_dump(mode="json") for m, info in columns.items()},
+            },
+            splits=splits.record(),
+            task=task.as_dict(),
+        )
+        changed = {}
+        for note in splits.notes:
+            logger.warning(note)
+    with run.lock(), StopSignals() as stop:
+        clean_temporaries(run.path)
+        clean_temporaries(run.path / "checkpoints")
+        training = _Training(run, config, splits, task, device, progress)
+        training.go(stop, changed)
+    return run
+
+
+def choose_device(wanted: str) -> str:
+    """Return the device that `auto` means here, or the wanted one.
+
+    Raises:
+        ConfigError: This machine has no such device.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda"):
+        index = int(wanted.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device = {wanted!r}: this machine has {torch.cuda.device_count()} CUDA devices."
+            )
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device = 'mps': this machine has no such device.")
+    return wanted
+
+
+def _check_store(run: RunFolder, now: dict[str, str]) -> None:
+    before = run.read("columns.json")["fingerprints"]
+    changed = [name for name, fingerprint in now.items() if before.get(name) != fingerprint]
+    if changed:
+        raise RunStateError(
+            f"the store has changed since {run.path} began ({', '.join(changed)}), so going on "
+            "would mix two data sets: start another run with --run."
+        )
+
+
+class _Training:
+    """The state of a run between two steps, and what makes the next step.
+
+    Args:
+        run: The folder.
+        config: The settings.
+        splits: The views.
+        task: Loss and metrics.
+        device: Where the model is.
+        progress: Receives (steps done, steps in all, text).
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        config: RunConfig,
+        splits: Splits,
+        task: Classification,
+        device: str,
+        progress: Progress | None,
+    ) -> None:
+        self.run, self.config, self.task, self.device = run, config, task, device
+        self.progress = progress
+        optim, loop = config.optim, config.loop
+        seed_everything(loop.seed)
+        self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=optim.lr_start,
+            betas=(optim.beta1, optim.beta2),
+            weight_decay=optim.weight_decay,
+        )
+        self.stream = FeatureStream(
+            splits.train,
+            batch_size=optim.batch_size,
+            seed=loop.seed,
+            masking=loop.masking,
+            pin_memory=device.startswith("cuda"),
+        )
+        self.encode = task.encoder(splits.train)
+        self.validate = Validation(
+            splits.val,
+            task,
+            batch_size=optim.batch_size,
+            loss_weights=config.model.loss_weights,
+        )
+        self.steps_per_epoch = len(self.stream)
+        self.total_steps = optim.epochs * self.steps_per_epoch
+        self.schedule = Schedule(
+            optim.lr, optim.lr_start, optim.lr_end, optim.warmup, self.total_steps
+        )
+        self.step = 0
+        self.best: dict[str, Any] = {}
+        self.sums = _Sums()
+        self.attempt = 1
+        self.saved_at_s = time.monotonic()
+
+    def go(self, stop: StopSignals, changed: dict[str, list[Any]]) -> None:
+        """Live through what is left of the run; leave a checkpoint and a true state.json."""
+        self._restore()
+        self._write_state("running")
+        log = EventLog(self.run.path / "events.jsonl")
+        if self.attempt == 1:
+            log.append("started", step=0, epoch=0, total_steps=self.total_steps, device=self.device)
+        else:
+            details: dict[str, Any] = {"environment_changed": changed} if changed else {}
+            log.append("resumed", step=self.step, epoch=self.epoch, attempt=self.attempt, **details)
+        board = Board(self.run.path / "tensorboard", purge_step=self.step + 1)
+        try:
+            while self.step < self.total_steps:
+                self._epoch(stop)
+                event = self._end_epoch()
+                log.append("epoch", step=self.step, epoch=self.epoch, **event)
+                board.write(self.step, event)
+                self._save_last()
+                self._save_best_if_new()
+                self._write_state("running")
+                if stop.signum is not None and self.step < self.total_steps:
+                    raise Interrupted(stop.signum, self.run.path, self.step)
+            log.append("finished", step=self.step, epoch=self.epoch, best=self.best)
+            self._write_state("finished")
+        except Interrupted:
+            log.append("interrupted", step=self.step, epoch=self.epoch)
+            self._write_state("interrupted")
+            raise
+        except BaseException as error:
+            log.append("failed", step=self.step, epoch=self.epoch, error=str(error))
+            self._write_state("failed", error=f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            board.close()
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return self.step // self.steps_per_epoch
+
+    def _epoch(self, stop: StopSignals) -> None:
+        """Take the steps that are left of this epoch."""
+        self.model.train()
+        for cpu_batch in self.stream:
+            self._step(cpu_batch.to(self.device, non_blocking=True))
+            is_last = self.step % self.steps_per_epoch == 0
+            if self.progress is not None:
+                text = f"epoch {math.ceil(self.step / self.steps_per_epoch)}"
+                self.progress(self.step, self.total_steps, text)
+            if is_last:
+                continue  # the end of the epoch writes its own checkpoint, after validation
+            if stop.signum is not None:
+                self._save_last()
+                raise Interrupted(stop.signum, self.run.path, self.step)
+            if self._is_due():
+                self._save_last()
+
+    def _step(self, batch: Batch) -> None:
+        """Take one step: loss = task + sum of weight * auxiliary loss."""
+        rate = self.schedule(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            out = self.model(batch.features, batch.present, batch.lengths)
+        targets = self.encode(batch.labels[self.task.label])
+        parts: dict[str, Tensor] = {"task": self.task.loss(out.logits.float(), targets)}
+        parts |= weighted_losses(out.losses, self.config.model.loss_weights)
+        loss = torch.stack([part.float() for part in parts.values()]).sum()
+        self._check_finite("loss", float(loss), batch)
+        loss.backward()
+        limit = self.config.optim.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit or math.inf)
+        self._check_finite("gradient", float(norm), batch)
+        self.optimizer.step()
+        self.step += 1
+        figures = {name: float(part.detach()) for name, part in parts.items()}
+        self.sums.add(figures | {"loss": float(loss), "grad_norm": float(norm)}, len(batch))
+
+    def _check_finite(self, what: str, value: float, batch: Batch) -> None:
+        if not math.isfinite(value):
+            raise TaskError(
+                f"the {what} of step {self.step} is {value}; the batch was: {', '.join(batch.ids)}."
+            )
+
+    def _end_epoch(self) -> dict[str, Any]:
+        """Validate, select, and return the epoch's figures."""
+        figures = self.sums.means()
+        self.sums = _Sums()
+        norm = figures.pop("grad_norm")
+        scores = self.validate(self.model, self.device, self._autocast())
+        loss = scores["loss"]
+        if loss is None or not math.isfinite(loss):
+            raise TaskError(f"the validation loss after step {self.step} is {loss}.")
+        metric = self.config.loop.select
+        value = scores[metric]
+        if value is None:
+            raise TaskError(
+                f"select = {metric!r} is undefined on the validation split: choose another metric."
+            )
+        is_best = not self.best or _rank(metric, value, loss) > _rank(
+            metric, self.best["value"], self.best["loss"]
+        )
+        if is_best:
+            self.best = {
+                "metric": metric,
+                "value": value,
+                "loss": loss,
+                "step": self.step,
+                "epoch": self.epoch,
+            }
+        return {
+            "train": figures,
+            "lr": self.schedule(self.step - 1),
+            "grad_norm": norm,
+            "val": scores,
+            "is_best": is_best,
+        }
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        kind = self.device.partition(":")[0]
+        precision = self.config.loop.precision
+        is_on = precision == "bf16" or (precision == "auto" and kind == "cuda")
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=is_on)
+
+    def _is_due(self) -> bool:
+        loop = self.config.loop
+        every = loop.checkpoint_every_steps
+        if every is not None and self.step % every == 0:
+            return True
+        seconds = loop.checkpoint_every_s
+        return seconds is not None and time.monotonic() - self.saved_at_s >= seconds
+
+    def _save_last(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stream": self.stream.state_dict(),
+            "rng": rng_state(),
+            "sums": self.sums.state(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "best": self.best,
+            "config": self.config.digest(),
+        }
+        save_checkpoint(self.run.last, state)
+        self.saved_at_s = time.monotonic()
+
+    def _save_best_if_new(self) -> None:
+        """Write best.pt if the step just checkpointed is the best one.
+
+        It is written after last.pt, which says whether it is due: a kill in between is mended
+        by `_restore`, and no later epoch can be mixed up with the selected one.
+        """
+        if self.best and self.best["step"] == self.step:
+            state = {
+                "model": self.model.state_dict(),
+                "step": self.step,
+                "epoch": self.epoch,
+                "best": self.best,
+                "config": self.config.digest(),
+            }
+            save_checkpoint(self.run.best, state)
+
+    def _restore(self) -> None:
+        """Go back to the last checkpoint, if there is one."""
+        self.attempt = self.run.state().get("attempt", 0) + 1
+        if self.run.last.exists():
+            state = load_checkpoint(self.run.last)
+            restore_model(self.model, state, self.config)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.stream.load_state_dict(state["stream"])
+            self.sums = _Sums(state["sums"])
+            self.step, self.best = state["step"], state["best"]
+            restore_rng(state["rng"])
+            self._save_best_if_new()
+
+    def _write_state(self, state: str, **details: Any) -> None:
+        self.run.write_state(
+            state,
+            step=self.step,
+            total_steps=self.total_steps,
+            epoch=self.epoch,
+            epochs=self.config.optim.epochs,
+            attempt=self.attempt,
+            best=self.best or None,
+            **details,
+        )
+
+
+class _Sums:
+    """Means over the samples of an epoch, kept as sums so that a checkpoint can hold them."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        self._sums: dict[str, float] = dict(state["sums"]) if state else {}
+        self._count: int = state["count"] if state else 0
+
+    def add(self, figures: dict[str, float], count: int) -> None:
+        """Add a batch's means over `count` samples."""
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * count
+        self._count += count
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each figure over the samples seen."""
+        return {name: value / self._count for name, value in self._sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums as plain values."""
+        return {"sums": self._sums, "count": self._count}
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator a model may draw from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def _rank(metric: str, value: float, loss: float) -> tuple[float, float]:
+    """Return what is larger for the better epoch: the metric, then the lower loss."""
+    return (-value if metric == "loss" else value, -loss)

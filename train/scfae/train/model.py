@@ -1,0 +1,49 @@
+"""The model of a config: one of scfae.fusion's, with a head for the task."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from scfae.fusion import build_fusion
+from scfae.store.errors import ConfigError
+
+from .config import RunConfig
+
+
+def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) -> nn.Module:
+    """Return an untrained model, on the CPU.
+
+    Args:
+        config: Names the fusion model and its options.
+        dims: Width of each modality's rows, in the run's order.
+        num_outputs: Width of the head.
+
+    Raises:
+        ConfigError: An option is unknown or not allowed.
+    """
+    model = config.model
+    try:
+        return build_fusion(
+            model.fusion,
+            dims=dict(dims),
+            num_outputs=num_outputs,
+            pooling=model.pooling,
+            **model.options,
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
+            f"options = {model.options!r}: {error}"
+        ) from error
+
+
+def weighted_losses(
+    losses: Mapping[str, Tensor], weights: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Return every auxiliary loss times its weight; one without a weight counts as it is.
+
+    Args:
+        losses: Scalars by name, as the model gives them.
+        weights: Weights by name.
+    """
+    return {name: loss * weights.get(name, 1.0) for name, loss in losses.items()}
