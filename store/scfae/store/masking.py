@@ -87,7 +87,7 @@ class MaskPolicy:
             drawn[:, column] = _uniform(_mix(keys, seed, epoch, "bernoulli", modality))
         kept = available & (drawn >= self.probability)
         bare = available.any(axis=1) & ~kept.any(axis=1)
-        # Given that all were dropped the draws are still exchangeable: the largest is a fair choice.
+        # Given that all were dropped, the draws are still exchangeable: the largest is fair.
         last = np.where(available[bare], drawn[bare], -1.0).argmax(axis=1)
         kept[np.flatnonzero(bare), last] = True
         return kept

@@ -1,0 +1,77 @@
+"""The feature store: columns of encoder features, sharded, verified, and streamed in exact order.
+
+Names are imported when first used, so that the errors cost nothing and reading a store needs no
+torch; only `FeatureStream` and `Batch` bring it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .column import ColumnInfo, column_name
+    from .masking import masks_for
+    from .memory import MemoryView
+    from .reader import Column
+    from .receipt import Receipt, Status
+    from .samples import SampleRow, SampleTable
+    from .store import FeatureStore
+    from .stream import FeatureStream
+    from .verify import Damage, verify
+    from .view import LabelColumn, Sample, StoreView
+    from .writer import ColumnWriter, ShardSample
+
+_MODULES = {
+    "Batch": "batch",
+    "Column": "reader",
+    "ColumnInfo": "column",
+    "ColumnWriter": "writer",
+    "Damage": "verify",
+    "FeatureStore": "store",
+    "FeatureStream": "stream",
+    "LabelColumn": "view",
+    "MemoryView": "memory",
+    "Receipt": "receipt",
+    "Sample": "view",
+    "SampleRow": "samples",
+    "SampleTable": "samples",
+    "ShardSample": "writer",
+    "Status": "receipt",
+    "StoreView": "view",
+    "column_name": "column",
+    "masks_for": "masking",
+    "verify": "verify",
+}
+
+__all__ = [
+    "Batch",
+    "Column",
+    "ColumnInfo",
+    "ColumnWriter",
+    "Damage",
+    "FeatureStore",
+    "FeatureStream",
+    "LabelColumn",
+    "MemoryView",
+    "Receipt",
+    "Sample",
+    "SampleRow",
+    "SampleTable",
+    "ShardSample",
+    "Status",
+    "StoreView",
+    "column_name",
+    "errors",
+    "masks_for",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value

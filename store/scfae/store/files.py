@@ -1,0 +1,87 @@
+"""A bounded pool of open files for positioned reads from several threads.
+
+`pread` and not `mmap`: a map of a file that someone truncates kills the process with SIGBUS, while
+a short read is an error that can name the shard. It has no shared seek position either, so threads
+and forked children can read the same file.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class OpenFile:
+    """A file opened for reading, closed when the last reference goes.
+
+    Eviction from the pool only drops a reference, so a thread in mid-read keeps its descriptor.
+    """
+
+    __slots__ = ("descriptor", "num_bytes")
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.num_bytes = os.fstat(self.descriptor).st_size
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+    def read_into(self, out: npt.NDArray[Any], offset: int) -> bool:
+        """Fill the contiguous array `out` from `offset` on; False if the file ends before."""
+        view = out.reshape(-1).view(np.uint8)
+        done = 0
+        while done < view.nbytes:
+            count = os.preadv(self.descriptor, [view[done:].data], offset + done)
+            if count == 0:
+                return False
+            done += count
+        return True
+
+
+class FilePool:
+    """The most recently used files, at most `capacity` open at a time."""
+
+    def __init__(self, capacity: int = 128) -> None:
+        self._capacity = capacity
+        self._reset()
+
+    def _reset(self) -> None:
+        self._files: OrderedDict[Path, OpenFile] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> tuple[type["FilePool"], tuple[int]]:
+        # Descriptors and locks stay behind when a view goes to another process.
+        return (FilePool, (self._capacity,))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def get(self, path: Path) -> OpenFile:
+        """Return the file at `path`, open.
+
+        Raises:
+            OSError: If it cannot be opened.
+        """
+        if self._pid != os.getpid():
+            self._reset()  # after a fork the lock may be held by a thread that does not exist here
+        with self._lock:
+            file = self._files.get(path)
+            if file is None:
+                file = self._files[path] = OpenFile(path)
+                if len(self._files) > self._capacity:
+                    self._files.popitem(last=False)
+            else:
+                self._files.move_to_end(path)
+            return file
+
+    def forget(self, path: Path) -> None:
+        """Drop a file, so that the next use opens it anew."""
+        with self._lock:
+            self._files.pop(path, None)

@@ -1,0 +1,100 @@
+"""A shard's receipt: written last, so a shard without one is not there."""
+
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from .config import Frozen
+from .document import read_document, write_document
+from .errors import CorruptShard
+
+Status = Literal["ok", "partial", "missing", "failed"]
+STATUSES: Final[tuple[Status, ...]] = ("ok", "partial", "missing", "failed")
+
+
+class Receipt(Frozen):
+    """What is in one shard of one column, and what its bytes must be.
+
+    Attributes:
+        column: Name of the column.
+        shard: Number of the shard.
+        fingerprint: Of the column that wrote it.
+        file: Name of the shard's file.
+        bytes: Its size.
+        sha256: Of its bytes.
+        rows: Sum of `lengths`.
+        lengths: Rows of each sample, T; 0 for missing and failed.
+        status: Each sample's fate.
+        reasons: Why, for the samples that are not ok, by their number in the shard.
+        media: sha256 of each sample's media, None where it has none.
+        ids_sha256: Digest of the sample ids in order.
+    """
+
+    column: str
+    shard: int = Field(ge=0)
+    fingerprint: str
+    file: str
+    bytes: int = Field(ge=0)
+    sha256: str
+    rows: int = Field(ge=0)
+    lengths: list[int]
+    status: list[Status]
+    reasons: dict[str, str]
+    media: list[str | None]
+    ids_sha256: str
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if not len(self.lengths) == len(self.status) == len(self.media):
+            raise ValueError("lengths, status and media differ in number")
+        if sum(self.lengths) != self.rows:
+            raise ValueError("lengths do not add up to rows")
+        return self
+
+
+def shard_file(shard: int) -> str:
+    """Return the name of a shard's file.
+
+    >>> shard_file(17)
+    'shard-00017.zarr.zip'
+    """
+    return f"shard-{shard:05d}.zarr.zip"
+
+
+def receipt_file(shard: int) -> str:
+    """Return the name of a shard's receipt.
+
+    >>> receipt_file(17)
+    'shard-00017.json'
+    """
+    return f"shard-{shard:05d}.json"
+
+
+def write_receipt(folder: Path, receipt: Receipt) -> None:
+    """Write a receipt into its column's folder; with it the shard is committed."""
+    write_document(folder / receipt_file(receipt.shard), receipt.model_dump(mode="json"))
+
+
+def read_receipt(folder: Path, shard: int) -> Receipt | None:
+    """Return the receipt of a shard, None if the shard is not committed.
+
+    Raises:
+        CorruptShard: If the receipt is damaged, or is that of another column or shard.
+    """
+    path = folder / receipt_file(shard)
+    try:
+        receipt = Receipt(**read_document(path))
+    except FileNotFoundError:
+        return None
+    except (ValidationError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise CorruptShard(
+            f"column '{folder.name}', shard {shard}: {path} is damaged ({why})."
+        ) from None
+    if (receipt.shard, receipt.file) != (shard, shard_file(shard)):
+        raise CorruptShard(
+            f"column '{folder.name}', shard {shard}: {path} is the receipt of shard "
+            f"{receipt.shard} of column '{receipt.column}'."
+        )
+    return receipt

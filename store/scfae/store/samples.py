@@ -1,0 +1,306 @@
+"""The sample table: which samples there are, which shard each is in, and their labels.
+
+`samples.parquet` has a row a sample in shard order. The partition is decided once, by a seeded
+permutation of the sorted ids: shards are random subsets, so a shuffle within a few of them is as
+good as a full one, whatever the order of the manifest.
+
+Shapes: N samples, S shards.
+"""
+
+import io
+import itertools
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .config import digest
+from .errors import ManifestError, SchemaMismatch, UnknownColumn
+
+MEDIA_KINDS: Final = ("video", "audio", "image", "text")
+_MEDIA = "media."
+_LABEL = "label."
+
+Label = int | float | str | None
+Objects = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One sample as the manifest gives it.
+
+    Attributes:
+        id: Unique, not empty.
+        media: For each kind of media the path as in the manifest, or the text itself.
+        split: `train`, `val`, `test` or any other name.
+        group: Speaker, identity, dialogue: what must not be on both sides of a split.
+        labels: Integers, floats or strings by name; None is unknown.
+        duration_s: Length of the media in seconds.
+    """
+
+    id: str
+    media: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    group: str | None = None
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    duration_s: float | None = None
+
+
+class SampleTable:
+    """All samples of a store in shard order.
+
+    Args:
+        table: The columns of `samples.parquet`.
+        shard_size: Samples a shard, for new shards.
+        seed: Seed of the partition.
+    """
+
+    def __init__(self, table: pa.Table, *, shard_size: int, seed: int = 0) -> None:
+        self._table = table
+        self.shard_size = shard_size
+        self.seed = seed
+
+    @classmethod
+    def create(cls, rows: Sequence[SampleRow], shard_size: int, *, seed: int = 0) -> Self:
+        """Deal samples to shards; the result does not depend on the order of `rows`.
+
+        Raises:
+            ManifestError: If there is no sample, or ids repeat, or a media kind is unknown.
+            SchemaMismatch: If a label mixes text and numbers.
+        """
+        if shard_size < 1:
+            raise ManifestError(f"shard_size must be at least 1, not {shard_size}")
+        if not rows:
+            raise ManifestError("there are no samples to make a store of")
+        dealt = _deal(rows, key=[seed])
+        return cls(
+            _to_table(dealt, _chunked(len(dealt), shard_size)), shard_size=shard_size, seed=seed
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, shard_size: int, seed: int) -> Self:
+        """Read a table from the bytes of `samples.parquet`."""
+        return cls(pq.read_table(pa.BufferReader(data)), shard_size=shard_size, seed=seed)
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of `samples.parquet`; the same table gives the same bytes."""
+        sink = io.BytesIO()
+        pq.write_table(self._table, sink, compression="zstd")
+        return sink.getvalue()
+
+    def append(self, rows: Sequence[SampleRow]) -> "SampleTable":
+        """Return a table with the new ids of `rows` in new shards; known ids stay as they are."""
+        known = set(self.ids.tolist())
+        new = [row for row in rows if row.id not in known]
+        if not new:
+            return self
+        dealt = _deal(new, key=[self.seed, self.num_shards])
+        shards = self.num_shards + _chunked(len(dealt), self.shard_size)
+        together = np.concatenate([self.shard_of, shards])
+        return SampleTable(
+            _to_table(self.rows() + dealt, together), shard_size=self.shard_size, seed=self.seed
+        )
+
+    def updated(self, rows: Sequence[SampleRow]) -> "SampleTable":
+        """Return a table with split, group, media, duration and labels taken from `rows`.
+
+        Labels that a row does not name keep their value; ids and shards never change.
+
+        Raises:
+            SchemaMismatch: If an id is not in the table.
+        """
+        new = {row.id: row for row in rows}
+        unknown = sorted(set(new) - set(self.ids.tolist()))
+        if unknown:
+            raise SchemaMismatch(f"{len(unknown)} ids are not in the store, e.g. {unknown[0]!r}")
+        merged = [
+            replace(new[row.id], labels={**row.labels, **new[row.id].labels})
+            if row.id in new
+            else row
+            for row in self.rows()
+        ]
+        table = _to_table(merged, self.shard_of)
+        return SampleTable(table, shard_size=self.shard_size, seed=self.seed)
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """Sample ids `[N]`."""
+        return np.array(self._table["id"].to_pylist(), dtype=np.str_)
+
+    @cached_property
+    def shard_of(self) -> npt.NDArray[np.int64]:
+        """Shard of each sample `[N]`, rising."""
+        return np.asarray(self._table["shard"].to_numpy(), dtype=np.int64)
+
+    @cached_property
+    def bounds(self) -> npt.NDArray[np.int64]:
+        """Where shards begin, `[S + 1]`: shard k is the samples `bounds[k]:bounds[k + 1]`."""
+        shards = np.arange((int(self.shard_of[-1]) + 1 if len(self) else 0) + 1)
+        return np.searchsorted(self.shard_of, shards).astype(np.int64)
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards, S."""
+        return len(self.bounds) - 1
+
+    def rows_of(self, shard: int) -> range:
+        """Return the samples of a shard.
+
+        Raises:
+            SchemaMismatch: If there is no such shard.
+        """
+        if not 0 <= shard < self.num_shards:
+            raise SchemaMismatch(f"there is no shard {shard}: the store has {self.num_shards}")
+        return range(int(self.bounds[shard]), int(self.bounds[shard + 1]))
+
+    def ids_sha256(self, shard: int) -> str:
+        """Return the digest of a shard's ids in order."""
+        here = self.rows_of(shard)
+        return digest(self.ids[here.start : here.stop].tolist())
+
+    @cached_property
+    def split(self) -> Objects:
+        """Split of each sample `[N]`, str or None."""
+        return self._objects("split")
+
+    @cached_property
+    def group(self) -> Objects:
+        """Group of each sample `[N]`, str or None."""
+        return self._objects("group")
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there are, sorted."""
+        return tuple(sorted({name for name in self.split if name is not None}))
+
+    @cached_property
+    def duration_s(self) -> npt.NDArray[np.float64]:
+        """Length of each sample's media in seconds `[N]`, NaN where unknown."""
+        return np.array(self._table["duration_s"].to_pylist(), dtype=np.float64)
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels there are, sorted."""
+        return tuple(
+            name.removeprefix(_LABEL)
+            for name in self._table.column_names
+            if name.startswith(_LABEL)
+        )
+
+    def label(self, name: str) -> Objects:
+        """Return a label of each sample `[N]`: int, float, str or None.
+
+        Raises:
+            UnknownColumn: If there is no such label.
+        """
+        self.label_kind(name)
+        return self._objects(_LABEL + name)
+
+    def label_kind(self, name: str) -> str:
+        """Return `int`, `float` or `str`.
+
+        Raises:
+            UnknownColumn: If there is no such label.
+        """
+        if name not in self.label_names:
+            there = ", ".join(self.label_names) or "none"
+            raise UnknownColumn(f"the store has no label '{name}'; its labels are: {there}.")
+        kinds = {pa.int64(): "int", pa.float64(): "float"}
+        return kinds.get(self._table.schema.field(_LABEL + name).type, "str")
+
+    def media(self, kind: str) -> Objects:
+        """Return the media reference of each sample `[N]`, str or None.
+
+        Args:
+            kind: `video`, `audio`, `image` or `text`.
+        """
+        return self._objects(_MEDIA + kind)
+
+    def rows(self) -> list[SampleRow]:
+        """Return every sample as a row, in shard order."""
+        media = {kind: self.media(kind) for kind in MEDIA_KINDS}
+        labels = {name: self.label(name) for name in self.label_names}
+        durations = self._table["duration_s"].to_pylist()
+        return [
+            SampleRow(
+                id=str(name),
+                media={kind: values[i] for kind, values in media.items() if values[i] is not None},
+                split=self.split[i],
+                group=self.group[i],
+                labels={key: values[i] for key, values in labels.items()},
+                duration_s=durations[i],
+            )
+            for i, name in enumerate(self.ids)
+        ]
+
+    def _objects(self, column: str) -> Objects:
+        values = np.empty(len(self), dtype=object)
+        values[:] = self._table[column].to_pylist()
+        return values
+
+
+def _deal(rows: Sequence[SampleRow], *, key: list[int]) -> list[SampleRow]:
+    """Return rows in the order of the shards: a permutation that depends on ids and key only."""
+    ordered = sorted(rows, key=lambda row: row.id)
+    for one, other in itertools.pairwise(ordered):
+        if one.id == other.id:
+            raise ManifestError(f"the id {one.id!r} is there twice; ids must be unique")
+    if ordered and not ordered[0].id:
+        raise ManifestError("a sample has no id")
+    # Raw bits and a stable sort are what numpy promises not to change between releases.
+    bits = np.random.Philox(np.random.SeedSequence(key)).random_raw(len(ordered))
+    return [ordered[i] for i in np.argsort(bits, kind="stable")]
+
+
+def _chunked(num_samples: int, shard_size: int) -> npt.NDArray[np.int64]:
+    return np.arange(num_samples, dtype=np.int64) // shard_size
+
+
+def _to_table(rows: Sequence[SampleRow], shards: npt.NDArray[np.int64]) -> pa.Table:
+    for row in rows:
+        for kind in row.media:
+            if kind not in MEDIA_KINDS:
+                known = ", ".join(MEDIA_KINDS)
+                raise ManifestError(f"sample {row.id!r}: no media kind {kind!r}; there are {known}")
+    columns: dict[str, Any] = {
+        "id": pa.array([row.id for row in rows], pa.string()),
+        "shard": pa.array(shards.astype(np.int32), pa.int32()),
+        "split": pa.array([row.split or None for row in rows], pa.string()),
+        "group": pa.array([row.group or None for row in rows], pa.string()),
+        "duration_s": pa.array([row.duration_s for row in rows], pa.float64()),
+    }
+    for kind in MEDIA_KINDS:
+        columns[_MEDIA + kind] = pa.array([row.media.get(kind) for row in rows], pa.string())
+    for name in sorted({name for row in rows for name in row.labels}):
+        columns[_LABEL + name] = _label_array(name, [row.labels.get(name) for row in rows])
+    return pa.table(columns)
+
+
+def _label_array(name: str, values: list[Label]) -> Any:
+    known = [_without_nan(value) for value in values]
+    kinds = {type(value) for value in known if value is not None}
+    if all(issubclass(kind, str) for kind in kinds):
+        return pa.array(known, pa.string())
+    if not all(issubclass(kind, numbers.Real) for kind in kinds):
+        some = next(value for value in known if isinstance(value, str) or value is not None)
+        raise SchemaMismatch(f"label '{name}' mixes text and numbers, e.g. {some!r}")
+    try:
+        if all(issubclass(kind, numbers.Integral) for kind in kinds):
+            return pa.array([None if v is None else int(v) for v in known], pa.int64())
+        return pa.array([None if v is None else float(v) for v in known], pa.float64())
+    except (OverflowError, pa.ArrowInvalid) as error:
+        raise SchemaMismatch(f"label '{name}' does not fit into 64 bits: {error}") from None
+
+
+def _without_nan(value: Label) -> Label:
+    return None if isinstance(value, numbers.Real) and math.isnan(value) else value

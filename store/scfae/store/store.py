@@ -1,0 +1,367 @@
+"""A feature store: samples in shards, and columns of rows over them.
+
+```
+features/
+  store.json                 format, partition, digest of the sample table
+  samples.parquet            id, shard, split, group, labels, media references
+  columns/NAME/
+    column.json              what the column is, with its fingerprint
+    shard-00017.zarr.zip     rows and times, a Zarr v3 group
+    shard-00017.json         the receipt, written last
+```
+
+The sample table is replaced in three steps, and a kill between any two of them is whole: the new
+table is written as `samples.next.parquet`; `store.json` with its digest is the commit; then it is
+renamed. `open` takes whichever of the two tables `store.json` names, and finishes the renaming.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import ValidationError
+
+from .atomic import clean_temporaries, fsync_folder, remove, write_atomic
+from .column import COLUMN_FILE, ColumnInfo, column_name, read_column
+from .config import Frozen, digest
+from .document import unseal, write_document
+from .errors import (
+    ConfigError,
+    CorruptShard,
+    StoreError,
+    StoreNotFound,
+    StoreVersionError,
+    UnknownColumn,
+)
+from .files import FilePool
+from .lock import LOCK_NAME, FolderLock
+from .reader import Column
+from .samples import SampleRow, SampleTable
+from .view import StoreView
+from .writer import ColumnWriter
+
+FORMAT_VERSION: Final = 1
+STORE_FILE: Final = "store.json"
+SAMPLES_FILE: Final = "samples.parquet"
+NEXT_SAMPLES_FILE: Final = "samples.next.parquet"
+COLUMNS_FOLDER: Final = "columns"
+_READ_ATTEMPTS = 20
+_READ_PAUSE_S = 0.05
+
+
+class Header(Frozen):
+    """What `store.json` says."""
+
+    format_version: int
+    created_with: str
+    num_samples: int
+    num_shards: int
+    shard_size: int
+    seed: int
+    samples_sha256: str
+
+
+class FeatureStore:
+    """Samples and the columns that encoders gave them. Make one with `create` or `open`.
+
+    Attributes:
+        path: The store's folder.
+        samples: All samples, in shard order.
+    """
+
+    def __init__(self, path: Path, header: Header, *, samples: SampleTable) -> None:
+        self.path = path
+        self.samples = samples
+        self._header = header
+        self._pool = FilePool()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        rows: Sequence[SampleRow],
+        *,
+        shard_size: int = 256,
+        seed: int = 0,
+    ) -> Self:
+        """Make a store without columns.
+
+        Args:
+            path: A folder that is empty or does not exist.
+            rows: The samples, in any order.
+            shard_size: Samples a shard.
+            seed: Decides which sample is in which shard.
+
+        Raises:
+            StoreError: If there is something at `path` already.
+            ManifestError: If ids repeat.
+        """
+        path = _local(path)
+        samples = SampleTable.create(rows, shard_size, seed=seed)
+        path.mkdir(parents=True, exist_ok=True)
+        with FolderLock(path, f"store {path}"):
+            clean_temporaries(path)
+            if (path / STORE_FILE).exists():
+                raise StoreError(f"{path} is a feature store already; open it instead.")
+            foreign = {p.name for p in path.iterdir()} - {LOCK_NAME, SAMPLES_FILE}
+            if foreign:
+                raise StoreError(f"{path} is not empty and no feature store; give another folder.")
+            data = samples.to_bytes()
+            write_atomic(path / SAMPLES_FILE, data)
+            header = Header(
+                format_version=FORMAT_VERSION,
+                created_with=f"scfae {metadata.version('scfae')}",
+                num_samples=len(samples),
+                num_shards=samples.num_shards,
+                shard_size=shard_size,
+                seed=seed,
+                samples_sha256=hashlib.sha256(data).hexdigest(),
+            )
+            write_document(path / STORE_FILE, header.model_dump())
+            fsync_folder(path.parent)
+        return cls(path, header, samples=samples)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a store for reading and writing.
+
+        Args:
+            path: Its folder.
+
+        Raises:
+            StoreNotFound: If there is no store.
+            StoreVersionError: If it was written by a newer version.
+            CorruptShard: If `store.json` or `samples.parquet` is damaged.
+        """
+        path = _local(path)
+        header, samples = read_store(path)
+        return cls(path, header, samples=samples)
+
+    @property
+    def format_version(self) -> int:
+        """Version of the format on disk."""
+        return self._header.format_version
+
+    @property
+    def columns(self) -> dict[str, ColumnInfo]:
+        """What columns there are now, by name, sorted."""
+        folder = self.path / COLUMNS_FOLDER
+        return {
+            p.parent.name: read_column(p.parent) for p in sorted(folder.glob(f"*/{COLUMN_FILE}"))
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the samples and of every column's fingerprint."""
+        columns = {name: info.fingerprint for name, info in self.columns.items()}
+        return digest({"samples": self._header.samples_sha256, "columns": columns})
+
+    def column(self, name: str) -> Column:
+        """Return a column for reading.
+
+        Args:
+            name: Its name, or the encoder string it was extracted with.
+
+        Raises:
+            UnknownColumn: If there is none; the message suggests near names.
+        """
+        for folder in (self._folder(name), self._folder(column_name(name))):
+            if folder is not None and (folder / COLUMN_FILE).exists():
+                return Column(folder, read_column(folder), samples=self.samples, pool=self._pool)
+        there = list(self.columns)
+        near = difflib.get_close_matches(name, there, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownColumn(
+            f"{self.path} has no column '{name}'.{hint} Its columns: {', '.join(there) or 'none'}."
+        )
+
+    def add_column(self, info: ColumnInfo, *, replace: bool = False) -> ColumnWriter:
+        """Return the writer of a column, new or begun before; use it in a `with` block.
+
+        Args:
+            info: What the column is.
+            replace: Throw away a column of this name that was made differently.
+
+        Raises:
+            FingerprintMismatch: If the column is there and was made differently.
+        """
+        folder = self.path / COLUMNS_FOLDER / info.name
+        writer = ColumnWriter(folder, info, samples=self.samples, is_replacing=replace)
+        writer.check()
+        return writer
+
+    def view(
+        self,
+        split: str | Sequence[str] | None = None,
+        labels: Sequence[str] = (),
+        *,
+        where: Mapping[str, Any] | None = None,
+        **columns: str,
+    ) -> StoreView:
+        """Return samples with one column for each modality, e.g. `video="videomaev2-s"`.
+
+        Args:
+            split: Only samples of this split, or of these.
+            labels: Labels that samples and batches carry.
+            where: Only samples whose label, `split`, `group` or `id` is the value, or among the
+                values of a list.
+            **columns: The column of each modality, in the order that models see.
+
+        Raises:
+            UnknownColumn: If there is no such column, label or split.
+            SchemaMismatch: If a column is not complete.
+        """
+        if not columns:
+            raise ConfigError("columns: a view needs at least one, e.g. video='videomaev2-s'.")
+        chosen = {modality: self.column(name) for modality, name in columns.items()}
+        return StoreView.select(
+            self.samples, chosen, split=split, labels=tuple(labels), where=where or {}
+        )
+
+    def append_samples(self, rows: Sequence[SampleRow]) -> list[str]:
+        """Add samples in new shards; existing shards stay as they are.
+
+        Args:
+            rows: Samples; those whose id is known are left alone.
+
+        Returns:
+            The new ids.
+        """
+        known = set(self.samples.ids.tolist())
+        self._rewrite(lambda samples: samples.append(rows))
+        return [row.id for row in rows if row.id not in known]
+
+    def update_labels(self, rows: Sequence[SampleRow]) -> None:
+        """Take split, group, media references and labels of known samples from `rows`.
+
+        Raises:
+            SchemaMismatch: If an id is not in the store.
+        """
+        self._rewrite(lambda samples: samples.updated(rows))
+
+    def status(self) -> dict[str, Any]:
+        """Return each sample's fate in each column; see `report.status`."""
+        from .report import status
+
+        return status(self)
+
+    def _folder(self, name: str) -> Path | None:
+        is_name = name not in ("", ".", "..") and not set(name) & set("/\\\0")
+        return self.path / COLUMNS_FOLDER / name if is_name else None
+
+    def _rewrite(self, change: Callable[[SampleTable], SampleTable]) -> None:
+        with FolderLock(self.path, f"store {self.path}"):
+            clean_temporaries(self.path)
+            header, samples = read_store(self.path)  # another process may have changed it
+            samples = change(samples)
+            data = samples.to_bytes()
+            new = header.model_copy(
+                update={
+                    "num_samples": len(samples),
+                    "num_shards": samples.num_shards,
+                    "samples_sha256": hashlib.sha256(data).hexdigest(),
+                }
+            )
+            if new != header:
+                write_atomic(self.path / NEXT_SAMPLES_FILE, data)
+                write_document(self.path / STORE_FILE, new.model_dump())
+            elif (self.path / NEXT_SAMPLES_FILE).exists():
+                remove(self.path / NEXT_SAMPLES_FILE)  # left by a kill before its commit
+            # Reading finishes the last step.
+            self._header, self.samples = read_store(self.path)
+
+
+def read_store(path: Path) -> tuple[Header, SampleTable]:
+    """Read `store.json` and the sample table that it names.
+
+    Raises:
+        StoreNotFound: If there is no store.
+        StoreVersionError: If it was written by a newer version.
+        CorruptShard: If `store.json` or `samples.parquet` is damaged.
+    """
+    for _ in range(_READ_ATTEMPTS):
+        header = read_header(path)
+        data = _samples_bytes(path, header)
+        if data is not None:
+            samples = SampleTable.from_bytes(data, shard_size=header.shard_size, seed=header.seed)
+            return header, samples
+        if read_header(path) == header:
+            break
+        time.sleep(_READ_PAUSE_S)  # a writer was between two steps: read again
+    raise CorruptShard(
+        f"{path / SAMPLES_FILE} is damaged: it is not the table that {STORE_FILE} names. "
+        "Restore it from a backup, or extract into a new store."
+    )
+
+
+def read_header(path: Path) -> Header:
+    """Read `store.json`; raises as `read_store`."""
+    file = path / STORE_FILE
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        what = "is a folder without store.json" if path.is_dir() else "does not exist"
+        raise StoreNotFound(
+            f"there is no feature store at {path}: it {what}. "
+            f"`scfae extract MEDIA {path} -e ENCODER` makes one."
+        ) from None
+    except NotADirectoryError:
+        raise StoreNotFound(f"there is no feature store at {path}: it is a file.") from None
+    # The version comes before the checksum: a newer version may seal its files differently.
+    version = _version(data)
+    if version > FORMAT_VERSION:
+        raise StoreVersionError(
+            f"{path} has format version {version}, but this scfae reads versions up to "
+            f"{FORMAT_VERSION}; upgrade scfae to open it."
+        )
+    try:
+        return Header(**unseal(data, file))
+    except ValidationError as error:
+        raise CorruptShard(f"{file} is damaged: {error.error_count()} fields are wrong.") from None
+
+
+def _version(data: bytes) -> int:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return 0  # the checksum will tell
+    version = body.get("format_version") if isinstance(body, dict) else None
+    return version if isinstance(version, int) else 0
+
+
+def _samples_bytes(path: Path, header: Header) -> bytes | None:
+    """Return the table that the header names, finishing its renaming; None if there is none."""
+    for name in (SAMPLES_FILE, NEXT_SAMPLES_FILE):
+        try:
+            data = (path / name).read_bytes()
+        except FileNotFoundError:
+            continue
+        if hashlib.sha256(data).hexdigest() != header.samples_sha256:
+            continue
+        if name == NEXT_SAMPLES_FILE:
+            _finish_renaming(path)
+        return data
+    return None
+
+
+def _finish_renaming(path: Path) -> None:
+    try:
+        os.replace(path / NEXT_SAMPLES_FILE, path / SAMPLES_FILE)
+        fsync_folder(path)
+    except (FileNotFoundError, PermissionError):
+        return  # another process was faster, or the store is read-only: both tables do
+
+
+def _local(path: str | Path) -> Path:
+    text = os.fspath(path)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    elif "://" in text:
+        raise ConfigError(f"store: {text} is not local; only local folders and file:// are read.")
+    return Path(text).expanduser()

@@ -1,0 +1,251 @@
+"""A view: chosen samples with one column for each modality, zipped in lockstep.
+
+Shapes: N samples of the view, M modalities, T rows, D features.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import digest
+from .errors import SchemaMismatch, UnknownColumn
+from .reader import Column
+from .samples import Label, SampleTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One sample of a view.
+
+    Attributes:
+        id: Its id.
+        features: For each modality float32 `[T, D]`; T = 0 is a missing modality.
+        times: For each modality start and end of each row in seconds, float64 `[T, 2]`.
+        labels: The labels the view was asked for; None is unknown.
+    """
+
+    id: str
+    features: dict[str, npt.NDArray[np.float32]]
+    times: dict[str, npt.NDArray[np.float64]]
+    labels: dict[str, Label]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelColumn:
+    """One label of every sample of a view.
+
+    Attributes:
+        values: `[N]`: int64, float64, or int64 codes of strings; unknown is -1, or NaN for floats.
+        classes: What the codes stand for, sorted over the whole store; None for numbers.
+        kind: `int`, `float` or `str`.
+        present: Which samples have the label, bool `[N]`.
+    """
+
+    values: npt.NDArray[Any]
+    classes: tuple[str, ...] | None
+    kind: str
+    present: npt.NDArray[np.bool_]
+
+
+class StoreView:
+    """Samples of a store with their rows of each modality. Made by `FeatureStore.view`.
+
+    Attributes:
+        indices: Places in the store's sample table, int64 `[N]`, rising.
+        label_names: The labels it was asked for.
+    """
+
+    def __init__(
+        self,
+        samples: SampleTable,
+        columns: Mapping[str, Column],
+        *,
+        indices: npt.NDArray[np.int64],
+        label_names: tuple[str, ...] = (),
+    ) -> None:
+        self._samples = samples
+        self._columns = dict(columns)
+        self.indices = indices
+        self.label_names = label_names
+
+    @classmethod
+    def select(
+        cls,
+        samples: SampleTable,
+        columns: Mapping[str, Column],
+        *,
+        split: str | Sequence[str] | None,
+        labels: tuple[str, ...],
+        where: Mapping[str, Any],
+    ) -> Self:
+        """Return the view of the samples that `split` and `where` choose; see FeatureStore.view."""
+        for name in labels:
+            samples.label_kind(name)
+        for column in columns.values():
+            _check_complete(column, samples.num_shards)
+        keep = np.ones(len(samples), dtype=bool)
+        if split is not None:
+            wanted = [split] if isinstance(split, str) else list(split)
+            for name in wanted:
+                if name not in samples.splits:
+                    raise UnknownColumn(
+                        f"the store has no split '{name}'; its splits are: "
+                        f"{', '.join(samples.splits) or 'none'}.{_near(name, samples.splits)}"
+                    )
+            keep &= _is_among(samples.split, wanted)
+        for key, value in where.items():
+            values = value if isinstance(value, list | tuple | set | frozenset) else [value]
+            keep &= _is_among(_field(samples, key), list(values))
+        return cls(samples, columns, indices=np.flatnonzero(keep), label_names=labels)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> Sample:
+        """Return the sample at position `i`; negative positions count from the end."""
+        position = range(len(self))[i]
+        index = int(self.indices[position])
+        return Sample(
+            id=str(self._samples.ids[index]),
+            features={
+                m: column.rows(index).astype(np.float32, copy=False)
+                for m, column in self._columns.items()
+            },
+            times={m: column.times(index) for m, column in self._columns.items()},
+            labels={name: self._raw_labels[name][index] for name in self.label_names},
+        )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities in the order given."""
+        return tuple(self._columns)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column's name of each modality."""
+        return {m: column.info.name for m, column in self._columns.items()}
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Features a row, D, of each modality."""
+        return {m: column.info.dim for m, column in self._columns.items()}
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.str_]:
+        """Sample ids `[N]`."""
+        return self._samples.ids[self.indices]
+
+    @cached_property
+    def shard_of(self) -> npt.NDArray[np.int64]:
+        """Shard of each sample `[N]`."""
+        return self._samples.shard_of[self.indices]
+
+    @cached_property
+    def available(self) -> npt.NDArray[np.bool_]:
+        """Which modalities a sample has `[N, M]`, i.e. T > 0."""
+        return np.stack([self.lengths(m) > 0 for m in self.modalities], axis=1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of ids, labels and the rows of all columns; changes when any of them does."""
+        columns = {
+            m: [column.info.fingerprint, column.content_sha256]
+            for m, column in self._columns.items()
+        }
+        labels = {name: self.label(name).values.tobytes().hex() for name in self.label_names}
+        return digest(
+            {
+                "ids": self.ids.tolist(),
+                "shards": self.shard_of.tolist(),
+                "modalities": self.modalities,
+                "columns": columns,
+                "labels": labels,
+            }
+        )
+
+    def lengths(self, modality: str) -> npt.NDArray[np.int64]:
+        """Return the rows of each sample, T, `[N]`."""
+        return self._columns[modality].lengths[self.indices]
+
+    def rows(self, i: int, modality: str) -> npt.NDArray[Any]:
+        """Return the rows `[T, D]` of the sample at position `i`, float32 or float16 as stored."""
+        return self._columns[modality].rows(int(self.indices[i]))
+
+    def label(self, name: str) -> LabelColumn:
+        """Return one label of every sample of the view.
+
+        Raises:
+            UnknownColumn: If the store has no such label.
+        """
+        kind = self._samples.label_kind(name)
+        everywhere = self._samples.label(name)
+        mine = everywhere[self.indices]
+        present = np.array([value is not None for value in mine], dtype=bool)
+        if kind == "float":
+            values = np.array([np.nan if v is None else v for v in mine], dtype=np.float64)
+            return LabelColumn(values, None, kind, present)
+        if kind == "int":
+            values = np.array([-1 if v is None else v for v in mine], dtype=np.int64)
+            return LabelColumn(values, None, kind, present)
+        # Over the whole store, so that train and test agree on what a code means.
+        classes = tuple(sorted({value for value in everywhere if value is not None}))
+        codes: dict[str | None, int] = {value: code for code, value in enumerate(classes)}
+        values = np.array([codes.get(value, -1) for value in mine], dtype=np.int64)
+        return LabelColumn(values, classes, kind, present)
+
+    def with_rows(self, mask: npt.ArrayLike) -> "StoreView":
+        """Return the view of some of its samples.
+
+        Args:
+            mask: bool `[N]`, or positions.
+        """
+        chosen = np.asarray(mask)
+        if chosen.dtype == bool and chosen.shape != (len(self),):
+            raise SchemaMismatch(f"a mask of {list(chosen.shape)} for {len(self)} samples")
+        if chosen.size == 0:
+            chosen = chosen.astype(np.int64)
+        indices = self.indices[chosen]
+        return StoreView(
+            self._samples, self._columns, indices=indices, label_names=self.label_names
+        )
+
+    @cached_property
+    def _raw_labels(self) -> dict[str, npt.NDArray[np.object_]]:
+        return {name: self._samples.label(name) for name in self.label_names}
+
+
+def _check_complete(column: Column, num_shards: int) -> None:
+    if not column.is_complete:
+        raise SchemaMismatch(
+            f"column '{column.info.name}' is not complete: {len(column.missing_shards)} of "
+            f"{num_shards} shards are not extracted yet. Run `scfae extract` again; it does only "
+            "what is missing."
+        )
+
+
+def _field(samples: SampleTable, key: str) -> npt.NDArray[Any]:
+    if key in samples.label_names:
+        return samples.label(key)
+    fields: dict[str, npt.NDArray[Any]] = {"split": samples.split, "group": samples.group}
+    if key in fields:
+        return fields[key]
+    if key == "id":
+        return samples.ids
+    there = [*samples.label_names, "split", "group", "id"]
+    raise UnknownColumn(
+        f"where: the store has no label '{key}'; there are: {', '.join(there)}.{_near(key, there)}"
+    )
+
+
+def _is_among(values: npt.NDArray[Any], wanted: list[Any]) -> npt.NDArray[np.bool_]:
+    return np.array([value in wanted for value in values], dtype=bool)
+
+
+def _near(name: str, there: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, there, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
