@@ -129,7 +129,11 @@ def test_video_without_sound_misses_its_audio(scfae: Scfae, tmp_path: Path) -> N
     status = json.loads(scfae("store", "status", tmp_path / "store", "--json").stdout)
     (sample,) = status["samples"]
     assert sample["columns"]["efficientnet-lite0"]["status"] == "ok"
-    assert sample["columns"]["ge2e"] == {"status": "missing", "reason": "no audio stream", "rows": 0}
+    assert sample["columns"]["ge2e"] == {
+        "status": "missing",
+        "reason": "no audio stream",
+        "rows": 0,
+    }
 
 
 def test_manifest_with_a_missing_file(scfae: Scfae, media: Path, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""Fusion methods behind one interface; pure torch, importing nothing else of scfae.
+
+`features` by modality and presence `[B, M]` in; a fused vector, per-modality embeddings and named
+auxiliary losses out. What is absent, and padding, cannot change an output.
+"""
+
+from .base import Fusion
+from .concat import Concat
+from .counting import count_flops, count_parameters
+from .cross_attention import CrossAttention
+from .heads import make_head
+from .mapping import SwiGLU
+from .output import FusionOutput
+from .pooling import AttentionPooling, MeanPooling, masked_mean
+from .registry import FusionInfo, build_fusion, fusion_info, list_fusions
+from .scfae import SCFAE
+
+__all__ = [
+    "SCFAE",
+    "AttentionPooling",
+    "Concat",
+    "CrossAttention",
+    "Fusion",
+    "FusionInfo",
+    "FusionOutput",
+    "MeanPooling",
+    "SwiGLU",
+    "build_fusion",
+    "count_flops",
+    "count_parameters",
+    "fusion_info",
+    "list_fusions",
+    "make_head",
+    "masked_mean",
+]

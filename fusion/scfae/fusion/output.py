@@ -1,0 +1,33 @@
+"""What every fusion method returns.
+
+Shapes: B samples, M modalities, l_m width of modality m, l* the smallest width, F fused width.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FusionOutput:
+    """One forward pass of a fusion method.
+
+    Attributes:
+        fused: `[B, F]`, what a head reads.
+        z: For each modality `[B, *]`, its embedding after fusion; SCFAE: `[B, l_m + l*]`.
+        specific: SCFAE: for each modality `[B, l_m]`, before the output SwiGLU.
+        shared: SCFAE: for each slot `[B, l*]`, computed from the next modality (Eq. 4).
+        shared_from: SCFAE: the same by the modality that each comes from; for retrieval.
+        recon: SCFAE: for each modality `[B, l_m]`, its reconstruction.
+        losses: Every auxiliary loss by name, scalar, not yet weighted.
+        logits: `[B, num_outputs]`, None for a method built without outputs.
+    """
+
+    fused: Tensor
+    z: dict[str, Tensor]
+    specific: dict[str, Tensor] = field(default_factory=dict)
+    shared: dict[str, Tensor] = field(default_factory=dict)
+    shared_from: dict[str, Tensor] = field(default_factory=dict)
+    recon: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    logits: Tensor | None = None

@@ -1,0 +1,136 @@
+"""Inputs of a fusion method, checked, with everything absent or padded set to exactly zero.
+
+What is absent cannot leak, whatever it holds: contents are replaced, not multiplied by zero, since
+NaN times zero is NaN.
+
+Shapes: B samples, T time steps, D_m features of modality m, M modalities.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Checked inputs.
+
+    Attributes:
+        features: For each modality `[B, T, D_m]`; a vector `[B, D_m]` comes as T = 1.
+        present: bool `[B, M]`, in the order of the model's modalities.
+        valid: For each modality bool `[B, T]`: rows that are present and not padding.
+    """
+
+    features: dict[str, Tensor]
+    present: Tensor
+    valid: dict[str, Tensor]
+
+    @property
+    def batch_size(self) -> int:
+        """Samples, B."""
+        return self.present.shape[0]
+
+
+def prepare(
+    features: Mapping[str, Tensor],
+    present: Tensor | None,
+    lengths: Mapping[str, Tensor] | None,
+    *,
+    dims: Mapping[str, int],
+    check_finite: bool = True,
+) -> Inputs:
+    """Check the inputs of a forward pass and set what is absent to zero.
+
+    Args:
+        features: For each modality `[B, D_m]` or `[B, T, D_m]`. One that `present` says is absent
+            from every sample may be left out.
+        present: bool `[B, M]` in the order of `dims`; None is all present.
+        lengths: For each `[B, T, D_m]` modality int `[B]`, the rows that count, 0 for absent; None
+            or a modality left out is T for every sample.
+        dims: Width of each modality.
+        check_finite: Look for NaN and infinity in what is present.
+
+    Raises:
+        ValueError: If names, shapes or values do not fit; the message names the tensor.
+        TypeError: If `present` is not bool or lengths are not integers.
+    """
+    modalities = tuple(dims)
+    for name in features:
+        if name not in dims:
+            raise ValueError(f"features[{name!r}]: no such modality; known: {', '.join(dims)}")
+    for name in lengths or {}:
+        if name not in dims:
+            raise ValueError(f"lengths[{name!r}]: no such modality; known: {', '.join(dims)}")
+    batch_size, device, dtype = _batch(features)
+    mask = _presence(present, batch_size, len(modalities), device)
+    filled: dict[str, Tensor] = {}
+    valid: dict[str, Tensor] = {}
+    for column, name in enumerate(modalities):
+        if name not in features:
+            if present is None or bool(mask[:, column].any()):
+                raise ValueError(f"features[{name!r}]: missing, but present says it is there")
+            filled[name] = torch.zeros(batch_size, 1, dims[name], device=device, dtype=dtype)
+            valid[name] = torch.zeros(batch_size, 1, dtype=torch.bool, device=device)
+            continue
+        steps = _steps(name, features[name], batch_size, dims[name])
+        rows = _rows(name, lengths, steps)
+        valid[name] = rows & mask[:, column, None]
+        filled[name] = steps.masked_fill(~valid[name][:, :, None], 0.0)
+        is_checked = check_finite and not torch.compiler.is_compiling()
+        if is_checked and not bool(torch.isfinite(filled[name]).all()):
+            raise ValueError(f"features[{name!r}]: NaN or infinity in a sample that is present")
+    present_now = torch.stack([valid[name].any(dim=1) for name in modalities], dim=1)
+    return Inputs(filled, present_now, valid)
+
+
+def _batch(features: Mapping[str, Tensor]) -> tuple[int, torch.device, torch.dtype]:
+    if not features:
+        raise ValueError("features: empty; at least one modality is needed")
+    sizes = {name: tensor.shape[0] for name, tensor in features.items() if tensor.ndim > 0}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f"features: batch sizes differ: {sizes}")
+    first = next(iter(features.values()))
+    return first.shape[0], first.device, first.dtype
+
+
+def _presence(
+    present: Tensor | None, batch_size: int, num_modalities: int, device: torch.device
+) -> Tensor:
+    if present is None:
+        return torch.ones(batch_size, num_modalities, dtype=torch.bool, device=device)
+    if present.dtype != torch.bool:
+        raise TypeError(f"present: must be bool, not {present.dtype}")
+    if tuple(present.shape) != (batch_size, num_modalities):
+        raise ValueError(
+            f"present: must be [{batch_size}, {num_modalities}], not {list(present.shape)}"
+        )
+    return present
+
+
+def _steps(name: str, tensor: Tensor, batch_size: int, width: int) -> Tensor:
+    if tensor.ndim not in (2, 3) or tensor.shape[-1] != width:
+        raise ValueError(
+            f"features[{name!r}]: must be [{batch_size}, {width}] or [{batch_size}, T, {width}], "
+            f"not {list(tensor.shape)}"
+        )
+    if not tensor.is_floating_point():
+        raise TypeError(f"features[{name!r}]: must be floating point, not {tensor.dtype}")
+    if tensor.ndim == 3 and tensor.shape[1] == 0:
+        return tensor.new_zeros(batch_size, 1, width)
+    return tensor[:, None] if tensor.ndim == 2 else tensor
+
+
+def _rows(name: str, lengths: Mapping[str, Tensor] | None, steps: Tensor) -> Tensor:
+    batch_size, num_steps, _ = steps.shape
+    if lengths is None or name not in lengths:
+        return torch.ones(batch_size, num_steps, dtype=torch.bool, device=steps.device)
+    length = lengths[name]
+    if length.is_floating_point() or length.dtype == torch.bool:
+        raise TypeError(f"lengths[{name!r}]: must be integers, not {length.dtype}")
+    if tuple(length.shape) != (batch_size,):
+        raise ValueError(f"lengths[{name!r}]: must be [{batch_size}], not {list(length.shape)}")
+    if not torch.compiler.is_compiling() and bool(((length < 0) | (length > num_steps)).any()):
+        raise ValueError(f"lengths[{name!r}]: must be from 0 to T = {num_steps}")
+    return torch.arange(num_steps, device=steps.device) < length[:, None]
