@@ -75,7 +75,8 @@ class MaskPolicy:
             case "none":
                 return available.copy()
             case "only":
-                return available & np.array([m in self.only for m in self.modalities], dtype=bool)
+                chosen: Booleans = np.array([m in self.only for m in self.modalities], dtype=bool)
+                return np.logical_and(available, chosen)
             case "bernoulli":
                 return self._bernoulli(keys, available, seed, epoch)
             case "subsets":
