@@ -1,0 +1,191 @@
+"""Cutters that encoders share: pictures at a rate, runs of frames, runs of sound."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from .recipe import AudioChunk, VideoFrame, Window
+
+Prepare = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+PrepareFrames = Callable[[list[npt.NDArray[np.uint8]]], npt.NDArray[np.float32]]
+PrepareSound = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+# Presentation times are multiples of a time base: a frame due at 0.2 s may come at 0.1999.
+_TIME_SLACK_S = 1e-4
+
+
+class FrameSampler:
+    """One window a sampled picture: of the frames due at `t0 + k / fps`, the one then on screen.
+
+    A row's time is `[due, due + 1 / fps)`, cut at the end of the video. An image is one row at 0.
+
+    Args:
+        fps: Pictures a second; None takes every frame.
+        prepare: From uint8 `[H, W, 3]` to the model's input of one picture.
+        is_image: The stream is a still.
+    """
+
+    def __init__(self, fps: float | None, prepare: Prepare, *, is_image: bool) -> None:
+        self._fps = fps
+        self._prepare = prepare
+        self._is_image = is_image
+        self._first_s: float | None = None
+        self._count = 0
+
+    def push(self, frame: VideoFrame) -> list[Window]:
+        """Return the windows that are due while this frame is on screen."""
+        if self._is_image or self._fps is None:
+            return [self._window(frame.pixels, frame.start_s, frame.end_s)]
+        if self._first_s is None:
+            self._first_s = frame.start_s
+        windows: list[Window] = []
+        array = None
+        while (due := self._first_s + self._count / self._fps) < frame.end_s - _TIME_SLACK_S:
+            if array is None:
+                array = self._prepare(frame.pixels)
+            end = due + 1.0 / self._fps
+            windows.append(Window(array, np.array([[due, end]], dtype=np.float64)))
+            self._count += 1
+        self._end_s = frame.end_s
+        return windows
+
+    def end(self) -> list[Window]:
+        """Return nothing: every picture was a window of its own."""
+        return []
+
+    def _window(self, pixels: npt.NDArray[np.uint8], start: float, end: float) -> Window:
+        return Window(self._prepare(pixels), np.array([[start, end]], dtype=np.float64))
+
+
+class FrameWindows:
+    """Runs of consecutive frames.
+
+    The first begins at the first frame, the next `stride` frames later. A video shorter than one
+    window repeats its last frame. A tail that no window covers gives a last window that ends at
+    the last frame. One row a window: from its first to its last true frame.
+
+    Args:
+        length: Frames a window.
+        stride: Frames from one window to the next.
+        fps: Frames a second to take; None takes every frame.
+        prepare: From `length` pictures `[H, W, 3]` to the model's input.
+    """
+
+    def __init__(
+        self, length: int, stride: int, fps: float | None, prepare: PrepareFrames
+    ) -> None:
+        self._length = length
+        self._stride = stride
+        self._fps = fps
+        self._prepare = prepare
+        self._frames: list[VideoFrame] = []
+        self._skip = 0
+        self._is_uncovered = False
+        self._num_windows = 0
+        self._first_s: float | None = None
+        self._count = 0
+
+    def push(self, frame: VideoFrame) -> list[Window]:
+        """Return the windows that this frame completes."""
+        windows = []
+        for _ in range(self._times_due(frame)):
+            # Kept beyond the stride: a last window may have to reach back.
+            self._frames = [*self._frames[-(self._length - 1) :], frame]
+            self._is_uncovered = True
+            if self._skip:
+                self._skip -= 1
+            elif len(self._frames) == self._length:
+                windows.append(self._window(self._frames))
+                self._skip = self._stride - 1
+        return windows
+
+    def end(self) -> list[Window]:
+        """Return the window of a short video or of an uncovered tail."""
+        if not self._frames or not self._is_uncovered:
+            return []
+        missing = self._length - len(self._frames)
+        return [self._window(self._frames + self._frames[-1:] * missing)]
+
+    def _times_due(self, frame: VideoFrame) -> int:
+        if self._fps is None:
+            return 1
+        if self._first_s is None:
+            self._first_s = frame.start_s
+        due = 0
+        while self._first_s + self._count / self._fps < frame.end_s - _TIME_SLACK_S:
+            self._count += 1
+            due += 1
+        return due
+
+    def _window(self, frames: list[VideoFrame]) -> Window:
+        self._is_uncovered = False
+        array = self._prepare([frame.pixels for frame in frames])
+        times = np.array([[frames[0].start_s, frames[-1].end_s]], dtype=np.float64)
+        return Window(array, times)
+
+
+class SoundWindows:
+    """Runs of sound of one length; one row each.
+
+    Sound shorter than one window is repeated from its start to fill it (`wrap`), as the speaker
+    networks do at evaluation. A tail that no window covers gives a last window that ends at the
+    last sample. All windows have the same length, so batches need no padding.
+
+    Args:
+        length: Samples a window.
+        stride: Samples from one window to the next.
+        sample_rate_hz: Rate of the sound.
+        shortest: Samples below which there is no window.
+    """
+
+    def __init__(self, length: int, stride: int, sample_rate_hz: int, *, shortest: int) -> None:
+        self._length = length
+        self._stride = stride
+        self._rate = sample_rate_hz
+        self._shortest = shortest
+        self._held = np.empty(0, dtype=np.float32)
+        self._held_from = 0  # number of the first held sample
+        self._next = 0  # number of the sample where the next window starts
+        self._covered = 0  # number of the first sample that no window covers
+        self._start_s: float | None = None
+
+    def push(self, chunk: AudioChunk) -> list[Window]:
+        """Return the windows that this chunk completes."""
+        if self._start_s is None:
+            self._start_s = chunk.start_s
+        self._held = np.concatenate([self._held, chunk.samples])
+        windows = []
+        while self._next + self._length <= self._end:
+            windows.append(self._cut(self._next))
+            self._next += self._stride
+        # The last window may reach back over a whole length.
+        keep_from = max(self._held_from, min(self._next, self._end - self._length))
+        self._held = self._held[keep_from - self._held_from :]
+        self._held_from = keep_from
+        return windows
+
+    def end(self) -> list[Window]:
+        """Return the window of short sound or of an uncovered tail."""
+        total = self._end
+        if self._covered >= total or total < self._shortest:
+            return []
+        if total >= self._length:
+            return [self._cut(total - self._length)]
+        repeats = -(-self._length // total)
+        array = np.tile(self._held, repeats)[: self._length]
+        return [Window(array, self._times(0, total))]
+
+    @property
+    def _end(self) -> int:
+        return self._held_from + len(self._held)
+
+    def _cut(self, start: int) -> Window:
+        here = start - self._held_from
+        array = self._held[here : here + self._length].copy()
+        self._covered = start + self._length
+        return Window(array, self._times(start, start + self._length))
+
+    def _times(self, start: int, end: int) -> npt.NDArray[np.float64]:
+        origin = self._start_s or 0.0
+        return np.array([[origin + start / self._rate, origin + end / self._rate]])

@@ -1,0 +1,45 @@
+"""The decoding child: `python -m scfae.extract.decoder_child FD`, fed requests by its parent.
+
+A crash or a hang of a decoder stays in here; the parent kills and replaces the child. It ends when
+its parent does, also when the parent was killed in the middle of a file.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+
+_PARENT_CHECK_S = 0.5
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Answer requests until the parent closes the connection.
+
+    Args:
+        descriptor: File descriptor of a duplex connection.
+        parent: Process id of the parent.
+    """
+    # Ctrl-C reaches the whole process group; stopping is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    from .media import decode
+
+    connection = Connection(descriptor)
+    while True:
+        try:
+            path, recipes, limits = connection.recv()
+            connection.send(decode(path, recipes, limits))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,100 @@
+"""What crosses the border between decoding and encoding: frames and sound in, windows out.
+
+A recipe is the encoder's pre-processing: plain data that is pickled to the decoding child, where
+`begin` makes a cutter that is fed decoded frames one by one, so that memory does not grow with the
+media. Every window of one encoder has the same shape where the encoder batches.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+MediaKind = Literal["video", "audio", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What is known of a stream before it is decoded.
+
+    Attributes:
+        kind: video, audio or image.
+        frame_rate_hz: Average frame rate of a video as its header says; None if unknown.
+        sample_rate_hz: Rate at which sound arrives, i.e. the recipe's.
+    """
+
+    kind: MediaKind
+    frame_rate_hz: float | None = None
+    sample_rate_hz: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One picture, upright.
+
+    Attributes:
+        pixels: uint8 `[H, W, 3]`, RGB.
+        start_s: When it is first shown, on the media's own clock; 0 for an image.
+        end_s: When the next one is shown; 0 for an image.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Consecutive sound.
+
+    Attributes:
+        samples: float32 `[samples]`, mono, in [-1, 1], at the recipe's rate.
+        start_s: Time of the first sample, on the media's own clock.
+    """
+
+    samples: npt.NDArray[np.float32]
+    start_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One input of an encoder.
+
+    Attributes:
+        array: What the model takes for one element, e.g. float32 `[3, 16, 112, 112]`.
+        times: float64 `[R, 2]`, start and end in seconds of each row that it yields.
+    """
+
+    array: npt.NDArray[Any]
+    times: npt.NDArray[np.float64]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that are kept of what the encoder says, R; the rest is padding."""
+        return len(self.times)
+
+
+class Cutter(Protocol):
+    """Cuts one stream into windows."""
+
+    def push(self, frame: Any, /) -> list[Window]:
+        """Take a `VideoFrame` or an `AudioChunk`; return the windows that are complete."""
+
+    def end(self) -> list[Window]:
+        """Return the last windows; the stream is over."""
+
+
+class Recipe(Protocol):
+    """Pre-processing of one encoder for one kind of media; picklable plain data."""
+
+    @property
+    def kind(self) -> MediaKind:
+        """What it reads."""
+
+    @property
+    def sample_rate_hz(self) -> int | None:
+        """Rate at which it wants sound; None for pictures."""
+
+    def begin(self, info: StreamInfo, /) -> Cutter:
+        """Return a cutter for one stream."""
