@@ -46,9 +46,7 @@ def visits(store: FeatureStore, flat: Path) -> dict[str, Visit]:
     def memmap() -> float:
         data = np.memmap(flat, dtype=np.float32, mode="r").reshape(-1, DIM)
         return float(
-            sum(
-                data[offsets[i] : offsets[i + 1]].sum(dtype=np.float64) for i in range(num_samples)
-            )
+            sum(data[offsets[i] : offsets[i + 1]].sum(dtype=np.float64) for i in range(num_samples))
         )
 
     def zarr_python() -> float:

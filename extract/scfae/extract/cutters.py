@@ -72,9 +72,7 @@ class FrameWindows:
         prepare: From `length` pictures `[H, W, 3]` to the model's input.
     """
 
-    def __init__(
-        self, length: int, stride: int, fps: float | None, prepare: PrepareFrames
-    ) -> None:
+    def __init__(self, length: int, stride: int, fps: float | None, prepare: PrepareFrames) -> None:
         self._length = length
         self._stride = stride
         self._fps = fps

@@ -88,9 +88,7 @@ class Encoder(ABC):
         """Return the rows of windows, `[B, R, D]`; one pooled row a window unless overridden."""
         return self.pool(self.forward(x))[:, None]
 
-    def extract(
-        self, path: str | Path
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    def extract(self, path: str | Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
         """Return one file's rows, float32 `[T, D]`, and their times in seconds, float64 `[T, 2]`.
 
         Raises:

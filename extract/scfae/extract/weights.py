@@ -4,7 +4,6 @@ A file must fit its encoder exactly: every key is used or on the encoder's list 
 every parameter is filled. `random:SEED` is noise that is the same on every run.
 """
 
-import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -79,23 +78,6 @@ def find_weights(encoder: str, weights: str | None, *, find: Find, hint: str) ->
             f"Or name a file: {encoder}@/path/to/file; or take noise: {encoder}@random:0."
         )
     return Weights(PUBLISHED, found, None)
-
-
-def find_in_caches(file_name: str) -> Path | None:
-    """Return a published file from torch's hub cache (`TORCH_HOME`), None if it is not there."""
-    home = os.environ.get("TORCH_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
-    )
-    path = Path(home).expanduser() / "hub" / "checkpoints" / file_name
-    return path if path.is_file() else None
-
-
-def cache_hint(file_name: str, origin: str) -> str:
-    """Return the sentence that says where a published file comes from and where it goes."""
-    return (
-        f"Get {file_name} from {origin} and put it into TORCH_HOME/hub/checkpoints "
-        "(TORCH_HOME is ~/.cache/torch if not set)."
-    )
 
 
 def read_state(path: Path) -> State:

@@ -184,7 +184,7 @@ def test_help_shows_every_field_without_torch() -> None:
     for name in GROUP_OF:
         assert f"--{name.replace('_', '-')} " in result.stdout
     assert "(required)" in result.stdout
-    assert "default: 5" in result.stdout
+    assert "default: 0.0005" in result.stdout
     assert "scfae train --resume" in result.stdout
 
 

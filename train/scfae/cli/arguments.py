@@ -22,7 +22,9 @@ def parse(kind: type[T], command: str, argv: Sequence[str], example: str) -> T:
     Raises:
         SystemExit: 0 after --help, 2 for wrong usage (the message names the flag).
     """
-    description = f"{(kind.__doc__ or '').split('Args:')[0].strip()}\n\nexample:\n{example.rstrip()}"
+    description = (
+        f"{(kind.__doc__ or '').split('Args:')[0].strip()}\n\nexample:\n{example.rstrip()}"
+    )
     return tyro.cli(
         kind,
         prog=command,

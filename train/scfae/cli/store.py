@@ -105,5 +105,7 @@ def run(argv: Sequence[str]) -> int:
     if argv[0] not in ACTIONS:
         near = difflib.get_close_matches(argv[0], ACTIONS, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"scfae store has no action '{argv[0]}'.{hint} Actions: info, status, verify.")
+        raise ConfigError(
+            f"scfae store has no action '{argv[0]}'.{hint} Actions: info, status, verify."
+        )
     return ACTIONS[argv[0]](argv[1:])

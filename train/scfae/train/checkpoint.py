@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scfae.store.atomic import write_atomic
 
+from scfae.store.atomic import write_atomic
 from scfae.store.errors import CheckpointError
 
 FORMAT = 1

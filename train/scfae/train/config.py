@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
-from scfae.store.config import Frozen, digest
 
+from scfae.store.config import Frozen, digest
 from scfae.store.errors import ConfigError
 from scfae.store.masking import parse_policy
 
@@ -299,7 +299,14 @@ def _fusion_problems(model: ModelConfig) -> list[str]:
     if model.fusion not in known:
         hint = suggest(model.fusion, known)
         return [f"fusion = {model.fusion!r}: no such model.{hint} Known: {', '.join(known)}"]
-    return []
+    # Pooling has a setting of its own.
+    options = [name for name in known[model.fusion].options if name != "pooling"]
+    return [
+        f"options.{name} = {value!r}: {model.fusion} has no such option.{suggest(name, options)} "
+        f"Known: {', '.join(options)}"
+        for name, value in model.options.items()
+        if name not in options
+    ]
 
 
 def _order(value: Any) -> list[str]:

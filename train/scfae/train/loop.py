@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scfae.store.atomic import clean_temporaries
-from scfae.store.config import digest
 from torch import Tensor, nn
 
 from scfae.store import Batch, FeatureStore, FeatureStream
+from scfae.store.atomic import clean_temporaries
+from scfae.store.config import digest
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError, TaskError
 
 from .board import Board
@@ -28,7 +28,7 @@ from .checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
 from .config import RunConfig
 from .environment import changes, environment
 from .loading import restore_model
-from .model import build_model, weighted_losses
+from .model import build_model, check_loss_weights, weighted_losses
 from .runs import EventLog, Interrupted, RunFolder
 from .schedule import Schedule
 from .splits import Splits, make_splits
@@ -89,9 +89,9 @@ def train(
         _check_store(run, fingerprints)
         changed = changes(run.read("environment.json"), now)
     else:
-        # The seed comes before the weights: the same config is the same model.
-        torch.manual_seed(config.loop.seed)
-        build_model(config, splits.train.dims, task.num_outputs)  # what is wrong shows before
+        # What is wrong with the model must show before there is a folder.
+        trial = build_model(config, splits.train.dims, task.num_outputs)
+        check_loss_weights(trial, config, splits.train.dims)
         run = RunFolder.create(
             config,
             environment=now,
@@ -167,7 +167,7 @@ class _Training:
         self.run, self.config, self.task, self.device = run, config, task, device
         self.progress = progress
         optim, loop = config.optim, config.loop
-        seed_everything(loop.seed)
+        seed_everything(loop.seed)  # before the weights: the same config is the same model
         self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -269,15 +269,15 @@ class _Training:
         parts: dict[str, Tensor] = {"task": self.task.loss(out.logits.float(), targets)}
         parts |= weighted_losses(out.losses, self.config.model.loss_weights)
         loss = torch.stack([part.float() for part in parts.values()]).sum()
-        self._check_finite("loss", float(loss), batch)
-        loss.backward()
+        self._check_finite("loss", loss.item(), batch)
+        torch.autograd.backward(loss)
         limit = self.config.optim.clip_norm
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit or math.inf)
-        self._check_finite("gradient", float(norm), batch)
+        self._check_finite("gradient", norm.item(), batch)
         self.optimizer.step()
         self.step += 1
-        figures = {name: float(part.detach()) for name, part in parts.items()}
-        self.sums.add(figures | {"loss": float(loss), "grad_norm": float(norm)}, len(batch))
+        figures = {name: part.item() for name, part in parts.items()}
+        self.sums.add(figures | {"loss": loss.item(), "grad_norm": norm.item()}, len(batch))
 
     def _check_finite(self, what: str, value: float, batch: Batch) -> None:
         if not math.isfinite(value):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from scfae.fusion import build_fusion
@@ -35,6 +36,30 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) ->
             f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
             f"options = {model.options!r}: {error}"
         ) from error
+
+
+def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, int]) -> None:
+    """Check that every weighted loss is one that the model has.
+
+    The default weight of `recon` may stand beside a model without reconstruction.
+
+    Raises:
+        ConfigError: Names the weights without a loss, and the model's losses.
+    """
+    features = {modality: torch.zeros(1, dim) for modality, dim in dims.items()}
+    with torch.no_grad():
+        losses = model.eval()(features).losses
+    default = type(config.model)().loss_weights
+    unknown = [
+        name
+        for name, weight in config.model.loss_weights.items()
+        if name not in losses and default.get(name) != weight
+    ]
+    if unknown:
+        raise ConfigError(
+            f"loss_weights: {config.model.fusion} has no loss {', '.join(unknown)}; "
+            f"its losses are: {', '.join(losses) or 'none'}."
+        )
 
 
 def weighted_losses(

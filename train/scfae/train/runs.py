@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from scfae.store.atomic import write_atomic
 
 from scfae.store import ColumnInfo
+from scfae.store.atomic import write_atomic
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError
 
 from .config import RunConfig, load_config
@@ -36,7 +36,7 @@ from .config import RunConfig, load_config
 STATIC = ("environment.json", "columns.json", "splits.json", "task.json")
 
 
-class Interrupted(Exception):  # noqa: N818 - it is an outcome, not an error
+class Interrupted(Exception):
     """A run was stopped by a signal after it wrote a checkpoint; the text says how to resume.
 
     Attributes:

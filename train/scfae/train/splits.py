@@ -5,19 +5,23 @@ counted by reason, so that the counts add up to the store's samples.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scfae.store.config import digest
+import numpy.typing as npt
 
 from scfae.store import FeatureStore, StoreView
+from scfae.store.config import digest
 from scfae.store.errors import TaskError
 
 from .config import DataConfig
 
 VAL_SHARE = 0.15
 TEST_SHARE = 0.15
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,12 @@ def make_splits(store: FeatureStore, data: DataConfig) -> Splits:
         TaskError: A split is missing or would be empty; the message names it and what there is.
         UnknownColumn: The store has no such column or label.
     """
-    everything = store.view(labels=[data.label], where=data.where or None, **data.columns)
+    everything = store.view(None, [data.label], where=_where(store, data.where), **data.columns)
+    if not len(everything):
+        raise TaskError(f"no sample of {store.path} has where = {data.where!r}.")
     names = _column_of(store.samples.split, everything)
     groups = _column_of(store.samples.group, everything)
-    labelled = _labelled(everything, data.label)
+    labelled = everything.label(data.label).present
     present = everything.available.any(axis=1)
     excluded = {
         "unlabelled": int((~labelled).sum()),
@@ -110,10 +116,10 @@ def make_splits(store: FeatureStore, data: DataConfig) -> Splits:
 def _assign(
     names: list[str | None],
     there: list[str],
-    usable: np.ndarray,
+    usable: Mask,
     units: list[str],
     data: DataConfig,
-) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+) -> tuple[dict[str, Mask], list[str], list[str]]:
     carved: list[str] = []
     notes: list[str] = []
     if not there:
@@ -154,9 +160,7 @@ def _assign(
     return masks, carved, notes
 
 
-def _carve(
-    pool: np.ndarray, units: list[str], share: float, name: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _carve(pool: Mask, units: list[str], share: float, name: str) -> tuple[Mask, Mask]:
     """Return (carved, rest) of a pool: whole units, in the order of their hash."""
     sizes: dict[str, int] = {}
     for row in np.flatnonzero(pool):
@@ -184,15 +188,20 @@ def _hash(unit: str) -> bytes:
     return hashlib.blake2b(unit.encode(), digest_size=16, person=b"scfae-split").digest()
 
 
-def _labelled(view: StoreView, label: str) -> np.ndarray:
-    return view.label(label).present
+def _where(store: FeatureStore, where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `where` with each value as its label stores it: a flag cannot tell 0 from '0'."""
+    names = store.samples.label_names
+    return {
+        name: str(value) if name not in names or store.samples.label_kind(name) == "str" else value
+        for name, value in where.items()
+    }
 
 
 def _column_of(values: Any, view: StoreView) -> list[str | None]:
     return [values[index] for index in view.indices]
 
 
-def _leaks(masks: dict[str, np.ndarray], groups: list[str | None], view: StoreView) -> list[str]:
+def _leaks(masks: dict[str, Mask], groups: list[str | None], view: StoreView) -> list[str]:
     notes = []
     held = {
         name: {groups[row] for row in np.flatnonzero(mask) if groups[row]}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +19,7 @@ from scfae.store.errors import TaskError
 
 from .metrics import Metrics, classification_metrics
 
+Integers = npt.NDArray[np.int64]
 Encode = Callable[[Tensor], Tensor]
 """Raw labels of a batch, as the stream gives them, to the targets of the loss."""
 
@@ -45,7 +47,7 @@ class Task(Protocol):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return what the metrics read, from logits [B, num_outputs]."""
 
-    def metrics(self, targets: np.ndarray, probabilities: np.ndarray) -> Metrics:
+    def metrics(self, targets: Integers, probabilities: npt.ArrayLike) -> Metrics:
         """Return every figure by name, as fractions; None where it is undefined."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +111,7 @@ class Classification:
         """Index of the training split's most frequent class; the first of equals."""
         return int(np.argmax(self.counts))
 
-    def targets(self, view: StoreView) -> np.ndarray:
+    def targets(self, view: StoreView) -> Integers:
         """Return the class index of each sample of a view: int64 [N].
 
         Raises:
@@ -154,7 +156,7 @@ class Classification:
         """Return the classes' probabilities [B, C] of logits [B, C]."""
         return torch.softmax(logits.float(), dim=-1)
 
-    def metrics(self, targets: np.ndarray, probabilities: np.ndarray) -> Metrics:
+    def metrics(self, targets: Integers, probabilities: npt.ArrayLike) -> Metrics:
         """Return accuracy, balanced accuracy, F1 and ROC AUC as fractions.
 
         Args:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -44,8 +45,8 @@ class Validation:
         """Return `loss` (task and weighted auxiliary losses, mean over samples) and the metrics."""
         model.eval()
         total, seen = 0.0, 0
-        targets: list[np.ndarray] = []
-        probabilities: list[np.ndarray] = []
+        targets: list[npt.NDArray[np.int64]] = []
+        probabilities: list[npt.NDArray[np.float32]] = []
         for cpu_batch in self._stream:
             batch = cpu_batch.to(device)
             truth = self._encode(batch.labels[self._task.label])
@@ -54,7 +55,7 @@ class Validation:
             logits = out.logits.float()
             loss = self._task.loss(logits, truth)
             loss = loss + sum(weighted_losses(out.losses, self._loss_weights).values())
-            total += float(loss) * len(batch)
+            total += loss.item() * len(batch)
             seen += len(batch)
             targets.append(truth.cpu().numpy())
             probabilities.append(self._task.probabilities(logits).cpu().numpy())

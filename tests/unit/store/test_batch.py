@@ -1,0 +1,182 @@
+"""Batches: padded, exactly zero where nothing is, and read front to back."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from scfae.store import Batch, MemoryView
+from scfae.store.batch import collate, label_tensor
+from scfae.store.errors import SchemaMismatch
+
+LENGTHS = {"video": [2, 0, 3, 1], "audio": [1, 4, 0, 2]}
+DIMS = {"video": 3, "audio": 2}
+
+
+class Watched(MemoryView):
+    """Keeps what was read, in order."""
+
+    def __init__(self, dtype: str = "float32", **labels: Any) -> None:
+        random = np.random.default_rng(0)
+        features = {
+            m: [random.normal(size=(T, DIMS[m])).astype(dtype) + 10 for T in LENGTHS[m]]
+            for m in DIMS
+        }
+        super().__init__(["a", "b", "c", "d"], features, labels=labels)
+        self.read: list[tuple[str, int]] = []
+
+    def rows(self, i: int, modality: str) -> npt.NDArray[Any]:
+        self.read.append((modality, i))
+        return super().rows(i, modality)
+
+
+def make(view: MemoryView, positions: list[int], present: npt.ArrayLike | None = None) -> Batch:
+    chosen = np.array(positions, dtype=np.int64)
+    kept = view.available[chosen] if present is None else np.array(present, dtype=bool)
+    return collate(
+        view,
+        chosen,
+        present=kept,
+        lengths={m: view.lengths(m) for m in view.modalities},
+        labels={name: label_tensor(view.label(name)) for name in view.label_names},
+    )
+
+
+def test_rows_are_padded_with_zeros_in_the_order_of_the_batch() -> None:
+    view = Watched()
+    batch = make(view, [3, 0, 2, 1])
+    assert batch.ids == ["d", "a", "c", "b"]
+    assert len(batch) == 4
+    for modality, dim in DIMS.items():
+        lengths = [LENGTHS[modality][i] for i in (3, 0, 2, 1)]
+        features = batch.features[modality]
+        assert features.shape == (4, max(lengths), dim)
+        assert batch.lengths[modality].tolist() == lengths
+        for b, i in enumerate((3, 0, 2, 1)):
+            stored = torch.from_numpy(MemoryView.rows(view, i, modality))
+            assert torch.equal(features[b, : lengths[b]], stored)
+            assert (features[b, lengths[b] :] == 0).all()
+
+
+def test_dtypes_and_modalities_are_those_promised() -> None:
+    batch = make(Watched("float16", digit=[1, 2, 3, 4]), [0, 1])
+    assert batch.features["video"].dtype == torch.float32
+    assert batch.lengths["video"].dtype == torch.int64
+    assert batch.present.dtype == torch.bool
+    assert batch.modalities == ("video", "audio")
+    assert batch.present.tolist() == [[True, True], [False, True]]
+
+
+def test_masked_content_is_zero_and_not_read() -> None:
+    view = Watched()
+    batch = make(view, [0, 3], [[True, False], [False, True]])
+    assert view.read == [("video", 0), ("audio", 3)]
+    assert batch.lengths["video"].tolist() == [2, 0]
+    assert (batch.features["video"][1] == 0).all()
+    assert (batch.features["audio"][0] == 0).all()
+    assert batch.features["audio"].shape[1] == 2  # as long as what is shown, not what is hidden
+
+
+def test_files_are_read_front_to_back_one_modality_after_the_other() -> None:
+    view = Watched()
+    make(view, [3, 0, 2, 1])
+    assert view.read == [(m, i) for m in DIMS for i in range(4) if LENGTHS[m][i]]
+
+
+def test_nothing_present_still_has_one_row_of_zeros() -> None:
+    batch = make(Watched(), [1, 2], [[False, False], [False, False]])
+    assert {m: tuple(f.shape) for m, f in batch.features.items()} == {
+        "video": (2, 1, 3),
+        "audio": (2, 1, 2),
+    }
+    assert not batch.present.any()
+
+
+def test_an_empty_batch_has_shapes() -> None:
+    batch = make(Watched(word=["x", "y", "x", "z"]), [])
+    assert len(batch) == 0
+    assert batch.features["video"].shape == (0, 1, 3)
+    assert batch.present.shape == (0, 2)
+    assert batch.labels["word"].shape == (0,)
+
+
+def test_labels_follow_their_samples() -> None:
+    view = Watched(n=[5, 6, 7, 8], x=[0.5, 1.5, float("nan"), 3.5], word=["no", "ab", "no", "yes"])
+    batch = make(view, [3, 0])
+    assert batch.labels["n"].tolist() == [8, 5]
+    assert batch.labels["n"].dtype == torch.int64
+    assert batch.labels["x"].tolist() == [3.5, 0.5]
+    assert batch.labels["x"].dtype == torch.float32
+    assert batch.labels["word"].tolist() == [2, 1]
+    assert batch.labels["word"].dtype == torch.int64
+
+
+def test_batch_does_not_share_memory_with_the_view() -> None:
+    view = Watched(n=[1, 2, 3, 4])
+    batch = make(view, [0, 3])
+    batch.features["video"].fill_(-1)
+    batch.labels["n"].fill_(-1)
+    again = make(view, [0, 3])
+    assert (again.features["video"][0] > 0).all()
+    assert again.labels["n"].tolist() == [1, 4]
+
+
+def test_rows_of_another_shape_are_refused_and_not_broadcast() -> None:
+    class Wrong(Watched):
+        def rows(self, i: int, modality: str) -> npt.NDArray[Any]:
+            return super().rows(i, modality)[:1]
+
+    with pytest.raises(SchemaMismatch, match=r"sample a, video: rows of shape \(1, 3\)"):
+        make(Wrong(), [0])
+
+
+def test_packed_rows_are_the_present_rows_in_order() -> None:
+    view = Watched()
+    rows, bounds = make(view, [2, 1, 0]).packed("video")
+    assert bounds.tolist() == [0, 3, 3, 5]
+    assert bounds.dtype == torch.int32
+    wanted = np.concatenate([MemoryView.rows(view, 2, "video"), MemoryView.rows(view, 0, "video")])
+    assert torch.equal(rows, torch.from_numpy(wanted))
+
+
+def test_to_moves_every_tensor() -> None:
+    batch = make(Watched(n=[1, 2, 3, 4]), [0, 1]).to("meta")
+    tensors = [*batch.features.values(), *batch.lengths.values(), *batch.labels.values()]
+    assert {t.device.type for t in [*tensors, batch.present]} == {"meta"}
+    assert batch.ids == ["a", "b"]
+
+
+@pytest.mark.gpu
+def test_pinned_batches_copy_asynchronously() -> None:
+    view = Watched(n=[1, 2, 3, 4])
+    chosen = np.arange(4)
+    batch = collate(
+        view,
+        chosen,
+        present=view.available,
+        lengths={m: view.lengths(m) for m in view.modalities},
+        labels={"n": label_tensor(view.label("n"))},
+        pin_memory=True,
+    )
+    tensors = [*batch.features.values(), *batch.lengths.values(), *batch.labels.values()]
+    assert all(t.is_pinned() for t in [*tensors, batch.present])
+    moved = batch.to("cuda", non_blocking=True)
+    torch.cuda.synchronize()
+    assert torch.equal(moved.features["video"].cpu(), batch.features["video"])
+
+
+@pytest.mark.parametrize(
+    ("features", "labels"),
+    [
+        ({"video": [np.zeros((1, 3))]}, {}),
+        ({"video": [np.zeros((1, 3)), np.zeros((1, 4))]}, {}),
+        ({"video": [np.zeros((1, 3)), np.zeros(3)]}, {}),
+        ({"video": [np.zeros((1, 3))] * 2}, {"n": [1]}),
+        ({"video": [np.zeros((1, 3))] * 2}, {"n": [1, None]}),
+    ],
+)
+def test_memory_view_refuses_what_does_not_agree(features: Any, labels: Any) -> None:
+    with pytest.raises(SchemaMismatch):
+        MemoryView(["a", "b"], features, labels=labels)
