@@ -7,9 +7,7 @@ import numpy.typing as npt
 
 from .recipe import AudioChunk, VideoFrame, Window
 
-Prepare = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
-PrepareFrames = Callable[[list[npt.NDArray[np.uint8]]], npt.NDArray[np.float32]]
-PrepareSound = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+PrepareFrame = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 # Presentation times are multiples of a time base: a frame due at 0.2 s may come at 0.1999.
 _TIME_SLACK_S = 1e-4
@@ -22,11 +20,11 @@ class FrameSampler:
 
     Args:
         fps: Pictures a second; None takes every frame.
-        prepare: From uint8 `[H, W, 3]` to the model's input of one picture.
+        prepare: From a picture `[H, W, 3]` to the model's size `[3, h, w]`.
         is_image: The stream is a still.
     """
 
-    def __init__(self, fps: float | None, prepare: Prepare, *, is_image: bool) -> None:
+    def __init__(self, fps: float | None, prepare: PrepareFrame, *, is_image: bool) -> None:
         self._fps = fps
         self._prepare = prepare
         self._is_image = is_image
@@ -47,7 +45,6 @@ class FrameSampler:
             end = due + 1.0 / self._fps
             windows.append(Window(array, np.array([[due, end]], dtype=np.float64)))
             self._count += 1
-        self._end_s = frame.end_s
         return windows
 
     def end(self) -> list[Window]:
@@ -69,27 +66,32 @@ class FrameWindows:
         length: Frames a window.
         stride: Frames from one window to the next.
         fps: Frames a second to take; None takes every frame.
-        prepare: From `length` pictures `[H, W, 3]` to the model's input.
+        prepare: From a picture `[H, W, 3]` to the model's size `[3, h, w]`.
     """
 
-    def __init__(self, length: int, stride: int, fps: float | None, prepare: PrepareFrames) -> None:
+    def __init__(
+        self, length: int, stride: int, *, fps: float | None, prepare: PrepareFrame
+    ) -> None:
         self._length = length
         self._stride = stride
         self._fps = fps
         self._prepare = prepare
-        self._frames: list[VideoFrame] = []
+        self._frames: list[tuple[npt.NDArray[np.uint8], float, float]] = []
         self._skip = 0
         self._is_uncovered = False
-        self._num_windows = 0
         self._first_s: float | None = None
         self._count = 0
 
     def push(self, frame: VideoFrame) -> list[Window]:
         """Return the windows that this frame completes."""
+        due = self._times_due(frame)
+        if not due:
+            return []
         windows = []
-        for _ in range(self._times_due(frame)):
+        taken = (self._prepare(frame.pixels), frame.start_s, frame.end_s)
+        for _ in range(due):
             # Kept beyond the stride: a last window may have to reach back.
-            self._frames = [*self._frames[-(self._length - 1) :], frame]
+            self._frames = [*self._frames, taken][-self._length :]
             self._is_uncovered = True
             if self._skip:
                 self._skip -= 1
@@ -100,7 +102,7 @@ class FrameWindows:
 
     def end(self) -> list[Window]:
         """Return the window of a short video or of an uncovered tail."""
-        if not self._frames or not self._is_uncovered:
+        if not self._is_uncovered:
             return []
         missing = self._length - len(self._frames)
         return [self._window(self._frames + self._frames[-1:] * missing)]
@@ -116,11 +118,10 @@ class FrameWindows:
             due += 1
         return due
 
-    def _window(self, frames: list[VideoFrame]) -> Window:
+    def _window(self, frames: list[tuple[npt.NDArray[np.uint8], float, float]]) -> Window:
         self._is_uncovered = False
-        array = self._prepare([frame.pixels for frame in frames])
-        times = np.array([[frames[0].start_s, frames[-1].end_s]], dtype=np.float64)
-        return Window(array, times)
+        array = np.stack([pixels for pixels, _, _ in frames], axis=1)
+        return Window(array, np.array([[frames[0][1], frames[-1][2]]], dtype=np.float64))
 
 
 class SoundWindows:
@@ -137,7 +138,7 @@ class SoundWindows:
         shortest: Samples below which there is no window.
     """
 
-    def __init__(self, length: int, stride: int, sample_rate_hz: int, *, shortest: int) -> None:
+    def __init__(self, length: int, stride: int, *, sample_rate_hz: int, shortest: int) -> None:
         self._length = length
         self._stride = stride
         self._rate = sample_rate_hz

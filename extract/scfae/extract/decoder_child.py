@@ -30,7 +30,7 @@ def main(descriptor: int, parent: int) -> None:
     while True:
         try:
             path, recipes, limits = connection.recv()
-            connection.send(decode(path, recipes, limits))
+            connection.send(decode(path, recipes, limits, emit=connection.send))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 

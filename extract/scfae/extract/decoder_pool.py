@@ -1,17 +1,20 @@
-"""Decoding in child processes: bounded in time and number, results in the order of the requests.
+"""Decoding in child processes: bounded in time and memory, results in the order of the requests.
 
 A child is started by exec, never by fork alone, and is used for many files. One that takes longer
 than the limit, or dies, costs the file it was at: that file is `failed`, and a new child goes on.
+A long file comes in parts, and a child waits while nobody takes them; waiting is not counted.
 """
 
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -20,11 +23,15 @@ from types import TracebackType
 from typing import Self
 
 from .limits import Limits
-from .media import Decoded, Fate
+from .media import Decoded, Fate, Part
 from .recipe import Recipe
 
 # Importing the decoders and the first recipe's torch takes seconds on a cold disk.
 _START_S = 60.0
+_PARTS_AHEAD = 2
+_CLOSED_CHECK_S = 0.2
+
+Message = Part | Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +64,35 @@ class _Child:
         theirs.close()
         self.is_warm = False
 
-    def decode(self, request: Request, limits: Limits) -> Decoded:
-        """Return what became of one file.
+    def decode(self, request: Request, limits: Limits) -> Iterator[Message]:
+        """Yield the parts of one file and then what became of it.
 
         Raises:
-            TimeoutError: If it took too long.
+            TimeoutError: If the child worked on it for too long.
             EOFError: If the child died.
         """
-        patience_s = limits.timeout_s + (0.0 if self.is_warm else _START_S)
+        left_s = limits.timeout_s + (0.0 if self.is_warm else _START_S)
         try:
             self.connection.send((request.path, dict(request.recipes), limits))
-            if not self.connection.poll(patience_s):
-                raise TimeoutError
-            decoded: Decoded = self.connection.recv()
+            while True:
+                begun_s = time.monotonic()
+                if not self.connection.poll(max(0.0, left_s)):
+                    raise TimeoutError
+                message: Message = self.connection.recv()
+                left_s -= time.monotonic() - begun_s
+                self.is_warm = True
+                yield message
+                if isinstance(message, Decoded):
+                    return
         except (BrokenPipeError, ConnectionResetError):
             raise EOFError from None
-        self.is_warm = True
-        return decoded
 
     def stop(self) -> int:
         """Kill the child and return its exit status."""
-        self.connection.close()
         self.process.kill()
-        return self.process.wait()
+        status = self.process.wait()
+        self.connection.close()
+        return status
 
 
 class DecoderPool:
@@ -97,7 +110,7 @@ class DecoderPool:
         self._local = threading.local()
         self._children: set[_Child] = set()
         self._lock = threading.Lock()
-        self._is_closed = False
+        self._is_closed = threading.Event()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
 
     def __enter__(self) -> Self:
@@ -113,8 +126,8 @@ class DecoderPool:
 
     def close(self) -> None:
         """Stop the children; files in decoding are given up."""
+        self._is_closed.set()
         with self._lock:
-            self._is_closed = True
             children, self._children = self._children, set()
         for child in children:
             child.process.kill()
@@ -122,43 +135,60 @@ class DecoderPool:
         for child in children:
             child.stop()
 
-    def decode(self, requests: Iterable[Request]) -> Iterator[Decoded]:
-        """Yield what became of each file, in order; a bounded number is decoded ahead."""
-        waiting: deque[Future[Decoded]] = deque()
-        pending = iter(requests)
-        try:
-            for request in pending:
-                waiting.append(self._threads.submit(self._decode, request))
-                if len(waiting) >= self._in_flight:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    def decode(self, requests: Iterable[Request]) -> Iterator[Message]:
+        """Yield, request by request in order, the parts of a file and then what became of it.
 
-    def _decode(self, request: Request) -> Decoded:
-        child = self._child()
+        A bounded number of files is decoded ahead, each up to a bounded number of parts.
+        """
+        waiting: deque[queue.Queue[Message | BaseException]] = deque()
+        pending = iter(requests)
+        while True:
+            while len(waiting) < self._in_flight:
+                request = next(pending, None)
+                if request is None:
+                    break
+                messages: queue.Queue[Message | BaseException] = queue.Queue(_PARTS_AHEAD)
+                self._threads.submit(self._decode, request, messages)
+                waiting.append(messages)
+            if not waiting:
+                return
+            message = waiting[0].get()
+            if isinstance(message, BaseException):
+                raise message
+            if isinstance(message, Decoded):
+                waiting.popleft()
+            yield message
+
+    def _decode(self, request: Request, out: "queue.Queue[Message | BaseException]") -> None:
         try:
-            return child.decode(request, self._limits)
-        except TimeoutError:
-            self._discard(child)
-            return _failed(
-                request,
-                f"decoding took longer than {self._limits.timeout_s:g} s (--timeout): "
-                f"{request.path}",
-            )
-        except EOFError:
-            status = self._discard(child)
-            return _failed(request, f"the decoder died ({_ending(status)}): {request.path}")
+            child = self._child()
+            try:
+                for message in child.decode(request, self._limits):
+                    self._put(out, message)
+            except TimeoutError:
+                self._discard(child)
+                limit = f"{self._limits.timeout_s:g} s (--timeout)"
+                self._put(out, _failed(request, f"decoding took longer than {limit}"))
+            except EOFError:
+                status = self._discard(child)
+                self._put(out, _failed(request, f"the decoder died ({_ending(status)})"))
+        except BaseException as error:  # whatever it is, the consumer must not wait for ever
+            self._put(out, error)
+            raise
+
+    def _put(self, out: "queue.Queue[Message | BaseException]", message: object) -> None:
+        while not self._is_closed.is_set():
+            try:
+                out.put(message, timeout=_CLOSED_CHECK_S)  # type: ignore[arg-type]
+                return
+            except queue.Full:
+                continue
 
     def _child(self) -> _Child:
         child: _Child | None = getattr(self._local, "child", None)
         if child is None:
+            child = _Child()
             with self._lock:
-                if self._is_closed:
-                    raise RuntimeError("the decoder pool is closed")
-                child = _Child()
                 self._children.add(child)
             self._local.child = child
         return child
@@ -171,7 +201,7 @@ class DecoderPool:
 
 
 def _failed(request: Request, reason: str) -> Decoded:
-    return Decoded({name: Fate("failed", reason) for name in request.recipes})
+    return Decoded({name: Fate("failed", f"{reason}: {request.path}") for name in request.recipes})
 
 
 def _ending(status: int) -> str:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from scfae.store.errors import StreamMissing
+from scfae.store.errors import DecodeError, MediaNotFound, StreamMissing
 
+from .manifest import media_kind
 from .media import decode
 from .recipe import MediaKind, Recipe
 
@@ -30,6 +31,7 @@ class EncoderSpec:
         dim: Features a row, D.
         rows_per_second: Rows a second of media at these options; None where it has no meaning.
         recipe: Every constant of the pre-processing.
+        packages: Distributions whose version may change its numbers.
         options: The options in force.
         licence: Licence of the weights.
         source: Upstream project and file.
@@ -46,6 +48,7 @@ class EncoderSpec:
     recipe: dict[str, Any]
     licence: str
     source: str
+    packages: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     weights: str = "published"
     weights_sha256: str | None = None
@@ -84,27 +87,34 @@ class Encoder(ABC):
     def recipe(self, kind: MediaKind) -> Recipe:
         """Return the pre-processing of one kind of media."""
 
-    def encode(self, x: Tensor) -> Tensor:
+    def prepare(self, windows: Tensor) -> Tensor:
+        """Return what `forward` takes from a batch of windows, as the recipe cuts them."""
+        return windows
+
+    def encode(self, windows: Tensor) -> Tensor:
         """Return the rows of windows, `[B, R, D]`; one pooled row a window unless overridden."""
-        return self.pool(self.forward(x))[:, None]
+        return self.pool(self.forward(self.prepare(windows)))[:, None]
 
     def extract(self, path: str | Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
         """Return one file's rows, float32 `[T, D]`, and their times in seconds, float64 `[T, 2]`.
 
         Raises:
-            MediaError: If the file cannot be decoded, or has nothing that this encoder reads.
+            MediaNotFound: If there is no such file.
+            DecodeError: If it cannot be decoded.
+            StreamMissing: If it has nothing that this encoder reads.
         """
-        from .manifest import media_kind
-
         kind = media_kind(path)
         chosen: MediaKind = next((k for k in self.spec.accepts if k == kind), self.spec.accepts[0])
+        if not Path(path).exists():
+            raise MediaNotFound(f"file not found: {path}")
         fate = decode(path, {self.spec.name: self.recipe(chosen)}).fates[self.spec.name]
-        if fate.status in ("missing", "failed"):
+        if fate.status == "failed":
+            raise DecodeError(str(fate.reason))
+        if fate.status == "missing":
             raise StreamMissing(f"{path}: {fate.reason}")
         rows = []
         with torch.inference_mode():
             for window in fate.windows:
-                x = torch.from_numpy(np.array(window.array))[None].to(self.device)
-                rows.append(self.encode(x)[0, : window.num_rows].float().cpu().numpy())
-        times = np.concatenate([window.times for window in fate.windows])
-        return np.concatenate(rows), times
+                windows = torch.from_numpy(np.array(window.array))[None].to(self.device)
+                rows.append(self.encode(windows)[0, window.kept].float().cpu().numpy())
+        return np.concatenate(rows), np.concatenate([window.times for window in fate.windows])

@@ -13,10 +13,12 @@ from scfae.store.errors import ManifestError
 
 Label = int | float | str | None
 
-EXTENSIONS: Final[dict[str, tuple[str, ...]]] = {
-    "video": tuple(".mp4 .mkv .webm .avi .mov .ts .m4v .mpg .mpeg .flv .wmv".split()),
-    "audio": tuple(".wav .mp3 .flac .ogg .oga .opus .m4a .aac".split()),
-    "image": tuple(".png .jpg .jpeg .bmp .webp .tif .tiff .gif".split()),
+EXTENSIONS: Final[dict[str, frozenset[str]]] = {
+    "video": frozenset(
+        (".mp4", ".mkv", ".webm", ".avi", ".mov", ".ts", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv")
+    ),
+    "audio": frozenset((".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac")),
+    "image": frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")),
 }
 MEDIA_COLUMNS: Final = ("video", "audio", "image", "text")
 MANIFESTS: Final = (".csv", ".jsonl", ".parquet")
@@ -88,7 +90,7 @@ def _read_folder(folder: Path) -> list[MediaItem]:
             continue
         files[str(relative.with_suffix(""))][kind].append(relative)
     if not files:
-        known = " ".join(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
+        known = " ".join(suffix for kind in EXTENSIONS.values() for suffix in sorted(kind))
         raise ManifestError(f"{folder}: no media in this folder; files that count: {known}.")
     items = []
     for stem, by_kind in files.items():

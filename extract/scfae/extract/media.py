@@ -11,7 +11,7 @@ and transparency is drawn on black.
 
 import math
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ from scfae.store.errors import DecodeError, MediaError, MediaNotFound
 from scfae.store.receipt import Status
 
 from .limits import Limits
+from .manifest import media_kind
 from .recipe import AudioChunk, Cutter, Recipe, StreamInfo, VideoFrame, Window
 
 _QUARTER_TURNS = {0: 0, 90: 1, 180: 2, 270: 3}
@@ -49,9 +50,16 @@ class Fate:
     windows: list[Window] = field(default_factory=list)
 
 
+Part = dict[str, list[Window]]
+"""Windows of one file by recipe name, sent ahead so that memory does not grow with the file."""
+
+Emit = Callable[[Part], None]
+_PART_BYTES = 16 << 20
+
+
 @dataclass(slots=True)
 class Decoded:
-    """One file, decoded once.
+    """One file, decoded once: the end of it, where parts were sent ahead.
 
     Attributes:
         fates: By recipe name.
@@ -65,7 +73,11 @@ class Decoded:
 
 
 def decode(
-    path: str | Path, recipes: Mapping[str, Recipe], limits: Limits | None = None
+    path: str | Path,
+    recipes: Mapping[str, Recipe],
+    limits: Limits | None = None,
+    *,
+    emit: Emit | None = None,
 ) -> Decoded:
     """Decode a file once and cut it for every recipe.
 
@@ -73,6 +85,8 @@ def decode(
         path: A video, a sound or an image.
         recipes: By name, e.g. of the column.
         limits: The file's bounds; its time limit is the caller's to enforce.
+        emit: Receives windows whenever some megabytes have come together; what it received is not
+            in the result.
 
     Returns:
         A fate for every recipe. Nothing is raised for a bad file.
@@ -80,12 +94,27 @@ def decode(
     path = Path(path)
     try:
         check_regular(path)
+    except MediaError as error:
+        return Decoded({name: Fate("failed", str(error)) for name in recipes})
+    try:
         digest = sha256_file(path)
-        fates, duration_s = _decode(path, recipes, limits or Limits())
-    except (MediaError, OSError) as error:
-        reason = str(error) if isinstance(error, MediaError) else f"cannot be read: {error}"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}): {path}"
         return Decoded({name: Fate("failed", reason) for name in recipes})
+    try:
+        fates, duration_s = _decode(path, recipes, limits or Limits(), emit)
+    except MediaError as error:
+        return Decoded({name: Fate("failed", str(error)) for name in recipes}, digest)
     return Decoded(fates, digest, duration_s)
+
+
+def media_sha256(path: Path) -> str | None:
+    """Return the digest of a media file, None if it is not a regular file that can be read."""
+    try:
+        check_regular(path)
+        return sha256_file(path)
+    except (MediaError, OSError):
+        return None
 
 
 def check_regular(path: Path) -> None:
@@ -108,13 +137,11 @@ def check_regular(path: Path) -> None:
 
 
 def _decode(
-    path: Path, recipes: Mapping[str, Recipe], limits: Limits
+    path: Path, recipes: Mapping[str, Recipe], limits: Limits, emit: Emit | None
 ) -> tuple[dict[str, Fate], float | None]:
-    from .manifest import media_kind
-
     if media_kind(path) == "image":
         return _decode_image(path, recipes, limits), None
-    return _Container(path, recipes, limits).run()
+    return _Container(path, recipes, limits, emit=emit).run()
 
 
 def _decode_image(path: Path, recipes: Mapping[str, Recipe], limits: Limits) -> dict[str, Fate]:
@@ -135,12 +162,22 @@ def _decode_image(path: Path, recipes: Mapping[str, Recipe], limits: Limits) -> 
 class _Container:
     """Decodes one container: both streams in one pass, packet by packet."""
 
-    def __init__(self, path: Path, recipes: Mapping[str, Recipe], limits: Limits) -> None:
+    def __init__(
+        self,
+        path: Path,
+        recipes: Mapping[str, Recipe],
+        limits: Limits,
+        *,
+        emit: Emit | None = None,
+    ) -> None:
         self._path = path
+        self._emit = emit
         self._limits = limits
         self._recipes = recipes
         self._cutters: dict[str, Cutter] = {}
-        self._windows: dict[str, list[Window]] = {name: [] for name in recipes}
+        self._windows: Part = {name: [] for name in recipes}
+        self._has_windows = dict.fromkeys(recipes, False)
+        self._held_bytes = 0
         self._pending: VideoFrame | None = None
         self._damaged_packets = {"video": 0, "audio": 0}
         self._seen_s: dict[str, tuple[float, float]] = {}
@@ -207,7 +244,7 @@ class _Container:
         for rate, resampler in rates.items():
             self._push_audio(rate, resampler.flush())
         for name, cutter in self._cutters.items():
-            self._windows[name] += cutter.end()
+            self._keep(name, cutter.end())
 
     def _packets(self, container: Any, streams: list[Any]) -> Iterator[Any]:
         packets = container.demux(streams)
@@ -255,7 +292,7 @@ class _Container:
         self._extend("video", frame.start_s, frame.end_s)
         for name, cutter in self._cutters.items():
             if self._recipes[name].kind != "audio":
-                self._windows[name] += cutter.push(frame)
+                self._keep(name, cutter.push(frame))
 
     def _audio(self, frame: Any, resamplers: Mapping[int, "_Resampler"]) -> None:
         for rate, resampler in resamplers.items():
@@ -274,7 +311,17 @@ class _Container:
             self._extend("audio", chunk.start_s, chunk.start_s + len(chunk.samples) / rate)
             for name, cutter in self._cutters.items():
                 if self._recipes[name].sample_rate_hz == rate:
-                    self._windows[name] += cutter.push(chunk)
+                    self._keep(name, cutter.push(chunk))
+
+    def _keep(self, name: str, windows: list[Window]) -> None:
+        for window in windows:
+            self._windows[name].append(window)
+            self._has_windows[name] = True
+            self._held_bytes += window.array.nbytes
+            if self._emit is not None and self._held_bytes >= _PART_BYTES:
+                self._emit(self._windows)
+                self._windows = {name: [] for name in self._recipes}
+                self._held_bytes = 0
 
     def _extend(self, kind: str, start_s: float, end_s: float) -> None:
         first, last = self._seen_s.get(kind, (start_s, end_s))
@@ -292,7 +339,7 @@ class _Container:
             if damaged:
                 return Fate("failed", f"no {kind} could be decoded: {self._path}")
             return Fate("missing", f"the {kind} stream is empty")
-        if not windows:
+        if not self._has_windows[name]:
             return Fate("missing", f"the {kind} is too short for one window")
         lost = self._lost(kind, streams[kind])
         if damaged or lost:

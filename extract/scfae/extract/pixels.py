@@ -1,0 +1,28 @@
+"""From a decoded picture to a model's size, and from bytes to a model's scale.
+
+Resizing happens in the decoding child, on bytes; scaling happens on the device, on a batch.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def resize_whole(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Return a picture `[H, W, 3]` as `[3, side, side]`, squeezed, by Pillow's bilinear filter."""
+    image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def channels(values: Sequence[float], like: "Tensor") -> "Tensor":
+    """Return three numbers, one a channel, in the shape that broadcasts over `[B, 3, …]`."""
+    import torch
+
+    shape = (1, len(values)) + (1,) * (like.dim() - 2)
+    return torch.tensor(values, dtype=torch.float32, device=like.device).view(shape)
