@@ -99,8 +99,8 @@ class ColumnInfo(Frozen):
 
     def differences(self, other: "ColumnInfo") -> list[str]:
         """Return what differs between two columns' rows, as `key: mine, not other's`."""
-        mine: Mapping[str, Any] = self.identity() | {"modality": self.modality}
-        others = other.identity() | {"modality": other.modality}
+        mine: Mapping[str, Any] = self.identity()
+        others = other.identity()
         return [
             f"{key}: {mine[key]}, not {others[key]}" for key in mine if mine[key] != others[key]
         ]

@@ -168,9 +168,13 @@ class ColumnWriter:
         self.check()
         path = self.folder / COLUMN_FILE
         is_there = path.exists()
-        if is_there and not self._is_replacing:
-            self.info = read_column(self.folder)  # what was recorded when its first shard was made
-            return
+        if is_there:
+            there = read_column(self.folder)
+            if there.fingerprint == self.info.fingerprint:
+                # Begun before, perhaps by a replacement that was cut off: what was recorded when
+                # its first shard was made stays true.
+                self.info = there
+                return
         # The new column.json is the commit of a replacement: older receipts have another
         # fingerprint and so are not there from now on, whether or not they are removed below.
         write_column(self.folder, self.info)

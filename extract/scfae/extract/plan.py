@@ -1,0 +1,217 @@
+"""What is to be extracted, (shard x missing columns), and which file of a sample feeds which one.
+
+A shard of a column is done when its receipt has the wanted fingerprint for the wanted media, by
+content; nothing else counts. So media are hashed, each file once, where a receipt says done.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from scfae.store import ColumnInfo, FeatureStore, SampleRow, column_name
+from scfae.store.column import DType
+from scfae.store.errors import ConfigError
+
+from .encoder import Encoder
+from .manifest import MediaItem
+from .media import media_sha256
+from .recipe import MediaKind
+
+_HASHING_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column to fill.
+
+    Attributes:
+        encoder: Who fills it.
+        info: What it is.
+    """
+
+    encoder: Encoder
+    info: ColumnInfo
+
+    def source(self, item: MediaItem) -> tuple[MediaKind, Path] | None:
+        """Return which of a sample's files feeds the column, and read as what; None if none does.
+
+        The sound of a video counts as sound; of several files, the encoder's preferred kind.
+        """
+        for kind in self.encoder.spec.accepts:
+            if kind in item.media:
+                reads: MediaKind = "audio" if self.encoder.spec.modality == "audio" else kind
+                return reads, item.media[kind]
+        return None
+
+
+@dataclass(slots=True)
+class Work:
+    """What is left to do.
+
+    Attributes:
+        columns: Every wanted column by name.
+        shards: For each shard with something to do, the names of its missing columns.
+        notices: What a person should know, one sentence each.
+    """
+
+    columns: dict[str, ColumnPlan]
+    shards: dict[int, list[str]] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def plan_columns(
+    encoders: Sequence[Encoder],
+    *,
+    dtype: DType,
+    column_as: str | None,
+    batch_size: int,
+    threads: int,
+) -> dict[str, ColumnPlan]:
+    """Return the column of each encoder by name.
+
+    Raises:
+        ConfigError: If two encoders would fill one column.
+    """
+    if column_as is not None and len(encoders) != 1:
+        raise ConfigError(f"--as {column_as}: names one column, but {len(encoders)} are asked for.")
+    columns: dict[str, ColumnPlan] = {}
+    for encoder in encoders:
+        spec = encoder.spec
+        name = column_as or column_name(spec.canonical)
+        if name in columns:
+            raise ConfigError(
+                f"two encoders would fill the column '{name}'; run them one by one, the second "
+                "with --as NEW_NAME."
+            )
+        info = ColumnInfo.create(
+            name,
+            spec.modality,
+            encoder=spec.canonical,
+            dim=spec.dim,
+            dtype=dtype,
+            weights=spec.weights,
+            weights_sha256=spec.weights_sha256,
+            is_random=spec.is_random,
+            recipe=spec.recipe,
+            options=spec.options,
+            rows_per_second=spec.rows_per_second,
+            licence=spec.licence,
+            versions={package: metadata.version(package) for package in spec.packages},
+            compute={
+                "device": encoder.device.type,
+                "batch_size": batch_size,
+                "threads": threads,
+            },
+        )
+        columns[name] = ColumnPlan(encoder, info)
+    return columns
+
+
+def sample_rows(items: Sequence[MediaItem]) -> list[SampleRow]:
+    """Return the inputs as rows of the sample table."""
+    return [
+        SampleRow(
+            id=item.id, media=item.paths, split=item.split, group=item.group, labels=item.labels
+        )
+        for item in items
+    ]
+
+
+def plan_work(
+    store: FeatureStore,
+    columns: Mapping[str, ColumnPlan],
+    items: Mapping[str, MediaItem],
+    *,
+    retry_failed: bool,
+    replace: bool,
+) -> Work:
+    """Return what is left to do in a store.
+
+    Args:
+        store: With all the inputs among its samples.
+        columns: The wanted columns by name.
+        items: The inputs by id.
+        retry_failed: Count shards with failed samples as not done.
+        replace: A column that was made differently is thrown away.
+
+    Raises:
+        FingerprintMismatch: If a column was made differently, and `replace` is not set.
+    """
+    work = Work(dict(columns))
+    hashes = _MediaHashes()
+    for name, plan in columns.items():
+        missing = set(store.add_column(plan.info, replace=replace).missing_shards())
+        changed: set[int] = set()
+        failed: set[int] = set()
+        for shard in sorted(set(range(store.samples.num_shards)) - missing):
+            receipt = store.column(name).receipt(shard)
+            if receipt is None:
+                continue
+            paths = _paths(store, plan, items, shard)
+            if any(
+                now != was
+                for now, was, is_input in zip(
+                    hashes(list(paths.values())),
+                    receipt.media,
+                    _are_inputs(paths, items),
+                    strict=True,
+                )
+                if is_input
+            ):
+                changed.add(shard)
+            elif retry_failed and "failed" in receipt.status:
+                failed.add(shard)
+        if changed:
+            work.notices.append(
+                f"{name}: the media of {len(changed)} shards have changed; extracted anew"
+            )
+        for shard in missing | changed | failed:
+            work.shards.setdefault(shard, []).append(name)
+    work.notices += _mixed_kinds(columns, items)
+    work.shards = dict(sorted(work.shards.items()))
+    return work
+
+
+class _MediaHashes:
+    """Digests of media files, each file read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str | None] = {}
+
+    def __call__(self, paths: Sequence[Path | None]) -> list[str | None]:
+        new = sorted({path for path in paths if path is not None} - set(self._known))
+        with ThreadPoolExecutor(_HASHING_THREADS) as threads:
+            self._known.update(zip(new, threads.map(media_sha256, new), strict=True))
+        return [None if path is None else self._known[path] for path in paths]
+
+
+def _paths(
+    store: FeatureStore, plan: ColumnPlan, items: Mapping[str, MediaItem], shard: int
+) -> dict[str, Path | None]:
+    """Return the file that feeds the column for each sample of a shard, by id."""
+    paths: dict[str, Path | None] = {}
+    for index in store.samples.rows_of(shard):
+        name = str(store.samples.ids[index])
+        source = plan.source(items[name]) if name in items else None
+        paths[name] = None if source is None else source[1]
+    return paths
+
+
+def _are_inputs(paths: Mapping[str, Path | None], items: Mapping[str, MediaItem]) -> list[bool]:
+    """Return which samples this extraction was given: of others nothing can have changed."""
+    return [name in items for name in paths]
+
+
+def _mixed_kinds(columns: Mapping[str, ColumnPlan], items: Mapping[str, MediaItem]) -> list[str]:
+    notices = []
+    for name, plan in columns.items():
+        accepts = plan.encoder.spec.accepts
+        both = sum(all(kind in item.media for kind in accepts) for item in items.values())
+        if plan.encoder.spec.modality != "audio" and len(accepts) > 1 and both:
+            notices.append(
+                f"{name}: {both} samples have {' and '.join(accepts)}; it reads the {accepts[0]}. "
+                f"For the other: -e {plan.encoder.spec.name}:modality={accepts[1]}"
+            )
+    return notices
