@@ -4,8 +4,8 @@ Every class of odd file has a rule: what is no regular file is refused before it
 pipe would hang), cover art is no video, damage inside a file costs the packets it hits, frames
 without a time get one by interpolation, rotation is applied, and what is lost is said in seconds.
 
-Rules for sound: the default stream, resampled and mixed to mono float32 by libswresample. Rules for
-pictures: the default stream, converted to RGB by libswscale; an image's EXIF orientation is applied
+Rules for sound: the default stream, resampled by libswresample, then the mean of all channels. Rules
+for pictures: the default stream, converted to RGB by libswscale; an image's EXIF orientation is applied
 and transparency is drawn on black.
 """
 
@@ -272,7 +272,8 @@ class _Container:
         if frame.width * frame.height > self._limits.max_pixels:
             self._refused["video"] = f"a frame of {frame.width} x {frame.height} is too large"
             return
-        pixels = frame.to_ndarray(format="rgb24")
+        # PyAV hands out a view into padded lines where the width is odd.
+        pixels = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
         # Rotation metadata says how far to turn counter-clockwise; the pixels come unturned.
         turns = _QUARTER_TURNS.get(round(getattr(frame, "rotation", 0)) % 360, 0)
         if turns:
@@ -375,7 +376,8 @@ class _Resampler:
         if layout != self._layout:
             # Format, channels or rate change in mid-stream: begin anew where this left off.
             chunks = self.flush()
-            self._resampler = av.AudioResampler("flt", "mono", self._rate_hz)
+            # Channels are kept here: libswresample's own mix to mono is 3 dB too loud for floats.
+            self._resampler = av.AudioResampler("fltp", frame.layout.name, self._rate_hz)
             self._layout = layout
         if self._next_s is None:
             start = 0.0 if frame.pts is None else float(frame.pts * frame.time_base)
@@ -394,7 +396,7 @@ class _Resampler:
     def _take(self, frames: list[Any]) -> list[AudioChunk]:
         chunks = []
         for frame in frames:
-            samples = frame.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            samples = frame.to_ndarray().mean(axis=0, dtype=np.float32)
             if len(samples) and self._next_s is not None:
                 chunks.append(AudioChunk(samples, self._next_s))
                 self._next_s += len(samples) / self._rate_hz

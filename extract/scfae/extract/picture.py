@@ -34,7 +34,9 @@ def read_picture(path: Path, limits: Limits) -> npt.NDArray[np.uint8]:
                 return _rgb(upright)
     except DecodeError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise DecodeError(f"the image claims to be too large: {path}") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise DecodeError(f"not readable as an image ({error}): {path}") from None
 
 

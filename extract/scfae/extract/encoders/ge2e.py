@@ -143,7 +143,7 @@ def load(
         rows_per_second=1.0 / FRAME_S,
         recipe={
             "sample_rate_hz": SAMPLE_RATE_HZ,
-            "channels": "mixed to mono by libswresample",
+            "channels": "resampled by libswresample, then the mean of all",
             "least_dbfs": LEAST_DBFS,
             "mel": "power, slaney scale and norm, hann, centred, reflected ends",
             "mels": NUM_MELS,

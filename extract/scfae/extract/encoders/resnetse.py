@@ -262,7 +262,7 @@ def _load(
         rows_per_second=SAMPLE_RATE_HZ / values["stride"],
         recipe={
             "sample_rate_hz": SAMPLE_RATE_HZ,
-            "channels": "mixed to mono by libswresample",
+            "channels": "resampled by libswresample, then the mean of all",
             "samples": EVAL_SAMPLES,
             "stride": values["stride"],
             "short": "repeated from its start",
