@@ -53,8 +53,8 @@ def visits(store: FeatureStore, flat: Path) -> dict[str, Visit]:
         total = 0.0
         for shard, path in enumerate(sorted((store.path / "columns/video").glob("*.zarr.zip"))):
             group = zarr.open_group(zarr.storage.ZipStore(path, mode="r"), mode="r")
-            data: npt.NDArray[np.float32] = np.asarray(group["data"][:])
-            ends = np.asarray(group["offsets"][:])
+            data: npt.NDArray[np.float32] = np.asarray(group["data"])
+            ends = np.asarray(group["offsets"])
             assert first_of[shard] >= 0
             for start, end in zip(ends[:-1], ends[1:], strict=True):
                 total += float(data[start:end].sum(dtype=np.float64))

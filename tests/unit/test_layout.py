@@ -9,8 +9,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("store", "extract", "fusion", "train")
-PORTIONS = ("store/scfae/store", "extract/scfae/extract", "fusion/scfae/fusion")
-PORTIONS += ("train/scfae/train", "train/scfae/demo", "train/scfae/cli")
+PORTIONS = (
+    "store/scfae/store",
+    "extract/scfae/extract",
+    "fusion/scfae/fusion",
+    "train/scfae/train",
+    "train/scfae/demo",
+    "train/scfae/cli",
+)
 
 
 def modules() -> list[Path]:

@@ -104,7 +104,8 @@ def test_the_retrieval_embedding_sees_its_own_modality_alone() -> None:
 
 
 def gelu(x: Array) -> Array:
-    return np.vectorize(lambda v: 0.5 * v * (1 + math.erf(v / math.sqrt(2))))(x)
+    y: Array = np.vectorize(lambda v: 0.5 * v * (1 + math.erf(v / math.sqrt(2))))(x)
+    return y
 
 
 def by_hand(
@@ -115,7 +116,8 @@ def by_hand(
     names = list(features)
 
     def linear(key: str, x: Array) -> Array:
-        return w[f"{key}.weight"] @ x + w[f"{key}.bias"]
+        y: Array = w[f"{key}.weight"] @ x + w[f"{key}.bias"]
+        return y
 
     def swiglu(key: str, x: Array) -> Array:
         gate = linear(f"{key}.gate", x)

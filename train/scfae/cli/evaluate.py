@@ -24,7 +24,7 @@ class EvaluateArguments:
     """The run folder."""
     split: str | None = None
     """Split to evaluate; the run's test split if not given."""
-    columns: Pairs = tuple()
+    columns: Pairs = ()
     """Swap columns of the same width, e.g. video=OTHER."""
     device: str = "cpu"
     """cpu, cuda, …"""

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: stop at the next safe point, say how to go on, end with 130 or 143."""
 
 
-class Stopped(Exception):  # noqa: N818 - it is an outcome, not an error
+class Stopped(Exception):
     """A command was stopped by a signal; the text says how to resume.
 
     Args:

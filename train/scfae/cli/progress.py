@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ class Progress:
     def __init__(self, what: str, unit: str) -> None:
         self._what = what
         self._unit = unit
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
         self._is_terminal = sys.stderr.isatty()
         self._last_line_s = time.monotonic()
 
@@ -40,12 +40,14 @@ class Progress:
     def __call__(self, done: int, total: int, text: str = "") -> None:
         """Show that `done` of `total` units are finished; `text` is what happens now."""
         if self._is_terminal:
-            if self._bar is None or self._bar.total != total:
-                if self._bar is not None:
-                    self._bar.close()
-                self._bar = tqdm(total=total, desc=self._what, unit=self._unit, leave=False)
-            self._bar.set_postfix_str(text[-40:], refresh=False)
-            self._bar.update(done - self._bar.n)
+            bar = self._bar
+            if bar is None or bar.total != total:
+                if bar is not None:
+                    bar.close()
+                bar = tqdm(total=total, desc=self._what, unit=self._unit, leave=False)
+                self._bar = bar
+            bar.set_postfix_str(text[-40:], refresh=False)
+            bar.update(done - bar.n)
         elif time.monotonic() - self._last_line_s >= LINE_EVERY_S:
             self._last_line_s = time.monotonic()
             print(f"{self._what}: {done}/{total} {self._unit} {text}".rstrip(), file=sys.stderr)

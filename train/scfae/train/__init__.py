@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation, evaluate
     from .loading import LoadedRun, load_run
     from .loop import train
-    from .report import write_report
+    from .prediction import predict
+    from .report import write_comparison, write_report
     from .runs import Interrupted, RunFolder
 
 _HOME = {
@@ -22,7 +23,9 @@ _HOME = {
     "RunFolder": "runs",
     "evaluate": "evaluation",
     "load_run": "loading",
+    "predict": "prediction",
     "train": "loop",
+    "write_comparison": "report",
     "write_report": "report",
 }
 
@@ -35,7 +38,9 @@ __all__ = [
     "evaluate",
     "load_config",
     "load_run",
+    "predict",
     "train",
+    "write_comparison",
     "write_report",
 ]
 

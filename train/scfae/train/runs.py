@@ -10,6 +10,9 @@ RUN/
   events.jsonl       one JSON object a line, only ever appended to
   state.json         running | finished | failed | interrupted, and how far
   checkpoints/       last.pt, best.pt
+  evaluation.json    every subset of modalities on the test split, by `scfae evaluate`
+  predictions.jsonl  what the model says of each test sample with all it has
+  report.html        one self-contained page
   tensorboard/       the same figures as events.jsonl, for TensorBoard
 ```
 """
@@ -251,7 +254,7 @@ class EventLog:
     def append(self, kind: str, *, step: int, epoch: int, **details: Any) -> None:
         """Append one event; NaN becomes null."""
         event = {"type": kind, "step": step, "epoch": epoch, "time": round(time.time(), 3)}
-        self._write(json.dumps(event | details, ensure_ascii=False, allow_nan=False) + "\n")
+        self._write(json_line(event | details))
 
     def _write(self, text: str) -> None:
         with open(self._path, "a", encoding="utf-8") as file:
@@ -278,6 +281,11 @@ def read_events(path: Path) -> list[dict[str, Any]]:
             events = [one for one in events if one["step"] <= event["step"]]
         events.append(event)
     return events
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """Return a JSON object as one line, its end included."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

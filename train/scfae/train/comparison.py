@@ -1,0 +1,114 @@
+"""Runs side by side: accuracy by condition with intervals, and what differs in the configs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scfae.store.errors import RunStateError
+
+from .figures import METRIC_TITLES, condition_figure, figure, interval_of, scale_of
+from .plots import interval_axis, interval_plot
+from .runs import RunFolder
+
+TABLES = ("accuracy", "balanced_accuracy", "roc_auc")
+
+
+def comparison(
+    runs: Sequence[tuple[RunFolder, Mapping[str, Any] | None]],
+) -> dict[str, Any]:
+    """Return what the page shows of several runs.
+
+    Args:
+        runs: Each run with its evaluation.
+
+    Raises:
+        RunStateError: If a run was not evaluated.
+    """
+    names = _names([run for run, _ in runs])
+    evaluations: list[Mapping[str, Any]] = []
+    for run, evaluation in runs:
+        if evaluation is None:
+            raise RunStateError(f"{run.path} is not evaluated yet: scfae evaluate {run.path}")
+        evaluations.append(evaluation)
+    scale = scale_of(evaluations)
+    conditions = list(dict.fromkeys(name for one in evaluations for name in one["conditions"]))
+    rows = []
+    for condition in conditions:
+        intervals = [
+            interval_of(one["conditions"][condition], name, colour)
+            for colour, (name, one) in enumerate(zip(names, evaluations, strict=True))
+            if condition in one["conditions"]
+        ]
+        reference = evaluations[0]["majority"]["accuracy"]
+        rows.append(
+            {"name": condition, "plot": interval_plot(intervals, scale, reference=reference)}
+        )
+    return {
+        "runs": names,
+        "rows": rows,
+        "axis": interval_axis(scale),
+        "tables": [_table(metric, conditions, evaluations) for metric in TABLES],
+        "notes": _notes(names, evaluations),
+        "differences": _differences([run for run, _ in runs]),
+    }
+
+
+def _names(runs: Sequence[RunFolder]) -> list[str]:
+    """Return the shortest distinct names: the folder's, or its path."""
+    short = [run.path.name for run in runs]
+    return [
+        str(run.path) if short.count(name) > 1 else name
+        for run, name in zip(runs, short, strict=True)
+    ]
+
+
+def _table(
+    metric: str, conditions: Sequence[str], evaluations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    rows = [
+        {
+            "name": condition,
+            "figures": [
+                condition_figure(one["conditions"][condition], metric)
+                if condition in one["conditions"]
+                else figure(None)
+                for one in evaluations
+            ],
+        }
+        for condition in conditions
+    ]
+    rows.append(
+        {
+            "name": "always the majority",
+            "figures": [figure(one["majority"][metric]) for one in evaluations],
+        }
+    )
+    return {"metric": METRIC_TITLES[metric], "rows": rows}
+
+
+def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
+    notes = [
+        f"{name} reads {', '.join(one['is_random'])} through random weights: noise, a baseline."
+        for name, one in zip(names, evaluations, strict=True)
+        if one["is_random"]
+    ]
+    labels = {one["label"] for one in evaluations}
+    if len(labels) > 1:
+        notes.append(f"The runs answer different questions ({', '.join(sorted(labels))}).")
+    if len({one["n"] for one in evaluations}) > 1:
+        notes.append("The runs were evaluated on different numbers of samples.")
+    return notes
+
+
+def _differences(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    configs = [run.config.flat() for run in runs]
+    return [
+        {"name": key, "values": [_shown(config[key]) for config in configs]}
+        for key in configs[0]
+        if key != "run" and any(config[key] != configs[0][key] for config in configs)
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={inner}" for key, inner in value.items()) or "none"
+    return str(value)

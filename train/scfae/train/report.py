@@ -1,0 +1,237 @@
+"""`report.html`: one self-contained page about a run, or about several side by side.
+
+Everything on it is read back from run folders, so it can be written again at any time. Nothing is
+fetched: style and plots are inside the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from scfae.store.atomic import write_atomic
+from scfae.store.errors import RunStateError
+
+from .comparison import comparison
+from .curves import charts, training_sentence
+from .evaluation import EVALUATION_FILE
+from .figures import METRIC_TITLES, condition_rows, figure, plain_figures, scale_of
+from .metrics import METRICS
+from .plots import interval_axis
+from .runs import RunFolder
+
+REPORT_FILE = "report.html"
+
+
+def write_report(run: str | Path, *, comparisons: Sequence[str | Path] = ()) -> Path:
+    """Write a run's `report.html`.
+
+    Args:
+        run: The run folder.
+        comparisons: Runs to put beside it.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunNotFound, RunStateError: If a run is not there or its folder is damaged.
+    """
+    folder = RunFolder(run)
+    path = folder.path / REPORT_FILE
+    write_atomic(path, _render(_page(folder, [RunFolder(other) for other in comparisons])))
+    return path
+
+
+def write_comparison(runs: Sequence[str | Path], out: str | Path) -> Path:
+    """Write a page about the first run with the others beside it.
+
+    Args:
+        runs: Run folders that have been evaluated.
+        out: The page to write; its folder must exist.
+
+    Raises:
+        RunNotFound, RunStateError: If a run is not there, or was not evaluated.
+    """
+    path = Path(out)
+    if not path.parent.is_dir():
+        raise RunStateError(f"{path}: its folder does not exist; make it, or choose another --out.")
+    folders = [RunFolder(run) for run in runs]
+    write_atomic(path, _render(_page(folders[0], folders[1:])))
+    return path
+
+
+def read_evaluation(run: RunFolder) -> dict[str, Any] | None:
+    """Return a run's evaluation as `scfae evaluate` kept it, None if there is none yet."""
+    return run.read(EVALUATION_FILE) if (run.path / EVALUATION_FILE).is_file() else None
+
+
+def _render(page: dict[str, Any]) -> bytes:
+    environment = Environment(
+        loader=PackageLoader("scfae.train"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = resources.files("scfae.train").joinpath("templates/style.css").read_text("utf-8")
+    html = environment.get_template("report.html.j2").render(page=page, style=Markup(style))
+    return (html.strip() + "\n").encode()
+
+
+def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
+    config = run.config
+    state = run.state()
+    task = run.read("task.json")
+    splits = run.read("splits.json")
+    evaluation = read_evaluation(run)
+    columns = run.columns
+    page: dict[str, Any] = {
+        "title": run.path.name,
+        "subtitle": f"{config.model.fusion} on {config.data.label}",
+        "headline": _headline(run, evaluation, state),
+        "warnings": [
+            f"{modality} ({info.name}) comes from random weights: that input is noise."
+            for modality, info in columns.items()
+            if info.is_random
+        ],
+        "label": config.data.label,
+        "notes": list(splits["notes"]),
+        "conditions": None,
+        "confusion": None,
+        "comparison": comparison([(r, read_evaluation(r)) for r in (run, *others)])
+        if others
+        else None,
+        "charts": charts(run),
+        "training": training_sentence(run, state),
+        "balance": _balance(task, splits),
+        "columns": [
+            {
+                "modality": modality,
+                "name": info.name,
+                "is_random": info.is_random,
+                "facts": _column_facts(info.model_dump(mode="json")),
+            }
+            for modality, info in columns.items()
+        ],
+        "config": [
+            {"name": name, "rows": [(key, _shown(value)) for key, value in group.items()]}
+            for name, group in config.model_dump(mode="json").items()
+        ],
+        "environment": _environment(run.read("environment.json")),
+        "footer": f"scfae {metadata.version('scfae')}. Written from {run.path.name}/, and from "
+        "nothing else; scfae report writes it again.",
+    }
+    if evaluation is not None:
+        page |= _evaluation_parts(evaluation)
+    return page
+
+
+def _evaluation_parts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    majority = evaluation["majority"]
+    scale = scale_of([evaluation])
+    names = list(evaluation["conditions"])
+    return {
+        "split": evaluation["split"],
+        "metric_names": [METRIC_TITLES[name] for name in METRICS],
+        "conditions": condition_rows(evaluation, scale),
+        "axis": interval_axis(scale),
+        "average": plain_figures(evaluation["mean_of_conditions"]),
+        "majority": {
+            "class_name": f"“{majority['class']}”, the majority",
+            "figures": plain_figures(majority),
+            "n": majority["n"],
+        },
+        "confusion": _confusion(names[-1], evaluation),
+        "notes": list(evaluation["notes"]),
+    }
+
+
+def _headline(
+    run: RunFolder, evaluation: Mapping[str, Any] | None, state: Mapping[str, Any]
+) -> list[Markup | str]:
+    if evaluation is None:
+        return [f"Not evaluated yet; the run is {state['state']}. scfae evaluate fills this in."]
+    conditions = evaluation["conditions"]
+    full = list(conditions)[-1]
+    value = conditions[full]["accuracy"]
+    if value is None:
+        return ["No test sample has any of the modalities: there is nothing to measure."]
+    majority = evaluation["majority"]["accuracy"]
+    first = Markup(
+        f"With all modalities present, <strong>{value:.1%}</strong> of "
+        f"{conditions[full]['n']} {escape(evaluation['split'])} samples are right "
+        f"{_range(conditions[full]['accuracy_ci95'])}; always answering the majority class: "
+        f"{majority:.1%}."
+    )
+    alone = [(n, c["accuracy"]) for n, c in conditions.items() if "+" not in n]
+    known = [(name, accuracy) for name, accuracy in alone if accuracy is not None]
+    parts = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in known)
+    return [first, f"One modality at a time: {parts}."] if len(alone) > 1 and known else [first]
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"(95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
+
+
+def _confusion(condition: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    classes = [str(name) for name in evaluation["classes"]]
+    rows = []
+    for i, (name, counts) in enumerate(
+        zip(classes, evaluation["confusion"][condition], strict=True)
+    ):
+        total = max(1, sum(counts))
+        cells = [
+            {
+                "kind": "none" if not count else "hit" if i == j else "miss",
+                "share": round(count / total, 3),
+                "count": count,
+            }
+            for j, count in enumerate(counts)
+        ]
+        rows.append({"name": name, "cells": cells})
+    return {"condition": condition, "classes": classes, "rows": rows}
+
+
+def _balance(task: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return samples of each class in training, and the sizes of all splits."""
+    rows = [
+        {"name": str(name), "figures": [figure(count), figure(None), figure(None)]}
+        for name, count in zip(task["classes"], task["counts"], strict=True)
+    ]
+    sizes = splits["sizes"]
+    everything = [figure(sizes[name]) for name in ("train", "val", "test")]
+    rows.append({"name": "all", "figures": everything})
+    return {"splits": ["train", "val", "test"], "rows": rows}
+
+
+def _column_facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    keys = (
+        "encoder",
+        "weights",
+        "weights_sha256",
+        "licence",
+        "dim",
+        "dtype",
+        "rows_per_second",
+        "recipe",
+        "versions",
+        "compute",
+        "fingerprint",
+    )
+    return [(key, _shown(info[key])) for key in keys if info[key] not in (None, {}, [])]
+
+
+def _environment(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _shown(value)) for name, value in record.items() if value not in (None, {}, [])]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {_shown(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return " ".join(_shown(inner) for inner in value) or "none"
+    return "none" if value is None else str(value)
