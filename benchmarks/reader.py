@@ -6,6 +6,7 @@ in the first round. Prints ratios; seconds mean nothing on another machine.
     .venv/bin/python benchmarks/reader.py [--samples 2000]
 """
 
+import itertools
 import argparse
 import platform
 import tempfile
@@ -56,7 +57,7 @@ def visits(store: FeatureStore, flat: Path) -> dict[str, Visit]:
             data: npt.NDArray[np.float32] = np.asarray(group["data"])
             ends = np.asarray(group["offsets"])
             assert first_of[shard] >= 0
-            for start, end in zip(ends[:-1], ends[1:], strict=True):
+            for start, end in itertools.pairwise(ends):
                 total += float(data[start:end].sum(dtype=np.float64))
         return total
 

@@ -204,7 +204,8 @@ def test_wrong_training_settings(
 def test_yaml_with_an_unknown_field(scfae: Scfae, store: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"store: {store}\ncolumns: {{video: video}}\nlabel: digit\nepoch: 3\nrun: {tmp_path / 'r'}\n"
+        f"store: {store}\ncolumns: {{video: video}}\nlabel: digit\nepoch: 3\n"
+        f"run: {tmp_path / 'r'}\n"
     )
     result = scfae("train", config)
     assert result.returncode == 2

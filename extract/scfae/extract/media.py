@@ -4,9 +4,9 @@ Every class of odd file has a rule: what is no regular file is refused before it
 pipe would hang), cover art is no video, damage inside a file costs the packets it hits, frames
 without a time get one by interpolation, rotation is applied, and what is lost is said in seconds.
 
-Rules for sound: the default stream, resampled by libswresample, then the mean of all channels. Rules
-for pictures: the default stream, converted to RGB by libswscale; an image's EXIF orientation is applied
-and transparency is drawn on black.
+Rules for sound: the default stream, resampled by libswresample, then the mean of all channels.
+Rules for pictures: the default stream, converted to RGB by libswscale; an image's EXIF orientation
+is applied and transparency is drawn on black.
 """
 
 import math

@@ -107,7 +107,7 @@ def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
         else None,
         "charts": charts(run),
         "training": training_sentence(run, state),
-        "balance": _balance(task, splits),
+        "balance": _balance(task, splits, evaluation),
         "columns": [
             {
                 "modality": modality,
@@ -196,16 +196,21 @@ def _confusion(condition: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {"condition": condition, "classes": classes, "rows": rows}
 
 
-def _balance(task: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Return samples of each class in training, and the sizes of all splits."""
+def _balance(
+    task: Mapping[str, Any], splits: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return samples of each class in training and, once evaluated, in the test split."""
+    tested: list[int | None] = [None] * len(task["classes"])
+    if evaluation is not None:
+        everything = list(evaluation["confusion"].values())[-1]
+        tested = [sum(row) for row in everything]
     rows = [
-        {"name": str(name), "figures": [figure(count), figure(None), figure(None)]}
-        for name, count in zip(task["classes"], task["counts"], strict=True)
+        {"name": str(name), "figures": [figure(count), figure(test)]}
+        for name, count, test in zip(task["classes"], task["counts"], tested, strict=True)
     ]
     sizes = splits["sizes"]
-    everything = [figure(sizes[name]) for name in ("train", "val", "test")]
-    rows.append({"name": "all", "figures": everything})
-    return {"splits": ["train", "val", "test"], "rows": rows}
+    rows.append({"name": "all", "figures": [figure(sizes["train"]), figure(sizes["test"])]})
+    return {"splits": ["train", "test"], "rows": rows, "val": sizes["val"]}
 
 
 def _column_facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
