@@ -6,8 +6,8 @@ in the first round. Prints ratios; seconds mean nothing on another machine.
     .venv/bin/python benchmarks/reader.py [--samples 2000]
 """
 
-import itertools
 import argparse
+import itertools
 import platform
 import tempfile
 import time

@@ -2,14 +2,10 @@
 
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from scfae.cli import main
-
-SCFAE = Path(sys.executable).parent / "scfae"
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -20,16 +16,6 @@ def test_help_imports_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-
-
-def test_help_starts_in_half_a_second() -> None:
-    taken_s = []
-    for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run([SCFAE, "--help"], check=True, capture_output=True)
-        taken_s.append(time.perf_counter() - start)
-    # The best of five: the limit is the program's, not the neighbours' on a shared machine.
-    assert min(taken_s) < 0.5
 
 
 def test_no_command_shows_usage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from .arguments import parse, print_json, say
-from .interrupt import Stopped
+from .interrupt import Stopped, raise_on_sigterm
 from .progress import Progress
 
 EXAMPLE = "  scfae demo demo/"
@@ -33,6 +33,7 @@ def run(argv: Sequence[str]) -> int:
     from scfae.extract import ExtractionInterrupted
     from scfae.train import Interrupted
 
+    raise_on_sigterm()
     try:
         with Progress("demo", "steps") as progress:
             result = run_demo(flags.folder, say=say, progress=progress)

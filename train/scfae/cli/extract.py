@@ -1,16 +1,14 @@
 """`scfae extract`: media in, columns of a feature store out."""
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import tyro
 
 from .arguments import parse, print_json, say
-from .interrupt import Stopped
+from .interrupt import Stopped, raise_on_sigterm
 from .progress import Progress
 
 EXAMPLE = """\
@@ -70,8 +68,7 @@ def run(argv: Sequence[str]) -> int:
 
     from scfae.extract import ExtractionInterrupted, extract
 
-    # SIGTERM takes the same way out as Ctrl-C: between two files, with the children stopped.
-    signal.signal(signal.SIGTERM, _interrupt)
+    raise_on_sigterm()
     try:
         with Progress("extract", "files") as progress:
             report = extract(
@@ -97,7 +94,3 @@ def run(argv: Sequence[str]) -> int:
     if flags.json:
         print_json(report.as_dict())
     return 3 if report.exceeded else 0
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signum)

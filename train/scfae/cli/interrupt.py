@@ -1,5 +1,8 @@
 """Ctrl-C and SIGTERM: stop at the next safe point, say how to go on, end with 130 or 143."""
 
+import signal
+from types import FrameType
+
 
 class Stopped(Exception):
     """A command was stopped by a signal; the text says how to resume.
@@ -12,3 +15,12 @@ class Stopped(Exception):
     def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
         self.signum = signum
+
+
+def raise_on_sigterm() -> None:
+    """Let SIGTERM take the same way out as Ctrl-C: unwinding, with children stopped."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signum)
