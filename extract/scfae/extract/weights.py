@@ -214,7 +214,12 @@ def load_network(
         WeightsUnavailable: If the file is not on this machine.
         WeightsMismatch: If it cannot be read, or is of another architecture.
     """
-    found = find_weights(entry.name, weights, find=entry.find, hint=entry.weights_hint)
+    found = find_weights(
+        entry.name,
+        weights,
+        find=entry.find,
+        hint=f"They are in {entry.weights_file}. {entry.weights_hint}",
+    )
     if found.path is None:
         return build_random(build, found.seed or 0), found
     state = read_state(found.path)

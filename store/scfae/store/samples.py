@@ -87,7 +87,11 @@ class SampleTable:
     @classmethod
     def from_bytes(cls, data: bytes, *, shard_size: int, seed: int) -> Self:
         """Read a table from the bytes of `samples.parquet`."""
-        return cls(pq.read_table(pa.BufferReader(data)), shard_size=shard_size, seed=seed)
+        return cls(
+            pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False),
+            shard_size=shard_size,
+            seed=seed,
+        )
 
     def to_bytes(self) -> bytes:
         """Return the bytes of `samples.parquet`; the same table gives the same bytes."""

@@ -69,6 +69,8 @@ class ModelConfig(Group):
     """How a modality's rows become one vector: mean or attention."""
     options: dict[Name, JsonValue] = Field(default_factory=dict)
     """Options of the fusion model, e.g. expansion=2 shared_ratio=0.5."""
+    standardise: bool = True
+    """Bring every feature to mean 0 and deviation 1, as measured on the training split."""
     loss_weights: dict[Name, NonNegative] = Field(default_factory=lambda: {"recon": 1.0})
     """Weight of each auxiliary loss; one that is not named weighs 1."""
 
@@ -116,7 +118,7 @@ class LoopConfig(Group):
     ] = "balanced_accuracy"
     """Validation figure that selects the best epoch; ties go to the lower validation loss."""
     checkpoint_every_s: Annotated[Positive | None, BeforeValidator(_none_word)] = 60.0
-    """Also write a checkpoint after so many seconds inside an epoch."""
+    """Also write a checkpoint after so many seconds; epochs write theirs if that is quick."""
     checkpoint_every_steps: Annotated[
         Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)
     ] = None

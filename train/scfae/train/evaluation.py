@@ -21,8 +21,8 @@ from scfae.store.errors import ConfigError, SchemaMismatch, TaskError
 
 from .bootstrap import bootstrap_intervals
 from .config import RunConfig
+from .device import choose_device
 from .loading import LoadedRun, load_run
-from .loop import choose_device
 from .metrics import METRICS, confusion_matrix, majority_metrics
 from .runs import json_line, write_json
 from .splits import Splits, make_splits
@@ -112,6 +112,7 @@ class Evaluation:
             "columns": self.columns,
             "swapped": list(self.swapped),
             "is_random": list(self.is_random),
+            "n": self.n,
             "epoch": self.epoch,
             "bootstrap": self.bootstrap,
             "conditions": {one.name: one.as_dict() for one in self.conditions},

@@ -8,35 +8,39 @@ weights, bit for bit on a CPU with the same number of threads.
 
 import logging
 import math
-import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scfae.store import Batch, FeatureStore, FeatureStream
 from scfae.store.atomic import clean_temporaries
 from scfae.store.config import digest
-from scfae.store.errors import ConfigError, RunNotFound, RunStateError, TaskError
+from scfae.store.errors import RunNotFound, RunStateError, TaskError
 
 from .board import Board
 from .checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
 from .config import RunConfig
+from .device import choose_device, seed_everything
 from .environment import changes, environment
 from .loading import restore_model
 from .model import build_model, check_loss_weights, weighted_losses
 from .runs import EventLog, Interrupted, RunFolder
 from .schedule import Schedule
 from .splits import Splits, make_splits
+from .standardise import Standardised
 from .stopping import StopSignals
+from .sums import Sums
 from .tasks import TASKS, Classification
 from .validation import Validation
 
 logger = logging.getLogger("scfae.train")
+
+MOST_SAVING = 10.0
+"""After an epoch, so many times the duration of the last checkpoint must have passed."""
 
 Progress = Callable[[int, int, str], None]
 """Receives (steps done, steps in all, what happens now)."""
@@ -114,25 +118,6 @@ def train(
     return run
 
 
-def choose_device(wanted: str) -> str:
-    """Return the device that `auto` means here, or the wanted one.
-
-    Raises:
-        ConfigError: This machine has no such device.
-    """
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda"):
-        index = int(wanted.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise ConfigError(
-                f"device = {wanted!r}: this machine has {torch.cuda.device_count()} CUDA devices."
-            )
-    if wanted == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device = 'mps': this machine has no such device.")
-    return wanted
-
-
 def _check_store(run: RunFolder, now: dict[str, str]) -> None:
     before = run.read("columns.json")["fingerprints"]
     changed = [name for name, fingerprint in now.items() if before.get(name) != fingerprint]
@@ -169,11 +154,14 @@ class _Training:
         optim, loop = config.optim, config.loop
         seed_everything(loop.seed)  # before the weights: the same config is the same model
         self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
+        if isinstance(self.model, Standardised) and not run.last.exists():
+            self.model.fit(splits.train)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=optim.lr_start,
             betas=(optim.beta1, optim.beta2),
             weight_decay=optim.weight_decay,
+            fused=device != "mps",  # one pass over memory: 3 to 5 times faster on a CPU
         )
         self.stream = FeatureStream(
             splits.train,
@@ -196,9 +184,11 @@ class _Training:
         )
         self.step = 0
         self.best: dict[str, Any] = {}
-        self.sums = _Sums()
+        self.best_model: dict[str, Tensor] | None = None  # selected, but not in best.pt yet
+        self.sums = Sums()
         self.attempt = 1
         self.saved_at_s = time.monotonic()
+        self.saving_s = 0.0
 
     def go(self, stop: StopSignals, changed: dict[str, list[Any]]) -> None:
         """Live through what is left of the run; leave a checkpoint and a true state.json."""
@@ -217,10 +207,11 @@ class _Training:
                 event = self._end_epoch()
                 log.append("epoch", step=self.step, epoch=self.epoch, **event)
                 board.write(self.step, event)
-                self._save_last()
-                self._save_best_if_new()
+                is_stopped = stop.signum is not None and self.step < self.total_steps
+                if is_stopped or self.step == self.total_steps or self._is_worth_saving():
+                    self._save()
                 self._write_state("running")
-                if stop.signum is not None and self.step < self.total_steps:
+                if is_stopped and stop.signum is not None:
                     raise Interrupted(stop.signum, self.run.path, self.step)
             log.append("finished", step=self.step, epoch=self.epoch, best=self.best)
             self._write_state("finished")
@@ -252,10 +243,10 @@ class _Training:
             if is_last:
                 continue  # the end of the epoch writes its own checkpoint, after validation
             if stop.signum is not None:
-                self._save_last()
+                self._save()
                 raise Interrupted(stop.signum, self.run.path, self.step)
             if self._is_due():
-                self._save_last()
+                self._save()
 
     def _step(self, batch: Batch) -> None:
         """Take one step: loss = task + sum of weight * auxiliary loss."""
@@ -288,7 +279,7 @@ class _Training:
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, select, and return the epoch's figures."""
         figures = self.sums.means()
-        self.sums = _Sums()
+        self.sums = Sums()
         norm = figures.pop("grad_norm")
         scores = self.validate(self.model, self.device, self._autocast())
         loss = scores["loss"]
@@ -304,6 +295,10 @@ class _Training:
             metric, self.best["value"], self.best["loss"]
         )
         if is_best:
+            self.best_model = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in self.model.state_dict().items()
+            }
             self.best = {
                 "metric": metric,
                 "value": value,
@@ -333,7 +328,17 @@ class _Training:
         seconds = loop.checkpoint_every_s
         return seconds is not None and time.monotonic() - self.saved_at_s >= seconds
 
-    def _save_last(self) -> None:
+    def _is_worth_saving(self) -> bool:
+        """Return whether to write a checkpoint after this epoch: not if that would take over."""
+        return time.monotonic() - self.saved_at_s >= MOST_SAVING * self.saving_s or self._is_due()
+
+    def _save(self) -> None:
+        """Write last.pt, then best.pt if another epoch has been selected.
+
+        last.pt says which epoch is selected, and holds its weights until best.pt does: a kill in
+        between is mended by `_restore`, and no later epoch can be mixed up with the selected one.
+        """
+        begun_s = time.monotonic()
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -345,24 +350,24 @@ class _Training:
             "best": self.best,
             "config": self.config.digest(),
         }
+        if self.best_model is not None and self.best["step"] != self.step:
+            state["best_model"] = self.best_model
         save_checkpoint(self.run.last, state)
+        if self.best_model is not None:
+            self._save_best(self.best_model)
         self.saved_at_s = time.monotonic()
+        self.saving_s = self.saved_at_s - begun_s
 
-    def _save_best_if_new(self) -> None:
-        """Write best.pt if the step just checkpointed is the best one.
-
-        It is written after last.pt, which says whether it is due: a kill in between is mended
-        by `_restore`, and no later epoch can be mixed up with the selected one.
-        """
-        if self.best and self.best["step"] == self.step:
-            state = {
-                "model": self.model.state_dict(),
-                "step": self.step,
-                "epoch": self.epoch,
-                "best": self.best,
-                "config": self.config.digest(),
-            }
-            save_checkpoint(self.run.best, state)
+    def _save_best(self, weights: dict[str, Tensor]) -> None:
+        state = {
+            "model": weights,
+            "step": self.best["step"],
+            "epoch": self.best["epoch"],
+            "best": self.best,
+            "config": self.config.digest(),
+        }
+        save_checkpoint(self.run.best, state)
+        self.best_model = None
 
     def _restore(self) -> None:
         """Go back to the last checkpoint, if there is one."""
@@ -372,10 +377,13 @@ class _Training:
             restore_model(self.model, state, self.config)
             self.optimizer.load_state_dict(state["optimizer"])
             self.stream.load_state_dict(state["stream"])
-            self.sums = _Sums(state["sums"])
+            self.sums = Sums(state["sums"])
             self.step, self.best = state["step"], state["best"]
             restore_rng(state["rng"])
-            self._save_best_if_new()
+            if "best_model" in state:
+                self._save_best(state["best_model"])
+            elif self.best and self.best["step"] == self.step:
+                self._save_best(state["model"])
 
     def _write_state(self, state: str, **details: Any) -> None:
         self.run.write_state(
@@ -388,35 +396,6 @@ class _Training:
             best=self.best or None,
             **details,
         )
-
-
-class _Sums:
-    """Means over the samples of an epoch, kept as sums so that a checkpoint can hold them."""
-
-    def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self._sums: dict[str, float] = dict(state["sums"]) if state else {}
-        self._count: int = state["count"] if state else 0
-
-    def add(self, figures: dict[str, float], count: int) -> None:
-        """Add a batch's means over `count` samples."""
-        for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * count
-        self._count += count
-
-    def means(self) -> dict[str, float]:
-        """Return the mean of each figure over the samples seen."""
-        return {name: value / self._count for name, value in self._sums.items()}
-
-    def state(self) -> dict[str, Any]:
-        """Return the sums as plain values."""
-        return {"sums": self._sums, "count": self._count}
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator a model may draw from."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
 
 
 def _rank(metric: str, value: float, loss: float) -> tuple[float, float]:

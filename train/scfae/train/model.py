@@ -9,6 +9,7 @@ from scfae.fusion import build_fusion
 from scfae.store.errors import ConfigError
 
 from .config import RunConfig
+from .standardise import Standardised
 
 
 def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) -> nn.Module:
@@ -24,7 +25,7 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) ->
     """
     model = config.model
     try:
-        return build_fusion(
+        fusion = build_fusion(
             model.fusion,
             dims=dict(dims),
             num_outputs=num_outputs,
@@ -36,6 +37,7 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) ->
             f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
             f"options = {model.options!r}: {error}"
         ) from error
+    return Standardised(fusion, dims) if model.standardise else fusion
 
 
 def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, int]) -> None:

@@ -20,8 +20,8 @@ from scfae.extract.recipe import Recipe
 from scfae.store import ColumnInfo
 from scfae.store.errors import ConfigError, RunStateError
 
+from .device import choose_device
 from .loading import LoadedRun, load_run
-from .loop import choose_device
 
 Rows = npt.NDArray[np.float32]
 
