@@ -124,7 +124,8 @@ def _rows(path: Path, suffix: str) -> Iterator[tuple[int, dict[str, Any]]]:
         else:
             import pyarrow.parquet
 
-            yield from enumerate(pyarrow.parquet.read_table(path).to_pylist(), start=1)
+            table = pyarrow.parquet.ParquetFile(path, pre_buffer=False).read(use_threads=False)
+            yield from enumerate(table.to_pylist(), start=1)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise ManifestError(f"{path}: cannot be read ({error}).") from None
     except ValueError as error:

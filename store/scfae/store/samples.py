@@ -87,11 +87,10 @@ class SampleTable:
     @classmethod
     def from_bytes(cls, data: bytes, *, shard_size: int, seed: int) -> Self:
         """Read a table from the bytes of `samples.parquet`."""
-        return cls(
-            pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False),
-            shard_size=shard_size,
-            seed=seed,
-        )
+        # Not pq.read_table: its threads may let go of the bytes, and so need the interpreter, when
+        # the interpreter is already closing; that aborts the process (seen under load).
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        return cls(file.read(use_threads=False), shard_size=shard_size, seed=seed)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of `samples.parquet`; the same table gives the same bytes."""

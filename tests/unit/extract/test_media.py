@@ -281,7 +281,8 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     Image.fromarray(kit.picture(0)).convert(mode).save(path)
     fate = decode(path, {"i": Pictures("image")}).fates["i"]
     assert fate.status == "ok"
-    assert (fate.windows[0].array.shape, fate.windows[0].array.dtype) == ((48, 64, 3), np.uint8)
+    assert fate.windows[0].array.shape == (48, 64, 3)
+    assert fate.windows[0].array.dtype == np.uint8
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:

@@ -77,7 +77,12 @@ def test_default_window_is_eight_shards_or_two_per_cent() -> None:
 def test_bad_numbers_are_named(field: str) -> None:
     numbers = {"seed": 0, "epoch": 0, "window_shards": 1} | {field: -1}
     with pytest.raises(ConfigError, match=field):
-        global_order(SHARDS, numbers.pop("seed"), **numbers)
+        global_order(
+            SHARDS,
+            numbers["seed"],
+            epoch=numbers["epoch"],
+            window_shards=numbers["window_shards"],
+        )
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 64])
