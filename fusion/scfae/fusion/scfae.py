@@ -87,6 +87,8 @@ class SCFAE(Fusion):
         if expansion <= 0:
             raise ValueError(f"expansion: must be positive, not {expansion}")
         if time == "per_step":
+            if pooling != "mean":
+                raise ValueError(f"pooling: time='per_step' takes the mean, not {pooling!r}")
             del self.poolings  # the mean over time comes after fusion
         cycle = tuple(self.modalities if order is None else order)
         if sorted(cycle) != sorted(self.modalities):

@@ -24,6 +24,7 @@ from .config import RunConfig
 from .device import choose_device
 from .loading import LoadedRun, load_run
 from .metrics import METRICS, confusion_matrix, majority_metrics
+from .model import apply_model
 from .runs import json_line, write_json
 from .splits import Splits, make_splits
 
@@ -286,12 +287,13 @@ def _predict(
             rows = mask.any(dim=1)
             output = np.full((len(batch), loaded.task.num_outputs), np.nan)
             if rows.any():
-                out = loaded.model(
+                logits, _ = apply_model(
+                    loaded.model,
                     {m: x[rows] for m, x in batch.features.items()},
                     mask[rows],
                     {m: x[rows] for m, x in batch.lengths.items()},
                 )
-                output[rows.cpu().numpy()] = loaded.task.probabilities(out.logits).cpu().numpy()
+                output[rows.cpu().numpy()] = loaded.task.probabilities(logits).cpu().numpy()
             found[subset].append(output)
     probabilities = {subset: np.concatenate(parts) for subset, parts in found.items()}
     return np.concatenate(targets), probabilities, np.concatenate(present)

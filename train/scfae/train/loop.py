@@ -27,7 +27,7 @@ from .config import RunConfig
 from .device import choose_device, seed_everything
 from .environment import changes, environment
 from .loading import restore_model
-from .model import build_model, check_loss_weights, weighted_losses
+from .model import apply_model, build_model, check_loss_weights, weighted_losses
 from .runs import EventLog, Interrupted, RunFolder
 from .schedule import Schedule
 from .splits import Splits, make_splits
@@ -255,10 +255,10 @@ class _Training:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            out = self.model(batch.features, batch.present, batch.lengths)
+            logits, losses = apply_model(self.model, batch.features, batch.present, batch.lengths)
         targets = self.encode(batch.labels[self.task.label])
-        parts: dict[str, Tensor] = {"task": self.task.loss(out.logits.float(), targets)}
-        parts |= weighted_losses(out.losses, self.config.model.loss_weights)
+        parts: dict[str, Tensor] = {"task": self.task.loss(logits.float(), targets)}
+        parts |= weighted_losses(losses, self.config.model.loss_weights)
         loss = torch.stack([part.float() for part in parts.values()]).sum()
         self._check_finite("loss", loss.item(), batch)
         torch.autograd.backward(loss)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from scfae.fusion import build_fusion
-from scfae.store.errors import ConfigError
+from scfae.fusion import build_fusion, fusion_info
+from scfae.store.errors import ConfigError, TaskError
 
 from .config import RunConfig
 from .standardise import Standardised
@@ -24,14 +24,12 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) ->
         ConfigError: An option is unknown or not allowed.
     """
     model = config.model
+    options = dict(model.options)
     try:
-        fusion = build_fusion(
-            model.fusion,
-            dims=dict(dims),
-            num_outputs=num_outputs,
-            pooling=model.pooling,
-            **model.options,
-        )
+        # A method without the option takes the mean, so only another pooling is refused there.
+        if model.pooling != "mean" or "pooling" in fusion_info(model.fusion).options:
+            options["pooling"] = model.pooling
+        fusion = build_fusion(model.fusion, dims=dict(dims), num_outputs=num_outputs, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
@@ -62,6 +60,24 @@ def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, i
             f"loss_weights: {config.model.fusion} has no loss {', '.join(unknown)}; "
             f"its losses are: {', '.join(losses) or 'none'}."
         )
+
+
+def apply_model(
+    model: nn.Module,
+    features: Mapping[str, Tensor],
+    present: Tensor,
+    lengths: Mapping[str, Tensor],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return a model's logits [B, num_outputs] and auxiliary losses for a batch of stored rows.
+
+    Raises:
+        TaskError: The rows do not fit the model, such as time steps that it cannot pair.
+    """
+    try:
+        out = model(features, present, lengths)
+    except ValueError as error:
+        raise TaskError(f"the model cannot take the store's rows: {error}.") from error
+    return out.logits, out.losses
 
 
 def weighted_losses(

@@ -22,6 +22,7 @@ from scfae.store.errors import ConfigError, RunStateError
 
 from .device import choose_device
 from .loading import LoadedRun, load_run
+from .model import apply_model
 
 Rows = npt.NDArray[np.float32]
 
@@ -147,13 +148,14 @@ def _line(
         return {"file": file, "error": "; ".join(reasons)}
     features, lengths, present = {}, {}, []
     for modality, info in loaded.columns.items():
-        here = rows.get(modality, np.zeros((1, info.dim), dtype=np.float32))
-        stored = here.astype(info.dtype).astype(np.float32)  # as a column would hold it
+        mine = rows.get(modality, np.zeros((1, info.dim), dtype=np.float32))
+        stored = mine.astype(info.dtype).astype(np.float32)  # as a column would hold it
         features[modality] = torch.from_numpy(stored)[None].to(device)
-        lengths[modality] = torch.tensor([len(here) if modality in rows else 0], device=device)
+        lengths[modality] = torch.tensor([len(mine) if modality in rows else 0], device=device)
         present.append(modality in rows)
-    out = loaded.model(features, torch.tensor([present], device=device), lengths)
-    probabilities = loaded.task.probabilities(out.logits)[0].tolist()
+    here = torch.tensor([present], device=device)
+    logits, _ = apply_model(loaded.model, features, here, lengths)
+    probabilities = loaded.task.probabilities(logits)[0].tolist()
     classes = loaded.task.classes
     best = max(range(len(classes)), key=probabilities.__getitem__)
     return {

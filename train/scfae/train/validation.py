@@ -11,7 +11,7 @@ from torch import nn
 
 from scfae.store import FeatureStream, StoreView
 
-from .model import weighted_losses
+from .model import apply_model, weighted_losses
 from .tasks import Classification
 
 
@@ -51,10 +51,10 @@ class Validation:
             batch = cpu_batch.to(device)
             truth = self._encode(batch.labels[self._task.label])
             with autocast:
-                out = model(batch.features, batch.present, batch.lengths)
-            logits = out.logits.float()
+                logits, losses = apply_model(model, batch.features, batch.present, batch.lengths)
+            logits = logits.float()
             loss = self._task.loss(logits, truth)
-            loss = loss + sum(weighted_losses(out.losses, self._loss_weights).values())
+            loss = loss + sum(weighted_losses(losses, self._loss_weights).values())
             total += loss.item() * len(batch)
             seen += len(batch)
             targets.append(truth.cpu().numpy())

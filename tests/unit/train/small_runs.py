@@ -1,0 +1,77 @@
+"""Small runs on synthetic stores, and what two runs must have in common to be the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scfae.train.config import RunConfig, load_config
+from scfae.train.evaluation import EVALUATION_FILE, evaluate
+from scfae.train.loop import train
+from scfae.train.runs import RunFolder
+
+Progress = Callable[[int, int, str], None]
+
+
+def make_config(store: str | Path, run: Path, **settings: Any) -> RunConfig:
+    """Return the config of a run that takes a second or less."""
+    base: dict[str, Any] = {
+        "store": str(store),
+        "columns": {"video": "video", "audio": "audio"},
+        "label": "digit",
+        "epochs": 3,
+        "batch_size": 25,
+        "lr": 1e-2,
+        "device": "cpu",
+        "checkpoint_every_s": None,
+        "run": str(run),
+    }
+    return load_config(None, base | settings)
+
+
+def train_small(store: str | Path, run: Path, **settings: Any) -> RunFolder:
+    """Train one and return its folder."""
+    return train(make_config(store, run, **settings))
+
+
+def weights(run: RunFolder, name: str = "last.pt") -> dict[str, Any]:
+    """Return what a checkpoint holds."""
+    state: dict[str, Any] = torch.load(run.path / "checkpoints" / name, weights_only=True)
+    return state
+
+
+def epochs(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the epochs' events without the time of day."""
+    events = [event for event in run.events() if event["type"] == "epoch"]
+    return [{key: value for key, value in event.items() if key != "time"} for event in events]
+
+
+def assert_equal(mine: Any, theirs: Any, path: str = "") -> None:
+    """Compare nested values, tensors bit for bit."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        assert list(mine) == list(theirs), path
+        for key in mine:
+            assert_equal(mine[key], theirs[key], f"{path}/{key}")
+    elif isinstance(mine, list | tuple):
+        assert type(mine) is type(theirs), path
+        assert len(mine) == len(theirs), path
+        for index, (one, other) in enumerate(zip(mine, theirs, strict=True)):
+            assert_equal(one, other, f"{path}/{index}")
+    elif isinstance(mine, Tensor):
+        assert torch.equal(mine, theirs), path
+    else:
+        assert mine == theirs, path
+
+
+def assert_same_run(mine: RunFolder, theirs: RunFolder) -> None:
+    """Compare checkpoints whole (optimizer, generators, stream), epochs and evaluations."""
+    assert_equal(weights(mine), weights(theirs), "last.pt")
+    assert_equal(weights(mine, "best.pt"), weights(theirs, "best.pt"), "best.pt")
+    assert_equal(epochs(mine), epochs(theirs), "epochs")
+    for one in (mine, theirs):
+        if not (one.path / EVALUATION_FILE).exists():
+            evaluate(one.path, bootstrap=20)
+    scores = [one.read(EVALUATION_FILE) | {"run": ""} for one in (mine, theirs)]
+    assert_equal(scores[0], scores[1], "evaluation")
