@@ -193,8 +193,8 @@ def evaluate(
     ]
     task = loaded.task
     train_targets = task.targets(splits.train)
-    own = {m: info.fingerprint for m, info in loaded.columns.items()}
-    swapped = tuple(m for m, info in infos.items() if info.fingerprint != own[m])
+    own = {m: (info.name, info.fingerprint) for m, info in loaded.columns.items()}
+    swapped = tuple(m for m, info in infos.items() if (info.name, info.fingerprint) != own[m])
     evaluation = Evaluation(
         run=str(loaded.run.path),
         split=role,
