@@ -1,0 +1,210 @@
+"""Raw media through a run's own encoders: one answer a file, whatever the file is."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from scfae.demo.clips import make_media
+from scfae.extract import extract, load_encoder
+from scfae.store import ColumnInfo, FeatureStore
+from scfae.store.errors import ConfigError, RunNotFound, RunStateError
+from scfae.train.loading import load_run
+from scfae.train.loop import train
+from scfae.train.prediction import _load, predict
+from scfae.train.runs import RunFolder
+
+from .small_runs import make_config
+
+ENCODERS = ("efficientnet-lite0:fps=2", "ge2e")
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips of a drifting digit and a voice."""
+    folder = tmp_path_factory.mktemp("media")
+    make_media(folder, {"train": 4, "val": 1, "test": 1}, fake_ratio=0.5, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(media: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Two epochs on the clips' features, telling fake from real."""
+    folder = tmp_path_factory.mktemp("predicting")
+    extract(media / "manifest.csv", folder / "store", ENCODERS, shard_size=6, batch_size=4)
+    seen, heard = sorted(FeatureStore.open(folder / "store").columns)
+    config = make_config(
+        folder / "store",
+        folder / "run",
+        columns={"video": seen, "audio": heard},
+        label="fake",
+        fusion="concat",
+        options={"hidden": 16},
+        epochs=2,
+        batch_size=4,
+    )
+    return train(config)
+
+
+@pytest.fixture(scope="session")
+def clips(media: Path) -> list[Path]:
+    return sorted(media.glob("*.mp4"))
+
+
+@pytest.fixture(scope="session")
+def files(media: Path, clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The clips, and between them what is unreadable, or has not every modality."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "noise.mp4").write_bytes(bytes(range(256)) * 40)
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "cut.mp4").write_bytes(clips[0].read_bytes()[:300])
+    (folder / "notes.txt").write_text("not media")
+    _drop_sound(clips[0], folder / "silent.mp4")
+    shutil.copy(next(media.glob("*.png")), folder / "still.png")
+    names = ("noise.mp4", "empty.wav", "cut.mp4", "notes.txt", "nowhere.mp4")
+    odd = [folder / name for name in names]
+    return [odd[0], clips[0], *odd[1:], folder / "silent.mp4", folder / "still.png", *clips[1:]]
+
+
+def _drop_sound(clip: Path, silent: Path) -> None:
+    with av.open(str(clip)) as source, av.open(str(silent), "w") as target:
+        pictures = source.streams.video[0]
+        stream = target.add_stream_from_template(pictures)
+        for packet in source.demux(pictures):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+
+
+@pytest.fixture(scope="session")
+def lines(run: RunFolder, files: list[Path]) -> list[dict[str, Any]]:
+    return list(predict(run.path, files))
+
+
+@pytest.fixture
+def by_name(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {Path(line["file"]).name: line for line in lines}
+
+
+def test_one_line_a_file_in_order(files: list[Path], lines: list[dict[str, Any]]) -> None:
+    assert [line["file"] for line in lines] == [str(file) for file in files]
+    json.dumps(lines, allow_nan=False)
+
+
+def test_a_clip_has_an_answer_with_its_probabilities(
+    clips: list[Path], by_name: dict[str, dict[str, Any]]
+) -> None:
+    for clip in clips:
+        line = by_name[clip.name]
+        assert set(line["probabilities"]) == {"0", "1"}
+        assert sum(line["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
+        best = max(line["probabilities"], key=line["probabilities"].__getitem__)
+        assert str(line["prediction"]) == best
+        assert line["present"] == ["video", "audio"]
+        assert line["absent"] == {}
+
+
+def test_raw_media_is_answered_as_its_stored_rows_are(
+    run: RunFolder, clips: list[Path], by_name: dict[str, dict[str, Any]]
+) -> None:
+    loaded = load_run(run.path)
+    names: dict[str, Any] = dict(loaded.config.data.columns)
+    view = FeatureStore.open(loaded.config.data.store).view(None, **names)
+    places = {str(name): i for i, name in enumerate(view.ids)}
+    answers = []
+    for clip in clips:
+        sample = view[places[clip.stem]]
+        features = {m: torch.from_numpy(rows)[None] for m, rows in sample.features.items()}
+        with torch.no_grad():
+            logits = loaded.model(features).logits
+        stored = loaded.task.probabilities(logits)[0].numpy()
+        answers.append(list(by_name[clip.name]["probabilities"].values()))
+        # Batches are composed otherwise, so the last bits differ.
+        np.testing.assert_allclose(answers[-1], stored, atol=2e-3)
+    assert np.std(answers, axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["noise.mp4", "empty.wav", "cut.mp4", "notes.txt", "nowhere.mp4"])
+def test_an_unreadable_file_says_why_and_stops_no_other(
+    by_name: dict[str, dict[str, Any]], name: str
+) -> None:
+    line = by_name[name]
+    assert set(line) == {"file", "error"}
+    assert len(line["error"]) > 10
+    assert "file not found" not in line["error"] or name == "nowhere.mp4"
+
+
+def test_a_missing_modality_is_said_and_the_rest_answers(
+    clips: list[Path], by_name: dict[str, dict[str, Any]]
+) -> None:
+    silent, still = by_name["silent.mp4"], by_name["still.png"]
+    assert silent["present"] == still["present"] == ["video"]
+    assert "no audio" in silent["absent"]["audio"]
+    assert still["absent"] == {"audio": "the encoder reads audio or video"}
+    for line in (silent, still):
+        assert sum(line["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
+    assert silent["probabilities"] != by_name[clips[0].name]["probabilities"]
+
+
+def test_only_some_modalities_may_be_used(
+    run: RunFolder, clips: list[Path], by_name: dict[str, dict[str, Any]]
+) -> None:
+    (seen,) = predict(run.path, clips[:1], only=["video"])
+    assert seen["present"] == ["video"]
+    # The silent copy has the very same pictures.
+    assert seen["probabilities"] == by_name["silent.mp4"]["probabilities"]
+
+
+def test_a_run_that_was_moved_away_from_its_store_answers_the_same(
+    run: RunFolder, clips: list[Path], by_name: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(run.path, moved)
+    store = Path(run.config.data.store)
+    store.rename(tmp_path / "store")
+    try:
+        (line,) = predict(moved, clips[2:3])
+    finally:
+        (tmp_path / "store").rename(store)
+    assert line == by_name[clips[2].name]
+
+
+def test_wrong_use_is_named(run: RunFolder, clips: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name at least one file"):
+        list(predict(run.path, []))
+    with pytest.raises(ConfigError, match="only: the run has no modality 'smell'"):
+        list(predict(run.path, clips[:1], only=["smell"]))
+    with pytest.raises(RunNotFound):
+        list(predict(tmp_path, clips[:1]))
+
+
+@pytest.mark.parametrize("what", ["weights", "recipe"])
+def test_other_encoders_than_the_runs_are_refused(run: RunFolder, what: str) -> None:
+    info = run.columns["video"]
+    changes: dict[str, dict[str, Any]] = {
+        "weights": {"weights_sha256": "0" * 64},
+        "recipe": {"recipe": {**info.recipe, "size": 1}},
+    }
+    with pytest.raises(RunStateError, match=f"video: the {what} of efficientnet-lite0"):
+        _load("video", info.model_copy(update=changes[what]), "cpu")
+
+
+def test_random_encoders_are_made_again_from_their_seed() -> None:
+    spec = load_encoder("ge2e", weights="random:3").spec
+    info = ColumnInfo.create(
+        "noise",
+        "audio",
+        encoder=spec.canonical,
+        dim=spec.dim,
+        weights=spec.weights,
+        weights_sha256=spec.weights_sha256,
+        recipe=spec.recipe,
+    )
+    again = _load("audio", info, "cpu").spec
+    assert again.is_random
+    assert again.weights_sha256 == spec.weights_sha256
