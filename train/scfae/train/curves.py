@@ -32,10 +32,14 @@ def charts(run: RunFolder) -> list[dict[str, Any]]:
             marks,
         ),
         _chart(
-            "parts of the training loss", _pick(epochs, x, {p: ("train", p) for p in parts}), marks
+            "parts of the training loss, each times its weight",
+            _pick(epochs, x, {p: ("train", p) for p in parts}),
+            marks,
         ),
         _chart(
-            "norm of the gradient", [Series("gradient", x, [e["grad_norm"] for e in epochs])], marks
+            "norm of the gradient, mean of the epoch's steps",
+            [Series("gradient", x, [e["grad_norm"] for e in epochs])],
+            marks,
         ),
         _chart("learning rate", [Series("learning rate", x, [e["lr"] for e in epochs])], marks),
     ]
@@ -43,9 +47,10 @@ def charts(run: RunFolder) -> list[dict[str, Any]]:
 
 def training_sentence(run: RunFolder, state: Mapping[str, Any]) -> str:
     """Return one sentence on how far the run is and which epoch was selected."""
-    return run.summary().removeprefix(f"{run.path}: ") + (
-        f"; resumed {state['attempt'] - 1} times" if state.get("attempt", 1) > 1 else ""
-    )
+    times = state.get("attempt", 1) - 1
+    often = "once" if times == 1 else f"{times} times"
+    resumed = f"; resumed {often} (dashed lines)" if times > 0 else ""
+    return run.summary().removeprefix(f"{run.path}: ") + resumed
 
 
 def _pick(

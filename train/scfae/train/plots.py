@@ -56,7 +56,7 @@ def line_chart(
     Args:
         series: At most six keep colours of their own.
         title: For the alternative text; the caption belongs to the page.
-        x_label: Unit of x, e.g. epoch.
+        x_label: What x counts, e.g. epoch; left of its numbers, so a short word.
         marks: Places on x.
     """
     points = [_finite(line) for line in series]
@@ -95,6 +95,8 @@ def line_chart(
             left, _ = place(x, y_range[0])
             parts.append(f'<text x="{left:.1f}" y="{HEIGHT - BOTTOM + 16}" ')
             parts.append(f'text-anchor="middle">{number(x)}</text>')
+    parts.append(f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM + 16}" text-anchor="end">')
+    parts.append(f"{escape(x_label)}</text>")
     for mark in marks:
         left, _ = place(min(max(mark, x_range[0]), x_range[1]), y_range[0])
         parts.append(f'<line class="mark" x1="{left:.1f}" x2="{left:.1f}" y1="{TOP}" ')
