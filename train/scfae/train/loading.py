@@ -77,4 +77,5 @@ def restore_model(model: nn.Module, checkpoint: dict[str, object], config: RunCo
     try:
         model.load_state_dict(checkpoint["model"])  # type: ignore[arg-type]
     except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint does not fit the model: {error}") from None
+        text = " ".join(str(error).split())  # torch tells it in several lines
+        raise CheckpointError(f"the checkpoint does not fit the model: {text}") from None

@@ -1,0 +1,51 @@
+"""The first signal is remembered, the second acts, and the handlers go back."""
+
+import contextlib
+import os
+import signal
+import threading
+
+import pytest
+
+from scfae.train.stopping import SIGNALS, StopSignals
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_the_first_signal_is_remembered(signum: signal.Signals) -> None:
+    before = [signal.getsignal(one) for one in SIGNALS]
+    with StopSignals() as stop:
+        assert stop.signum is None
+        os.kill(os.getpid(), signum)
+        assert stop.signum == signum
+    assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+def test_the_second_ctrl_c_stops_at_once() -> None:
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signum == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_go_back_after_an_error() -> None:
+    before = [signal.getsignal(one) for one in SIGNALS]
+    with contextlib.suppress(ZeroDivisionError), StopSignals():
+        assert [signal.getsignal(one) for one in SIGNALS] != before
+        raise ZeroDivisionError
+    assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+def test_another_thread_changes_no_handler() -> None:
+    before = [signal.getsignal(one) for one in SIGNALS]
+    seen: list[object] = []
+
+    def enter() -> None:
+        with StopSignals() as stop:
+            seen.extend(signal.getsignal(one) for one in SIGNALS)
+            seen.append(stop.signum)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [*before, None]
