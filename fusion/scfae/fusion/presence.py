@@ -75,7 +75,7 @@ def prepare(
             valid[name] = torch.zeros(batch_size, 1, dtype=torch.bool, device=device)
             continue
         steps = _steps(name, features[name], batch_size, dims[name])
-        rows = _rows(name, lengths, steps)
+        rows = _rows(name, lengths, features[name], batch_size)
         valid[name] = rows & mask[:, column, None]
         filled[name] = steps.masked_fill(~valid[name][:, :, None], 0.0)
         is_checked = check_finite and not torch.compiler.is_compiling()
@@ -122,10 +122,14 @@ def _steps(name: str, tensor: Tensor, batch_size: int, width: int) -> Tensor:
     return tensor[:, None] if tensor.ndim == 2 else tensor
 
 
-def _rows(name: str, lengths: Mapping[str, Tensor] | None, steps: Tensor) -> Tensor:
-    batch_size, num_steps, _ = steps.shape
+def _rows(
+    name: str, lengths: Mapping[str, Tensor] | None, tensor: Tensor, batch_size: int
+) -> Tensor:
+    num_steps = tensor.shape[1] if tensor.ndim == 3 else 1
+    # No step at all is one step that does not count.
+    places = torch.arange(max(1, num_steps), device=tensor.device)
     if lengths is None or name not in lengths:
-        return torch.ones(batch_size, num_steps, dtype=torch.bool, device=steps.device)
+        return (places < num_steps).expand(batch_size, -1)
     length = lengths[name]
     if length.is_floating_point() or length.dtype == torch.bool:
         raise TypeError(f"lengths[{name!r}]: must be integers, not {length.dtype}")
@@ -133,4 +137,4 @@ def _rows(name: str, lengths: Mapping[str, Tensor] | None, steps: Tensor) -> Ten
         raise ValueError(f"lengths[{name!r}]: must be [{batch_size}], not {list(length.shape)}")
     if not torch.compiler.is_compiling() and bool(((length < 0) | (length > num_steps)).any()):
         raise ValueError(f"lengths[{name!r}]: must be from 0 to T = {num_steps}")
-    return torch.arange(num_steps, device=steps.device) < length[:, None]
+    return places < length[:, None]

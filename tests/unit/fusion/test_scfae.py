@@ -166,6 +166,13 @@ def test_every_number_agrees_with_the_equations_by_hand() -> None:
     np.testing.assert_allclose(out.losses["recon"].item(), expected["recon"], atol=1e-12)
 
 
+def test_the_kept_numbers_are_those_of_the_equations() -> None:
+    expected = by_hand(*tiny())
+    golden = json.loads(GOLDEN.read_text())
+    np.testing.assert_allclose(golden["fused"], expected["fused"], atol=1e-11)
+    np.testing.assert_allclose(golden["recon"], expected["recon"], atol=1e-11)
+
+
 def test_numbers_are_as_they_were() -> None:
     model, features, present = tiny()
     out = model({m: torch.tensor(x) for m, x in features.items()}, torch.tensor(present))
