@@ -204,6 +204,43 @@ def test_a_stop_around_a_checkpoint_leaves_no_trace(
     assert_same_run(train(config), whole)
 
 
+def signalling_at(step: int) -> Callable[[int, int, str], None]:
+    def progress(done: int, total: int, text: str) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_the_selected_weights_are_those_of_their_epoch_though_it_wrote_no_checkpoint(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cut: bool
+) -> None:
+    settings = MASKED | {"checkpoint_every_steps": 3}
+    with pytest.raises(Interrupted):
+        train(make_config(store.path, tmp_path / "a", **settings), progress=signalling_at(4))
+    first_epoch = weights(RunFolder(tmp_path / "a"))["model"]
+
+    monkeypatch.setattr(loop, "MOST_SAVING", 1e9)  # as if a checkpoint took very long
+    config = make_config(store.path, tmp_path / "b", **settings)
+    if is_cut:
+
+        def cut(path: Path, state: dict[str, Any]) -> None:
+            if path.name == "best.pt":
+                raise PowerCut
+            save_checkpoint(path, state)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "save_checkpoint", cut)
+            with pytest.raises(PowerCut):
+                train(config)
+    with pytest.raises(Interrupted):
+        train(config, progress=signalling_at(7))
+    best = weights(RunFolder(tmp_path / "b"), "best.pt")
+    assert (best["step"], best["epoch"]) == (4, 1)
+    assert_equal(best["model"], first_epoch)
+
+
 @pytest.mark.parametrize("step", [3, STEPS_PER_EPOCH])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_at_the_next_step_with_a_checkpoint(
