@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .samples import SampleRow, SampleTable
     from .store import FeatureStore
     from .stream import FeatureStream
-    from .verify import Damage, verify
+    from .verification import Damage, verify
     from .view import LabelColumn, Sample, StoreView
     from .writer import ColumnWriter, ShardSample
 
@@ -28,7 +28,7 @@ _MODULES = {
     "Column": "reader",
     "ColumnInfo": "column",
     "ColumnWriter": "writer",
-    "Damage": "verify",
+    "Damage": "verification",
     "FeatureStore": "store",
     "FeatureStream": "stream",
     "LabelColumn": "view",
@@ -42,7 +42,7 @@ _MODULES = {
     "StoreView": "view",
     "column_name": "column",
     "masks_for": "masking",
-    "verify": "verify",
+    "verify": "verification",
 }
 
 __all__ = [

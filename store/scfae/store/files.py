@@ -52,7 +52,7 @@ class FilePool:
         self._reset()
 
     def _reset(self) -> None:
-        self._files: OrderedDict[Path, OpenFile] = OrderedDict()
+        self._files: OrderedDict[tuple[Path, str], OpenFile] = OrderedDict()
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -63,8 +63,12 @@ class FilePool:
     def __len__(self) -> int:
         return len(self._files)
 
-    def get(self, path: Path) -> OpenFile:
+    def get(self, path: Path, version: str = "") -> OpenFile:
         """Return the file at `path`, open.
+
+        Args:
+            path: The file.
+            version: Digest of its contents: a file that took another's place is opened anew.
 
         Raises:
             OSError: If it cannot be opened.
@@ -72,16 +76,16 @@ class FilePool:
         if self._pid != os.getpid():
             self._reset()  # after a fork the lock may be held by a thread that does not exist here
         with self._lock:
-            file = self._files.get(path)
+            file = self._files.get((path, version))
             if file is None:
-                file = self._files[path] = OpenFile(path)
+                file = self._files[path, version] = OpenFile(path)
                 if len(self._files) > self._capacity:
                     self._files.popitem(last=False)
             else:
-                self._files.move_to_end(path)
+                self._files.move_to_end((path, version))
             return file
 
-    def forget(self, path: Path) -> None:
+    def forget(self, path: Path, version: str = "") -> None:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
-            self._files.pop(path, None)
+            self._files.pop((path, version), None)

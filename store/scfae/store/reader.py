@@ -40,7 +40,7 @@ class Column:
         self.folder = folder
         self.info = info
         self._samples = samples
-        self._pool = pool or FilePool()
+        self._pool = FilePool() if pool is None else pool
         self._readers: dict[int, ShardReader] = {}
 
     def __len__(self) -> int:
@@ -55,10 +55,10 @@ class Column:
         receipt = read_receipt(self.folder, shard)
         if receipt is None or receipt.fingerprint != self.info.fingerprint:
             return None
-        if len(receipt.lengths) != len(self._samples.rows_of(shard)):
+        if receipt.ids_sha256 != self._samples.ids_sha256(shard):
             raise CorruptShard(
                 f"column '{self.info.name}', shard {shard}: {self.folder / receipt_file(shard)} "
-                "counts other samples than the store. Remove it and extract again."
+                "is the receipt of other samples. Remove it and extract again."
             )
         return receipt
 

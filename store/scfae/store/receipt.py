@@ -87,12 +87,15 @@ def read_receipt(folder: Path, shard: int) -> Receipt | None:
         receipt = Receipt(**read_document(path))
     except FileNotFoundError:
         return None
+    except CorruptShard as error:
+        raise CorruptShard(f"column '{folder.name}', shard {shard}: {error}") from None
     except (ValidationError, TypeError) as error:
         why = str(error).splitlines()[0]
         raise CorruptShard(
             f"column '{folder.name}', shard {shard}: {path} is damaged ({why})."
         ) from None
-    if (receipt.shard, receipt.file) != (shard, shard_file(shard)):
+    own = (folder.name, shard, shard_file(shard))
+    if (receipt.column, receipt.shard, receipt.file) != own:
         raise CorruptShard(
             f"column '{folder.name}', shard {shard}: {path} is the receipt of shard "
             f"{receipt.shard} of column '{receipt.column}'."

@@ -260,6 +260,10 @@ def _deal(rows: Sequence[SampleRow], *, key: list[int]) -> list[SampleRow]:
             raise ManifestError(f"the id {one.id!r} is there twice; ids must be unique")
     if ordered and not ordered[0].id:
         raise ManifestError("a sample has no id")
+    for row in ordered:
+        # numpy drops trailing NULs, and neither UTF-8 nor parquet knows lone surrogates.
+        if "\0" in row.id or any("\ud800" <= char <= "\udfff" for char in row.id):
+            raise ManifestError(f"the id {row.id!r} holds characters that cannot be stored")
     # Raw bits and a stable sort are what numpy promises not to change between releases.
     bits = np.random.Philox(np.random.SeedSequence(key)).random_raw(len(ordered))
     return [ordered[i] for i in np.argsort(bits, kind="stable")]
@@ -295,8 +299,8 @@ def _label_array(name: str, values: list[Label]) -> Any:
     if all(issubclass(kind, str) for kind in kinds):
         return pa.array(known, pa.string())
     if not all(issubclass(kind, numbers.Real) for kind in kinds):
-        some = next(value for value in known if isinstance(value, str) or value is not None)
-        raise SchemaMismatch(f"label '{name}' mixes text and numbers, e.g. {some!r}")
+        kinds_named = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise SchemaMismatch(f"label '{name}' mixes text and numbers: it holds {kinds_named}")
     try:
         if all(issubclass(kind, numbers.Integral) for kind in kinds):
             return pa.array([None if v is None else int(v) for v in known], pa.int64())

@@ -12,7 +12,8 @@ features/
 
 The sample table is replaced in three steps, and a kill between any two of them is whole: the new
 table is written as `samples.next.parquet`; `store.json` with its digest is the commit; then it is
-renamed. `open` takes whichever of the two tables `store.json` names, and finishes the renaming.
+renamed. `open` takes whichever of the two tables `store.json` names; the next writer finishes the
+renaming.
 """
 
 import difflib
@@ -27,7 +28,7 @@ from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
-from .atomic import clean_temporaries, fsync_folder, remove, write_atomic
+from .atomic import TEMPORARY, clean_temporaries, fsync_folder, remove, sha256_file, write_atomic
 from .column import COLUMN_FILE, ColumnInfo, column_name, read_column
 from .config import Frozen, digest
 from .document import unseal, write_document
@@ -104,14 +105,17 @@ class FeatureStore:
         """
         path = _local(path)
         samples = SampleTable.create(rows, shard_size, seed=seed)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise StoreError(f"{path} is, or lies in, a file; give another folder.") from None
         with FolderLock(path, f"store {path}"):
-            clean_temporaries(path)
             if (path / STORE_FILE).exists():
                 raise StoreError(f"{path} is a feature store already; open it instead.")
-            foreign = {p.name for p in path.iterdir()} - {LOCK_NAME, SAMPLES_FILE}
-            if foreign:
+            names = {p.name for p in path.iterdir() if not p.name.startswith(TEMPORARY)}
+            if names - {LOCK_NAME, SAMPLES_FILE}:
                 raise StoreError(f"{path} is not empty and no feature store; give another folder.")
+            clean_temporaries(path)
             data = samples.to_bytes()
             write_atomic(path / SAMPLES_FILE, data)
             header = Header(
@@ -233,8 +237,13 @@ class FeatureStore:
         Returns:
             The new ids.
         """
-        known = set(self.samples.ids.tolist())
-        self._rewrite(lambda samples: samples.append(rows))
+        known: set[str] = set()
+
+        def append(samples: SampleTable) -> SampleTable:
+            known.update(samples.ids.tolist())
+            return samples.append(rows)
+
+        self._rewrite(append)
         return [row.id for row in rows if row.id not in known]
 
     def update_labels(self, rows: Sequence[SampleRow]) -> None:
@@ -259,6 +268,7 @@ class FeatureStore:
         with FolderLock(self.path, f"store {self.path}"):
             clean_temporaries(self.path)
             header, samples = read_store(self.path)  # another process may have changed it
+            _finish_renaming(self.path, header)
             samples = change(samples)
             data = samples.to_bytes()
             new = header.model_copy(
@@ -271,9 +281,7 @@ class FeatureStore:
             if new != header:
                 write_atomic(self.path / NEXT_SAMPLES_FILE, data)
                 write_document(self.path / STORE_FILE, new.model_dump())
-            elif (self.path / NEXT_SAMPLES_FILE).exists():
-                remove(self.path / NEXT_SAMPLES_FILE)  # left by a kill before its commit
-            # Reading finishes the last step.
+                _finish_renaming(self.path, new)
             self._header, self.samples = read_store(self.path)
 
 
@@ -336,26 +344,31 @@ def _version(data: bytes) -> int:
 
 
 def _samples_bytes(path: Path, header: Header) -> bytes | None:
-    """Return the table that the header names, finishing its renaming; None if there is none."""
-    for name in (SAMPLES_FILE, NEXT_SAMPLES_FILE):
+    """Return the table that the header names; None if there is none."""
+    # The next one first: if it is renamed before it is looked for, it is found by its new name.
+    for name in (NEXT_SAMPLES_FILE, SAMPLES_FILE):
         try:
             data = (path / name).read_bytes()
         except FileNotFoundError:
             continue
-        if hashlib.sha256(data).hexdigest() != header.samples_sha256:
-            continue
-        if name == NEXT_SAMPLES_FILE:
-            _finish_renaming(path)
-        return data
+        if hashlib.sha256(data).hexdigest() == header.samples_sha256:
+            return data
     return None
 
 
-def _finish_renaming(path: Path) -> None:
-    try:
-        os.replace(path / NEXT_SAMPLES_FILE, path / SAMPLES_FILE)
+def _finish_renaming(path: Path, header: Header) -> None:
+    """Do what a writer that was killed left undone; the caller holds the store's lock.
+
+    Readers never do it: the table that they would move may be that of the next writer already.
+    """
+    table = path / NEXT_SAMPLES_FILE
+    if not table.exists():
+        return
+    if sha256_file(table) == header.samples_sha256:
+        os.replace(table, path / SAMPLES_FILE)
         fsync_folder(path)
-    except (FileNotFoundError, PermissionError):
-        return  # another process was faster, or the store is read-only: both tables do
+    else:
+        remove(table)  # its writer was killed before the commit
 
 
 def _local(path: str | Path) -> Path:

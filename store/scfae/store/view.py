@@ -4,7 +4,7 @@ Shapes: N samples of the view, M modalities, T rows, D features.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -99,8 +99,9 @@ class StoreView:
                     )
             keep &= _is_among(samples.split, wanted)
         for key, value in where.items():
-            values = value if isinstance(value, list | tuple | set | frozenset) else [value]
-            keep &= _is_among(_field(samples, key), list(values))
+            is_one = isinstance(value, str) or not isinstance(value, Iterable)
+            wanted = [value] if is_one else list(value)
+            keep &= _is_among(_field(samples, key), wanted)
         return cls(samples, columns, indices=np.flatnonzero(keep), label_names=labels)
 
     def __len__(self) -> int:
@@ -157,7 +158,10 @@ class StoreView:
             m: [column.info.fingerprint, column.content_sha256]
             for m, column in self._columns.items()
         }
-        labels = {name: self.label(name).values.tobytes().hex() for name in self.label_names}
+        found = {name: self.label(name) for name in self.label_names}
+        labels = {
+            name: [label.values.tobytes().hex(), label.classes] for name, label in found.items()
+        }
         return digest(
             {
                 "ids": self.ids.tolist(),

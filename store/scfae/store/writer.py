@@ -17,7 +17,15 @@ from .atomic import clean_temporaries, fsync_folder, remove
 from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
 from .lock import FolderLock
-from .receipt import Receipt, Status, read_receipt, receipt_file, shard_file, write_receipt
+from .receipt import (
+    STATUSES,
+    Receipt,
+    Status,
+    read_receipt,
+    receipt_file,
+    shard_file,
+    write_receipt,
+)
 from .samples import SampleTable
 from .shard import write_shard
 
@@ -132,9 +140,9 @@ class ColumnWriter:
         if len(samples) != len(here):
             raise SchemaMismatch(f"shard {shard} has {len(here)} samples, {len(samples)} given")
         ids = self._samples.ids
+        fates = [self._settle(one, str(ids[i])) for i, one in zip(here, samples, strict=True)]
         # From here on the old shard, if any, is not there: a kill must not leave a receipt
         # beside another shard's bytes.
-        fates = [self._settle(one, str(ids[i])) for i, one in zip(here, samples, strict=True)]
         if (self.folder / receipt_file(shard)).exists():
             remove(self.folder / receipt_file(shard))
         lengths = [0 if one.rows is None else len(one.rows) for one in fates]
@@ -204,11 +212,13 @@ class ColumnWriter:
     def _settle(self, sample: ShardSample, name: str) -> ShardSample:
         """Return the sample as it is stored: rows in the column's dtype, or none and why."""
         has_rows = sample.rows is not None and len(sample.rows) > 0
+        if sample.status not in STATUSES:
+            raise SchemaMismatch(f"sample {name!r} is {sample.status!r}, not {', '.join(STATUSES)}")
+        if sample.status != "ok" and not sample.reason:
+            raise SchemaMismatch(f"sample {name!r} is {sample.status} without a reason")
         if sample.status in ("missing", "failed"):
             if has_rows:
                 raise SchemaMismatch(f"sample {name!r} is {sample.status} but has rows")
-            if not sample.reason:
-                raise SchemaMismatch(f"sample {name!r} is {sample.status} without a reason")
             return replace(sample, rows=None, times=None)
         if sample.rows is None or not has_rows:
             return replace(

@@ -70,7 +70,7 @@ def _status(argv: Sequence[str]) -> int:
 
 def _verify(argv: Sequence[str]) -> int:
     flags = parse(VerifyArguments, "scfae store verify", argv, "  scfae store verify features/")
-    from scfae.store.verify import verify
+    from scfae.store import verify
 
     damage = verify(flags.store)
     if flags.json:

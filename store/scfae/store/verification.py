@@ -150,8 +150,9 @@ def _verify_column(path: Path, folder: Path, samples: SampleTable | None) -> lis
     shards: set[int] = set()
     for name in files:
         match = _SHARD.fullmatch(name)
-        if match:
-            shards.add(int(match[1]))
+        shard = int(match[1]) if match else -1
+        if match and name in (receipt_file(shard), shard_file(shard)):
+            shards.add(shard)
         elif name != COLUMN_FILE:
             found(None, name, "nothing refers to this file")
     for shard in sorted(shards):

@@ -1,0 +1,282 @@
+"""A shard's file: plain Zarr v3, the same bytes for the same features, never read half."""
+
+import os
+import pickle
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scfae.store.atomic import sha256_file
+from scfae.store.errors import CorruptShard
+from scfae.store.files import FilePool
+from scfae.store.receipt import Receipt
+from scfae.store.shard import ALIGNMENT_BYTES, ShardReader, write_shard
+
+LENGTHS = [3, 0, 1, 5, 0]
+DIM = 4
+
+
+def features(lengths: list[int], dtype: str = "float32", dim: int = DIM) -> npt.NDArray[Any]:
+    return np.random.default_rng(0).normal(size=(sum(lengths), dim)).astype(dtype)
+
+
+def write(
+    path: Path, lengths: list[int], *, dtype: str = "float32", data: npt.NDArray[Any] | None = None
+) -> Receipt:
+    rows = features(lengths, dtype) if data is None else data
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    times = np.stack([np.arange(len(rows)), np.arange(len(rows)) + 0.5], axis=1)
+    written = write_shard(path, rows, offsets=offsets, times=times)
+    return Receipt(
+        column="ge2e",
+        shard=7,
+        fingerprint="f",
+        file=path.name,
+        bytes=written.num_bytes,
+        sha256=written.sha256,
+        rows=len(rows),
+        lengths=lengths,
+        status=["ok"] * len(lengths),
+        reasons={},
+        media=[None] * len(lengths),
+        ids_sha256="i",
+    )
+
+
+def read_everything(reader: ShardReader, num_samples: int) -> list[tuple[Any, Any]]:
+    return [(reader.rows(i), reader.times(i)) for i in range(num_samples)]
+
+
+def attempt(path: Path, receipt: Receipt) -> list[int] | str:
+    """Return the lengths that a reader gives, or its error."""
+    try:
+        return [len(rows) for rows, _ in read_everything(ShardReader(path, receipt), len(LENGTHS))]
+    except CorruptShard as error:
+        return str(error)
+
+
+def assert_plain_zarr(path: Path, data: npt.NDArray[Any], lengths: list[int]) -> None:
+    with zarr.storage.ZipStore(path, mode="r") as store:
+        group = zarr.open_group(store, mode="r")
+        arrays = {name: np.asarray(group[name]) for name in ("data", "offsets", "times")}
+    assert arrays["data"].dtype == data.dtype
+    assert arrays["data"].tobytes() == data.tobytes()
+    assert arrays["data"].shape == data.shape
+    assert arrays["offsets"].tolist() == [0, *np.cumsum(lengths)]
+    assert arrays["times"].dtype == np.float64
+    assert arrays["times"].tolist() == [[i, i + 0.5] for i in range(len(data))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("lengths", [LENGTHS, [0, 0], [], [1], [0, 2], [2, 0]], ids=str)
+def test_zarr_and_our_reader_give_what_was_written(
+    tmp_path: Path, lengths: list[int], dtype: str
+) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    receipt = write(path, lengths, dtype=dtype)
+    data = features(lengths, dtype)
+    assert_plain_zarr(path, data, lengths)
+    reader = ShardReader(path, receipt)
+    assert (reader.dim, reader.dtype) == (DIM, np.dtype(dtype))
+    bounds = np.cumsum([0, *lengths])
+    for i, T in enumerate(lengths):
+        rows = reader.rows(i)
+        assert rows.dtype == data.dtype
+        assert rows.shape == (T, DIM)
+        assert (rows == data[bounds[i] : bounds[i + 1]]).all()
+        assert (reader.times(i)[:, 0] == np.arange(bounds[i], bounds[i + 1])).all()
+    reader.verify()
+
+
+@given(
+    lengths=st.lists(st.integers(0, 5), max_size=8),
+    dim=st.integers(1, 70),
+    dtype=st.sampled_from(["float32", "float16"]),
+    seed=st.integers(0, 99),
+)
+def test_any_bits_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], dim: int, dtype: str, seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("bits") / "shard.zarr.zip"
+    num_bytes = sum(lengths) * dim * np.dtype(dtype).itemsize
+    bits = np.random.default_rng(seed).bytes(num_bytes)  # also NaN payloads and subnormals
+    data = np.frombuffer(bits, dtype=dtype).reshape(sum(lengths), dim)
+    receipt = write(path, lengths, data=data)
+    assert_plain_zarr(path, data, lengths)
+    reader = ShardReader(path, receipt)
+    assert b"".join(reader.rows(i).tobytes() for i in range(len(lengths))) == bits
+
+
+def test_the_same_features_give_the_same_bytes(tmp_path: Path) -> None:
+    receipts = [write(tmp_path / name, LENGTHS) for name in ("a", "b")]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert receipts[0].sha256 == receipts[1].sha256 == sha256_file(tmp_path / "a")
+    changed = features(LENGTHS)
+    changed[0, 0] += 1
+    assert write(tmp_path / "c", LENGTHS, data=changed).sha256 != receipts[0].sha256
+
+
+def test_memory_layout_and_byte_order_of_the_input_do_not_matter(tmp_path: Path) -> None:
+    data = features(LENGTHS)
+    wanted = write(tmp_path / "a", LENGTHS, data=data).sha256
+    assert write(tmp_path / "b", LENGTHS, data=np.asfortranarray(data)).sha256 == wanted
+    assert write(tmp_path / "c", LENGTHS, data=data.astype(">f4")).sha256 == wanted
+
+
+def test_chunks_are_stored_aligned_and_uncompressed(tmp_path: Path) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    receipt = write(path, LENGTHS)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert names[-1] == "data/c/0/0"
+    data = features(LENGTHS).tobytes()
+    assert path.read_bytes().index(data) % ALIGNMENT_BYTES == 0
+    assert receipt.bytes == path.stat().st_size
+
+
+def test_truncation_to_any_length_is_an_error_that_names_column_shard_and_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    receipt = write(path, LENGTHS)
+    whole = path.read_bytes()
+    for size in (*range(0, len(whole), 97), len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CorruptShard, match=f"column 'ge2e', shard 7: {path} has {size} bytes"):
+            ShardReader(path, receipt).rows(0)
+
+
+def test_a_file_cut_off_behind_the_readers_back_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    reader = ShardReader(path, write(path, LENGTHS))
+    reader.rows(0)
+    os.truncate(path, 100)
+    with pytest.raises(CorruptShard, match=r"column 'ge2e', shard 7: .* ends inside data"):
+        reader.rows(3)
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    receipt = write(path, LENGTHS)
+    path.unlink()
+    with pytest.raises(CorruptShard, match=f"column 'ge2e', shard 7: {path} is gone"):
+        ShardReader(path, receipt).rows(0)
+
+
+def test_an_altered_byte_anywhere_is_refused_or_leaves_structure_and_lengths_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    receipt = write(path, LENGTHS)
+    whole = path.read_bytes()
+    num_refused = 0
+    for place in range(len(whole)):
+        for bit in (0x01, 0x08):
+            altered = bytearray(whole)
+            altered[place] ^= bit
+            path.write_bytes(altered)
+            with pytest.raises(CorruptShard, match=f"column 'ge2e', shard 7: {path} differs"):
+                ShardReader(path, receipt).verify()
+            got = attempt(path, receipt)
+            if isinstance(got, str):
+                assert f"column 'ge2e', shard 7: {path} " in got
+                num_refused += 1
+            else:
+                assert got == LENGTHS
+    assert num_refused > 500
+
+
+@pytest.mark.parametrize(
+    ("lengths", "what"),
+    [([3, 0, 1, 5], "another number of samples"), ([3, 0, 1, 4, 1], "other lengths")],
+)
+def test_the_receipt_of_other_samples_is_refused(
+    tmp_path: Path, lengths: list[int], what: str
+) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    receipt = write(path, LENGTHS)
+    other = receipt.model_copy(update={"lengths": lengths, "status": ["ok"] * len(lengths)})
+    with pytest.raises(CorruptShard, match=what):
+        ShardReader(path, other).rows(0)
+
+
+def test_a_reader_survives_a_fork(tmp_path: Path) -> None:
+    path = tmp_path / "shard.zarr.zip"
+    reader = ShardReader(path, write(path, LENGTHS), pool=FilePool())
+    wanted = read_everything(reader, len(LENGTHS))[3][0].tobytes()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, reader.rows(3).tobytes())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        got = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    assert got == wanted == reader.rows(3).tobytes()
+
+
+def test_threads_may_share_a_reader_and_a_pool_smaller_than_their_number(tmp_path: Path) -> None:
+    pool = FilePool(capacity=1)
+    paths = [tmp_path / f"{k}.zarr.zip" for k in range(3)]
+    readers = [ShardReader(path, write(path, LENGTHS), pool=pool) for path in paths]
+    wanted = read_everything(readers[0], len(LENGTHS))
+    wrong: list[int] = []
+
+    def read(number: int) -> None:
+        for turn in range(60):
+            i = (turn + number) % len(LENGTHS)
+            if not (readers[(turn * number) % 3].rows(i) == wanted[i][0]).all():
+                wrong.append(i)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(pool) == 1
+
+
+def test_a_pool_keeps_the_last_used_files_and_closes_the_others(tmp_path: Path) -> None:
+    def num_open() -> int:
+        links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+        there = (str(link.readlink()) for link in links if link.is_symlink())
+        return sum(name.startswith(str(tmp_path)) for name in there)
+
+    pool = FilePool(capacity=2)
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+        pool.get(tmp_path / name)
+    assert (len(pool), num_open()) == (2, 2)
+    kept = pool.get(tmp_path / "b")
+    assert pool.get(tmp_path / "b") is kept
+    pool.forget(tmp_path / "b")
+    assert pool.get(tmp_path / "b") is not kept
+    assert len(pickle.loads(pickle.dumps(pool))) == 0
+    with pytest.raises(FileNotFoundError):
+        pool.get(tmp_path / "d")
+    del kept, pool
+    assert num_open() == 0
+
+
+def test_a_shard_that_took_the_place_of_another_is_read_anew(tmp_path: Path) -> None:
+    pool = FilePool()
+    path, other = tmp_path / "shard.zarr.zip", tmp_path / "other"
+    old = ShardReader(path, write(path, LENGTHS), pool=pool)
+    before = old.rows(0)
+    receipt = write(other, LENGTHS, data=features(LENGTHS) + 1)
+    shutil.move(other, path)
+    assert (ShardReader(path, receipt, pool=pool).rows(0) == before + 1).all()
+    assert (old.rows(0) == before).all()
