@@ -12,10 +12,10 @@ from .document import read_document, write_document
 from .errors import ConfigError, CorruptShard
 
 COLUMN_FILE: Final = "column.json"
+SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 DType = Literal["float32", "float16"]
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 _OPTIONS = re.compile(r"[^=,:/@]+=[^,]*(,[^=,:/@]+=[^,]*)*")
 
 
@@ -61,7 +61,7 @@ class ColumnInfo(Frozen):
     @field_validator("name")
     @classmethod
     def _is_safe(cls, name: str) -> str:
-        if not _SAFE_NAME.fullmatch(name):
+        if not SAFE_NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no column name: letters, digits and . _ = + - only")
         return name
 

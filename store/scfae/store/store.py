@@ -29,7 +29,7 @@ from typing import Any, Final, Self
 from pydantic import ValidationError
 
 from .atomic import TEMPORARY, clean_temporaries, fsync_folder, remove, sha256_file, write_atomic
-from .column import COLUMN_FILE, ColumnInfo, column_name, read_column
+from .column import COLUMN_FILE, SAFE_NAME, ColumnInfo, column_name, read_column
 from .config import Frozen, digest
 from .document import unseal, write_document
 from .errors import (
@@ -261,8 +261,7 @@ class FeatureStore:
         return status(self)
 
     def _folder(self, name: str) -> Path | None:
-        is_name = name not in ("", ".", "..") and not set(name) & set("/\\\0")
-        return self.path / COLUMNS_FOLDER / name if is_name else None
+        return self.path / COLUMNS_FOLDER / name if SAFE_NAME.fullmatch(name) else None
 
     def _rewrite(self, change: Callable[[SampleTable], SampleTable]) -> None:
         with FolderLock(self.path, f"store {self.path}"):
