@@ -7,7 +7,7 @@ from scfae.store.testing import make_store
 from scfae.train.evaluation import evaluate
 from scfae.train.runs import RunFolder
 
-from .small_runs import train_small
+from .small_runs import BOOTSTRAP, MASKED, train_small
 
 
 @pytest.fixture(scope="session")
@@ -29,4 +29,12 @@ def finished(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> R
     """A finished, evaluated run; not to be changed."""
     run = train_small(store.path, tmp_path_factory.mktemp("runs") / "finished", epochs=8)
     evaluate(run.path, bootstrap=200)
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """An evaluated run that nothing stopped; not to be changed."""
+    run = train_small(store.path, tmp_path_factory.mktemp("whole") / "run", **MASKED)
+    evaluate(run.path, bootstrap=BOOTSTRAP)
     return run

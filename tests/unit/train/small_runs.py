@@ -1,5 +1,7 @@
 """Small runs on synthetic stores, and what two runs must have in common to be the same."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,38 @@ from scfae.train.loop import train
 from scfae.train.runs import RunFolder
 
 Progress = Callable[[int, int, str], None]
+STEPS_PER_EPOCH = 4
+BOOTSTRAP = 20
+MASKED: dict[str, Any] = {
+    "epochs": 2,
+    "masking": "bernoulli:0.3",
+    "checkpoint_every_steps": 2,
+}
+"""A run of eight steps whose stops find it in the middle of an epoch too."""
+
+
+class PowerCut(Exception):
+    """What a test raises in the middle of training."""
+
+
+def failing_at(step: int, error: BaseException) -> Progress:
+    """Return a progress callback that raises after a step."""
+
+    def progress(done: int, total: int, text: str) -> None:
+        if done == step:
+            raise error
+
+    return progress
+
+
+def signalling_at(step: int) -> Progress:
+    """Return a progress callback that sends SIGTERM to this process after a step."""
+
+    def progress(done: int, total: int, text: str) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return progress
 
 
 def make_config(store: str | Path, run: Path, **settings: Any) -> RunConfig:
@@ -72,6 +106,6 @@ def assert_same_run(mine: RunFolder, theirs: RunFolder) -> None:
     assert_equal(epochs(mine), epochs(theirs), "epochs")
     for one in (mine, theirs):
         if not (one.path / EVALUATION_FILE).exists():
-            evaluate(one.path, bootstrap=20)
+            evaluate(one.path, bootstrap=BOOTSTRAP)
     scores = [one.read(EVALUATION_FILE) | {"run": ""} for one in (mine, theirs)]
     assert_equal(scores[0], scores[1], "evaluation")
