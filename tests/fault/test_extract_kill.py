@@ -74,10 +74,10 @@ def test_killed_extractions_end_in_the_same_bytes(manifest: Path, tmp_path: Path
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
                 break
-        status = process.wait()
-        if status == 0:
+        _, stderr = process.communicate()  # closes the pipe too
+        if process.returncode == 0:
             break
-        assert status == -signal.SIGKILL, process.stderr and process.stderr.read()
+        assert process.returncode == -signal.SIGKILL, stderr
         assert verify(store) == []
     assert kills >= 3
     assert digests(store) == expected

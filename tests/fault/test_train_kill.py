@@ -66,10 +66,10 @@ def test_killed_trainings_end_in_the_same_weights(store: Path, tmp_path: Path) -
                 kills += 1
                 break
             time.sleep(0.001)
-        status = process.wait()
-        if status == 0:
+        _, stderr = process.communicate()  # closes the pipe too
+        if process.returncode == 0:
             break
-        assert status == -signal.SIGKILL, process.stderr and process.stderr.read()
+        assert process.returncode == -signal.SIGKILL, stderr
     assert kills >= 2
     for name in ("last.pt", "best.pt"):
         expected, got = weights(whole, name), weights(run, name)

@@ -5,6 +5,8 @@ and a `.png` with the same digit in another person's hand. In a `fake` sample th
 digit than the pictures show. No image and no voice of one split appears in another.
 """
 
+import csv
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -172,6 +174,19 @@ def make_media(
     manifest = folder / "manifest.csv"
     write_atomic(manifest, "".join(_manifest_lines(clips)).encode())
     return manifest
+
+
+def genuine_only(manifest: Path) -> Path:
+    """Write the manifest of the clips whose voice says what is written, and return its path."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["fake"] == "0"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = manifest.with_name("genuine.csv")
+    write_atomic(path, text.getvalue().encode())
+    return path
 
 
 def _manifest_lines(clips: list[Clip]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from scfae.store.atomic import sha256_file
 from scfae.store.errors import RunStateError, WeightsUnavailable
 from scfae.train import Evaluation, evaluate, load_config, train, write_report
 
-from .clips import make_media
+from .clips import genuine_only, make_media
 
 Progress = Callable[[int, int, str], None]
 Say = Callable[[str], None]
@@ -120,7 +120,7 @@ def run_demo(
     swap, note = _find_swap()
     with stage("swap", f"5/6  swap the video backbone: extract {swap} ({note})"):
         before = _digests(store)
-        _extract(manifest, store, (swap,), progress)
+        _extract(genuine_only(manifest), store, (swap,), progress)
         _check_untouched(before, _digests(store))
         say(f"     {len(before)} files of the other columns: not one byte touched")
         fuse("scfae-swapped", "scfae", "digit", SWAP)
