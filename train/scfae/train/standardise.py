@@ -1,9 +1,12 @@
-"""Features at one scale: a fixed shift and scale of every feature before the fusion model.
+"""Modalities at one scale: a fixed shift of every feature and one scale a modality, before fusion.
 
 Frozen encoders speak at very different loudness (a speaker network's states vary by hundredths, an
-image network's by units), and what is quiet would not be learned from. Mean and deviation are those
-of the training split, over samples, of each sample's mean over rows; they are buffers of the model,
-so that checkpoints carry them and a swapped column keeps the scale the model was trained at.
+image network's by units), and what is quiet would not be learned from. The scale is one for all
+features of a modality: one for each would blow up a feature that hardly ever varied in training
+wherever a new sample has it, and SwiGLUs multiply what they are given (on the demo, losses on
+validation reached hundreds). Mean and deviation are those of the training split, over samples, of
+each sample's mean over rows; they are buffers of the model, so that checkpoints carry them and a
+swapped column keeps the scale the model was trained at.
 """
 
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ _BATCH_SIZE = 256
 
 
 class Standardised(nn.Module):
-    """A fusion model behind a fixed shift and scale of its inputs.
+    """A fusion model behind a fixed shift of each input feature and one scale a modality.
 
     Args:
         model: The fusion model.
@@ -32,7 +35,7 @@ class Standardised(nn.Module):
         self.modalities = tuple(dims)
         for modality, dim in dims.items():
             self.register_buffer(f"mean_{modality}", torch.zeros(dim))
-            self.register_buffer(f"scale_{modality}", torch.ones(dim))
+            self.register_buffer(f"scale_{modality}", torch.ones(()))
 
     def forward(
         self,
@@ -49,7 +52,7 @@ class Standardised(nn.Module):
 
     @torch.no_grad()
     def fit(self, view: StoreView) -> None:
-        """Take mean and deviation from a view, in one pass; constant features are only shifted.
+        """Take mean and deviation from a view, in one pass; a constant modality is only shifted.
 
         A modality that no sample has is left as it is.
         """
@@ -68,8 +71,8 @@ class Standardised(nn.Module):
             if not count:
                 continue
             mean = sums[modality] / count
-            deviation = (squares[modality] / count - mean.square()).clamp(min=0).sqrt()
-            varies = deviation > _LEAST_DEVIATION * (1.0 + mean.abs())
-            scale = torch.where(varies, 1.0 / deviation, torch.ones_like(deviation))
+            variance = (squares[modality] / count - mean.square()).clamp(min=0)
+            deviation = variance.mean().sqrt()  # root mean square over the features
+            if deviation > _LEAST_DEVIATION * (1.0 + mean.abs().mean()):
+                self.get_buffer(f"scale_{modality}").copy_(1.0 / deviation)
             self.get_buffer(f"mean_{modality}").copy_(mean)
-            self.get_buffer(f"scale_{modality}").copy_(scale)
