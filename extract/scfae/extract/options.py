@@ -1,6 +1,7 @@
 """Options of an encoder: known, of the right type, in range, with a default."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,9 @@ class Option:
         Raises:
             ConfigError: If it is not of the type or out of range.
         """
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        )
         if self.kind is str:
             if value not in self.choices:
                 raise ConfigError(

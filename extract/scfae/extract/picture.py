@@ -49,4 +49,4 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, rgba)
-    return np.asarray(image.convert("RGB"))
+    return np.array(image.convert("RGB"))  # a copy: torch warns of arrays that are read-only

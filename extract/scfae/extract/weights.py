@@ -115,13 +115,15 @@ _WRAPPERS = ("model_state_dict", "model_state", "state_dict", "model", "module")
 
 
 def _read(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (
+        SafetensorError,
         pickle.UnpicklingError,
         zipfile.BadZipFile,
         RuntimeError,

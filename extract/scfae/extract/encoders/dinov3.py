@@ -25,7 +25,7 @@ from ..pictures import PICTURE_OPTIONS, PictureRecipe
 from ..pixels import channels
 from ..recipe import MediaKind
 from ..registry import EncoderEntry
-from ..weights import State, load_network
+from ..weights import State, build_random, load_network
 
 SIDE = 256
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -112,6 +112,10 @@ def _rename(state: State, path: Path) -> State:
         bias = key.removesuffix("_mask")
         if bias in masked:
             masked[bias] = masked[bias] * mask
+    for key, value in masked.items():
+        if key.endswith("qkv.bias") and bool(value.chunk(3)[1].any()):
+            raise WeightsMismatch(f"{path}: {key} has a bias for keys, which the network has not.")
     kept = {key: v for key, v in masked.items() if not key.startswith(_UPSTREAM_ONLY)}
-    renamed: State = checkpoint_filter_fn(kept, _build())
+    # timm asks the network whether it has biases; the global generator stays as it is.
+    renamed: State = checkpoint_filter_fn(kept, build_random(_build, 0))
     return renamed

