@@ -49,13 +49,16 @@ class MelStream:
     Args:
         sample_rate_hz: Rate of the sound.
         fft_samples: Length of the Hann window and of the transform; even.
-        hop_samples: From one frame to the next.
+        hop_samples: From one frame to the next; less than half of `fft_samples`.
         num_mels: Bands.
     """
 
     def __init__(
         self, sample_rate_hz: int, *, fft_samples: int, hop_samples: int, num_mels: int
     ) -> None:
+        if not 0 < 2 * hop_samples < fft_samples:
+            # What is held between frames would not reach for the reflection at the end.
+            raise ValueError(f"a hop of {hop_samples} is not below half of {fft_samples} samples")
         self._fft = fft_samples
         self._hop = hop_samples
         self._filters = mel_filters(sample_rate_hz, fft_samples, num_mels).astype(np.float32)

@@ -28,7 +28,7 @@ ENTRY_POINTS = "scfae.encoders"
 Options = dict[str, Any]
 OptionValue = str | int | float | bool
 # NAME[@WEIGHTS][:option=value,…]; a path may hold colons, so options are what looks like options.
-_OPTIONS = re.compile(r":((?:[a-z_]+=[^,:@]*)(?:,[a-z_]+=[^,:@]*)*)$")
+_OPTIONS = re.compile(r":((?:[a-z_]+=[^,:@/]*)(?:,[a-z_]+=[^,:@/]*)*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +225,19 @@ def entries() -> dict[str, EncoderEntry]:
     """Return every encoder by name: ours, then those of plug-ins.
 
     A plug-in's entry point in the group `scfae.encoders` is an `EncoderEntry`.
+
+    Raises:
+        ConfigError: If a plug-in cannot be loaded or is something else.
     """
     found = {entry.name: entry for entry in _ENTRIES}
     for point in entry_points(group=ENTRY_POINTS):
-        entry = point.load()
+        try:
+            entry = point.load()
+        except Exception as error:  # whatever a plug-in does on import, it is to be named
+            raise ConfigError(
+                f"entry point {point.value}: cannot be loaded ({type(error).__name__}: {error}). "
+                "Mend or uninstall the package that has it."
+            ) from error
         if not isinstance(entry, EncoderEntry):
             raise ConfigError(f"entry point {point.value}: is no EncoderEntry.")
         found.setdefault(entry.name, entry)
