@@ -2,7 +2,9 @@
 
 import csv
 import difflib
+import itertools
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -101,7 +103,15 @@ def _read_folder(folder: Path) -> list[MediaItem]:
         else:
             media = {kind: paths[0] for kind, paths in by_kind.items()}
             items.append(_folder_item(folder, stem, media))
-    return sorted(items, key=lambda item: item.id)
+    items.sort(key=lambda item: item.id)
+    for item, following in itertools.pairwise(items):
+        if item.id == following.id:  # a.mp4 beside a.mkv, and a.mp4.wav
+            names = ", ".join(sorted([*item.paths.values(), *following.paths.values()]))
+            raise ManifestError(
+                f"{folder}: two samples would have the id '{item.id}' ({names}); rename one of "
+                "the files, or write a manifest."
+            )
+    return items
 
 
 def _folder_item(folder: Path, name: str, media: Mapping[str, Path]) -> MediaItem:
@@ -152,7 +162,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -224,11 +234,14 @@ def _text(value: Any) -> str | None:
 
 
 def _typed(values: list[Any]) -> list[Label]:
-    """Return a label column as integers, else floats, else strings; empty is None."""
+    """Return a label column as integers, else floats, else strings; empty and NaN are None."""
     texts = [_text(int(value) if isinstance(value, bool) else value) for value in values]
+    if any("_" in text for text in texts if text):  # Python would read 1_2 as 12
+        return list(texts)
     for kind in (int, float):
         try:
-            return [None if text is None else kind(text) for text in texts]
+            numbers = [None if text is None else kind(text) for text in texts]
         except ValueError:
             continue
+        return [None if number is None or math.isnan(number) else number for number in numbers]
     return list(texts)

@@ -130,6 +130,8 @@ def check_regular(path: Path) -> None:
         raise MediaNotFound(f"file not found: {path}") from None
     except OSError as error:
         raise DecodeError(f"cannot be opened ({error.strerror}): {path}") from None
+    except ValueError:  # a zero byte
+        raise DecodeError(f"no file can have this path: {str(path)!r}") from None
     if not stat.S_ISREG(status.st_mode):
         raise DecodeError(f"not a regular file: {path}")
     if status.st_size == 0:

@@ -218,6 +218,10 @@ def _absent(path: Path) -> Path:
     return path
 
 
+def _zero_byte(path: Path) -> Path:
+    return path.with_name("a\0.mp4")
+
+
 def _dangling(path: Path) -> Path:
     path.symlink_to(path.with_name("nowhere.mp4"))
     return path
@@ -241,6 +245,7 @@ def _headless(path: Path) -> Path:
         (_folder, "not a regular file"),
         (kit.write_pipe, "not a regular file"),
         (_absent, "file not found"),
+        (_zero_byte, "no file can have this path"),
         (_dangling, "file not found"),
         (_loop, "cannot be opened"),
     ],
@@ -254,7 +259,7 @@ def test_what_is_no_media_fails_with_a_sentence(tmp_path: Path, make: Any, what:
     assert found, "decode hangs"
     assert_failed(found[0], what)
     assert found[0].fates["video"].reason is not None
-    assert str(path) in found[0].fates["video"].reason
+    assert str(path).replace("\0", "\\x00") in found[0].fates["video"].reason
 
 
 def test_image_is_one_frame_at_zero(tmp_path: Path) -> None:
