@@ -16,7 +16,8 @@ _TIME_SLACK_S = 1e-4
 class FrameSampler:
     """One window a sampled picture: of the frames due at `t0 + k / fps`, the one then on screen.
 
-    A row's time is `[due, due + 1 / fps)`, cut at the end of the video. An image is one row at 0.
+    A row's time is `[due, due + 1 / fps)`; the last may reach beyond the end of the video. An image
+    is one row at 0.
 
     Args:
         fps: Pictures a second; None takes every frame.
