@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from multiprocessing.connection import Connection
 
 _PARENT_CHECK_S = 0.5
@@ -24,14 +25,27 @@ def main(descriptor: int, parent: int) -> None:
     # Ctrl-C reaches the whole process group; stopping is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    from .media import decode
+    from .media import Decoded, Fate, decode
 
     connection = Connection(descriptor)
     while True:
         try:
             path, recipes, limits = connection.recv()
-            connection.send(decode(path, recipes, limits, emit=connection.send))
+            connection.send(None)  # everything is imported: the file's time begins
         except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+        try:
+            decoded = decode(path, recipes, limits, emit=connection.send)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        except Exception as error:  # of a recipe, most likely: it costs the file and says why
+            traceback.print_exc()
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"decoding failed ({why}): {path}"
+            decoded = Decoded({name: Fate("failed", reason) for name in recipes})
+        try:
+            connection.send(decoded)
+        except (BrokenPipeError, ConnectionResetError):
             return
 
 

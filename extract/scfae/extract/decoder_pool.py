@@ -15,19 +15,21 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .limits import Limits
 from .media import Decoded, Fate, Part
 from .recipe import Recipe
 
-# Importing the decoders and the first recipe's torch takes seconds on a cold disk.
+# Importing the decoders and the first recipe's torch takes seconds on a cold disk: not the file's.
 _START_S = 60.0
+_END_S = 5.0
 _PARTS_AHEAD = 2
 _CLOSED_CHECK_S = 0.2
 
@@ -62,7 +64,6 @@ class _Child:
             env=environment,
         )
         theirs.close()
-        self.is_warm = False
 
     def decode(self, request: Request, limits: Limits) -> Iterator[Message]:
         """Yield the parts of one file and then what became of it.
@@ -71,24 +72,32 @@ class _Child:
             TimeoutError: If the child worked on it for too long.
             EOFError: If the child died.
         """
-        left_s = limits.timeout_s + (0.0 if self.is_warm else _START_S)
+        left_s = limits.timeout_s
         try:
             self.connection.send((request.path, dict(request.recipes), limits))
+            self._receive(_START_S)
             while True:
                 begun_s = time.monotonic()
-                if not self.connection.poll(max(0.0, left_s)):
-                    raise TimeoutError
-                message: Message = self.connection.recv()
+                message: Message = self._receive(max(0.0, left_s))
                 left_s -= time.monotonic() - begun_s
-                self.is_warm = True
                 yield message
                 if isinstance(message, Decoded):
                     return
-        except (BrokenPipeError, ConnectionResetError):
+        except TimeoutError:
+            raise
+        except OSError:  # it died, perhaps in the middle of a message
             raise EOFError from None
 
-    def stop(self) -> int:
-        """Kill the child and return its exit status."""
+    def _receive(self, within_s: float) -> Any:
+        if not self.connection.poll(within_s):
+            raise TimeoutError
+        return self.connection.recv()
+
+    def stop(self, *, is_ending: bool = False) -> int:
+        """Kill the child and return its exit status, its own one if it is ending anyway."""
+        if is_ending:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_END_S)
         self.process.kill()
         status = self.process.wait()
         self.connection.close()
@@ -126,12 +135,14 @@ class DecoderPool:
 
     def close(self) -> None:
         """Stop the children; files in decoding are given up."""
-        self._is_closed.set()
+        # First of all no file may begin any more: it would begin a child that nobody stops.
+        self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
+            self._is_closed.set()
             children, self._children = self._children, set()
         for child in children:
             child.process.kill()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True)
         for child in children:
             child.stop()
 
@@ -170,7 +181,7 @@ class DecoderPool:
                 limit = f"{self._limits.timeout_s:g} s (--timeout)"
                 self._put(out, _failed(request, f"decoding took longer than {limit}"))
             except EOFError:
-                status = self._discard(child)
+                status = self._discard(child, is_ending=True)
                 self._put(out, _failed(request, f"the decoder died ({_ending(status)})"))
         except BaseException as error:  # whatever it is, the consumer must not wait for ever
             self._put(out, error)
@@ -187,17 +198,19 @@ class DecoderPool:
     def _child(self) -> _Child:
         child: _Child | None = getattr(self._local, "child", None)
         if child is None:
-            child = _Child()
             with self._lock:
+                if self._is_closed.is_set():
+                    raise InterruptedError("the decoder pool is closed")
+                child = _Child()
                 self._children.add(child)
             self._local.child = child
         return child
 
-    def _discard(self, child: _Child) -> int:
+    def _discard(self, child: _Child, *, is_ending: bool = False) -> int:
         self._local.child = None
         with self._lock:
             self._children.discard(child)
-        return child.stop()
+        return child.stop(is_ending=is_ending)
 
 
 def _failed(request: Request, reason: str) -> Decoded:

@@ -1,10 +1,6 @@
-"""Recipes for tests: they keep what the decoder hands them, or misbehave in the decoding child."""
+"""Recipes for tests: they keep what the decoder hands them."""
 
-import os
-import signal
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,36 +58,3 @@ class _SoundCutter:
         samples = np.concatenate([chunk.samples for chunk in self._chunks])
         start = self._chunks[0].start_s
         return [Window(samples, np.array([[start, start + len(samples) / self._rate_hz]]))]
-
-
-@dataclass(frozen=True)
-class Misbehaving:
-    """Does `deed` at the first frame: hang, die, exit, raise; once only if `marker` is given."""
-
-    deed: str
-    marker: str = ""
-    kind: MediaKind = "video"
-    sample_rate_hz: int | None = None
-
-    def begin(self, info: StreamInfo, /) -> "_MisbehavingCutter":
-        return _MisbehavingCutter(self.deed, self.marker)
-
-
-class _MisbehavingCutter:
-    def __init__(self, deed: str, marker: str) -> None:
-        self._deed = deed
-        self._marker = marker
-
-    def push(self, frame: Any, /) -> list[Window]:
-        if self._marker:
-            Path(self._marker).write_text(str(os.getpid()))
-        if self._deed == "hang":
-            time.sleep(600)
-        elif self._deed == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif self._deed == "exit":
-            os._exit(7)
-        return []
-
-    def end(self) -> list[Window]:
-        return [Window(np.array([os.getpid()]), np.zeros((1, 2)))]
