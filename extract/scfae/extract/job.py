@@ -17,7 +17,7 @@ import torch
 
 from scfae.store import ColumnWriter, FeatureStore, ShardSample
 from scfae.store.column import DType
-from scfae.store.errors import ConfigError, StoreNotFound
+from scfae.store.errors import ConfigError, CorruptShard, StoreNotFound
 from scfae.store.receipt import STATUSES
 
 from .batching import ShardBatcher
@@ -187,7 +187,9 @@ def _open(
         if dry_run:
             return None, None
         return FeatureStore.create(path, rows, shard_size=shard_size), None
-    if not dry_run:
+    if dry_run:
+        store.samples = store.samples.append(rows)  # in memory only
+    else:
         store.append_samples(rows)
         store.update_labels(rows)
     return store, store.samples.shard_size
@@ -257,11 +259,38 @@ class _Job:
                 self._progress(self.num_files, self._total, file.sample)
         for name, writer in writers.items():
             batchers[name].finish()
+            earlier = self._earlier(name, shard)
+            ids = [str(self._store.samples.ids[i]) for i in self._store.samples.rows_of(shard)]
             samples = [
-                self._sample(name, str(self._store.samples.ids[index]), fates[name], batchers[name])
-                for index in self._store.samples.rows_of(shard)
+                earlier.get(one) or self._sample(name, one, fates[name], batchers[name])
+                for one in ids
             ]
             writer.commit(shard, samples)
+
+    def _earlier(self, column: str, shard: int) -> dict[str, ShardSample]:
+        """Return what the column says already of samples of a shard that are no inputs now."""
+        here = self._store.samples.rows_of(shard)
+        ids = {index: str(self._store.samples.ids[index]) for index in here}
+        others = [index for index in here if ids[index] not in self._items]
+        if not others:
+            return {}
+        stored = self._store.column(column)
+        try:
+            receipt = stored.receipt(shard)
+            if receipt is None:
+                return {}
+            return {
+                ids[index]: ShardSample(
+                    stored.rows(index),
+                    stored.times(index),
+                    receipt.status[index - here.start],
+                    receipt.reasons.get(str(index - here.start)),
+                    receipt.media[index - here.start],
+                )
+                for index in others
+            }
+        except CorruptShard:
+            return {}  # nothing is left to keep; the new shard says so
 
     def _decode(
         self, file: _File, batchers: Mapping[str, ShardBatcher], messages: Iterator[object]

@@ -133,7 +133,7 @@ def plan_work(
         store: With all the inputs among its samples.
         columns: The wanted columns by name.
         items: The inputs by id.
-        retry_failed: Count shards with failed samples as not done.
+        retry_failed: Count shards with failed inputs as not done.
         replace: A column that was made differently is thrown away.
 
     Raises:
@@ -150,18 +150,14 @@ def plan_work(
             if receipt is None:
                 continue
             paths = _paths(store, plan, items, shard)
-            if any(
-                now != was
-                for now, was, is_input in zip(
-                    hashes(list(paths.values())),
-                    receipt.media,
-                    _are_inputs(paths, items),
-                    strict=True,
-                )
-                if is_input
-            ):
+            found = zip(
+                paths, hashes(list(paths.values())), receipt.media, receipt.status, strict=True
+            )
+            # Of samples that are no inputs now, nothing can have changed and nothing is retried.
+            inputs = [(now, was, fate) for one, now, was, fate in found if one in items]
+            if any(now != was for now, was, _ in inputs):
                 changed.add(shard)
-            elif retry_failed and "failed" in receipt.status:
+            elif retry_failed and any(fate == "failed" for _, _, fate in inputs):
                 failed.add(shard)
         if changed:
             work.notices.append(
@@ -197,11 +193,6 @@ def _paths(
         source = plan.source(items[name]) if name in items else None
         paths[name] = None if source is None else source[1]
     return paths
-
-
-def _are_inputs(paths: Mapping[str, Path | None], items: Mapping[str, MediaItem]) -> list[bool]:
-    """Return which samples this extraction was given: of others nothing can have changed."""
-    return [name in items for name in paths]
 
 
 def _mixed_kinds(columns: Mapping[str, ColumnPlan], items: Mapping[str, MediaItem]) -> list[str]:
