@@ -1,96 +1,199 @@
-"""An extraction: every input accounted for, resumed by content, nothing touched without need."""
+"""Runs of an extraction: resumed by content, nothing touched without need, nothing lost."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from scfae.demo.clips import make_media
-from scfae.extract import extract, load_encoder
+from scfae.extract import ExtractionInterrupted
 from scfae.store import FeatureStore, verify
-from scfae.store.errors import ConfigError, FingerprintMismatch
+from scfae.store.errors import (
+    ConfigError,
+    FingerprintMismatch,
+    ManifestError,
+    UnknownEncoder,
+    WeightsUnavailable,
+)
 
-SOUND = ["ge2e"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("media")
-    make_media(folder, {"train": 4}, fake_ratio=0.0, seed=2)
-    (folder / "manifest.csv").unlink()
-    return folder
-
-
-@pytest.fixture
-def media(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "media")
-
-
-def mtimes(store: Path) -> dict[str, int]:
-    return {str(p): p.stat().st_mtime_ns for p in store.rglob("shard-*")}
-
-
-def test_every_input_has_a_fate_and_rows_are_those_of_one_file(media: Path, tmp_path: Path) -> None:
-    (media / "text.mp4").write_text("no film")
-    report = extract(media, tmp_path / "store", [*SOUND, "efficientnet-lite0"], shard_size=2)
-    assert report.exceeded
-    assert [name for name, _ in report.failures] == ["text"]
-    store = FeatureStore.open(tmp_path / "store")
-    assert len(store.samples) == 5
-    for column in report.columns:
-        assert column.counts == {"ok": 4, "partial": 0, "missing": 0, "failed": 1}
-    view = store.view(audio="ge2e", video="efficientnet-lite0")
-    place = view.ids.tolist().index("train-0001")
-    for modality, name in (("audio", "ge2e"), ("video", "efficientnet-lite0")):
-        rows, times = load_encoder(name).extract(media / "train-0001.mp4")
-        assert np.allclose(view[place].features[modality], rows, atol=1e-4)
-        assert np.array_equal(view[place].times[modality], times)
-    assert verify(tmp_path / "store") == []
+from .small_jobs import BOTH, fates, ids, run, shard_files
 
 
 def test_the_same_again_does_nothing_and_changed_media_only_their_shard(
     media: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    extract(media, store, SOUND, shard_size=1)
-    before = mtimes(store)
-    again = extract(media, store, SOUND, shard_size=1)
-    assert mtimes(store) == before
+    run(media, store, ["ge2e"], shard_size=1)
+    before = {path: path.stat().st_mtime_ns for path in sorted(store.rglob("*"))}
+    again = run(media, store, ["ge2e"], shard_size=1)
     assert again.files == 0
-    shutil.copy(media / "train-0000.mp4", media / "train-0003.mp4")
-    changed = extract(media, store, SOUND)
+    assert {path: path.stat().st_mtime_ns for path in sorted(store.rglob("*"))} == before
+    files = shard_files(store)
+    shutil.copy(media / "clip.mp4", media / "silent.mp4")
+    changed = run(media, store, ["ge2e"])
     assert changed.files == 1
-    assert sum(mtimes(store)[name] != when for name, when in before.items()) == 2
+    assert sum(shard_files(store)[one] != content for one, content in files.items()) == 2
 
 
 def test_new_inputs_are_appended(media: Path, tmp_path: Path) -> None:
+    late = shutil.move(media / "voice.wav", tmp_path / "voice.wav")
     store = tmp_path / "store"
-    late = media / "train-0003.mp4"
-    kept = late.rename(tmp_path / "late.mp4")
-    (media / "train-0003.png").unlink()
-    extract(media, store, SOUND, shard_size=3)
-    before = mtimes(store)
-    kept.rename(late)
-    report = extract(media, store, SOUND)
-    assert report.samples == 4
-    assert before.items() <= mtimes(store).items()
-
-
-def test_a_dry_run_touches_nothing(media: Path, tmp_path: Path) -> None:
-    report = extract(media, tmp_path / "store", SOUND, dry_run=True)
-    assert report.columns[0].shards_done == 1
-    assert not (tmp_path / "store").exists()
+    run(media, store, ["ge2e"], shard_size=3)
+    before = shard_files(store)
+    shutil.move(late, media / "voice.wav")
+    report = run(media, store, ["ge2e"])
+    assert (report.samples, report.files) == (9, 1)
+    assert ids(store)[-1] == "voice"
+    assert before.items() <= shard_files(store).items()
 
 
 def test_another_recipe_is_refused_and_replaced_on_demand(media: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    extract(media, store, SOUND)
+    run(media, store, ["ge2e"])
+    before = shard_files(store)
     with pytest.raises(FingerprintMismatch, match="dtype"):
-        extract(media, store, SOUND, dtype="float16")
-    extract(media, store, SOUND, dtype="float16", replace=True)
+        run(media, store, ["ge2e"], dtype="float16")
+    assert shard_files(store) == before
+    run(media, store, ["ge2e"], dtype="float16", replace=True)
     assert FeatureStore.open(store).column("ge2e").info.dtype == "float16"
     assert verify(store) == []
+
+
+def test_failed_samples_are_tried_again_on_demand_alone(media: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(media, store, ["ge2e"], shard_size=1)
+    before = shard_files(store)
+    assert run(media, store, ["ge2e"]).files == 0
+    again = run(media, store, ["ge2e"], retry_failed=True)
+    assert again.columns[0].shards_done == 3
+    assert shard_files(store) == before  # the same bytes: nothing has changed
+
+
+def test_a_second_encoder_is_a_second_column_and_touches_no_other(
+    media: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    run(media, store, ["ge2e"])
+    before = shard_files(store)
+    report = run(media, store, ["ge2e", "efficientnet-lite0:fps=2"])
+    assert [column.shards_done for column in report.columns] == [0, 1]
+    assert before.items() <= shard_files(store).items()
+    assert sorted(FeatureStore.open(store).columns) == ["efficientnet-lite0.fps=2.0", "ge2e"]
+
+
+def test_columns_may_be_named(media: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(media, store, ["ge2e"])
+    run(media, store, ["ge2e@random:4"], column_as="noise")
+    columns = FeatureStore.open(store).columns
+    assert [info.is_random for info in columns.values()] == [False, True]
+    assert columns["noise"].weights == "random:4"
+
+
+def test_a_subset_of_the_inputs_loses_nothing_of_the_others(media: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(media, store, BOTH)
+    before = FeatureStore.open(store).column("ge2e")
+    rows = {str(one): before.rows(i) for i, one in enumerate(ids(store))}
+    fate = fates(store)
+    some = tmp_path / "some"
+    some.mkdir()
+    shutil.copy(media / "silent.mp4", some / "clip.mp4")  # another content under a known id
+    report = run(some, store, BOTH)
+    assert report.files == 1
+    after = FeatureStore.open(store).column("ge2e")
+    for index, one in enumerate(ids(store)):
+        if one != "clip":
+            np.testing.assert_array_equal(after.rows(index), rows[one])
+    changed = fates(store)
+    assert changed.pop("clip")["ge2e"] == ("missing", "no audio stream")
+    del fate["clip"]
+    assert changed == fate
+    assert verify(store) == []
+
+
+def test_a_dry_run_counts_and_touches_nothing(media: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    late = shutil.move(media / "voice.wav", tmp_path / "voice.wav")
+    run(media, store, ["ge2e"], shard_size=3)
+    before = {path: path.stat().st_mtime_ns for path in sorted(store.rglob("*"))}
+    dry = run(media, store, ["ge2e"], dry_run=True)
+    assert (dry.samples, dry.columns[0].shards_done, dry.columns[0].shards_kept) == (8, 0, 3)
+    shutil.move(late, media / "voice.wav")
+    dry = run(media, store, BOTH, dry_run=True)
+    assert dry.is_dry
+    assert dry.samples == 9
+    assert [(c.shards_done, c.shards_kept) for c in dry.columns] == [(4, 0), (1, 3)]
+    assert "nothing was touched" in dry.text()
+    assert {path: path.stat().st_mtime_ns for path in sorted(store.rglob("*"))} == before
+    real = run(media, store, BOTH)
+    assert [(c.shards_done, c.shards_kept) for c in real.columns] == [(4, 0), (1, 3)]
+
+
+def test_bytes_depend_on_nothing_but_inputs_and_settings(media: Path, tmp_path: Path) -> None:
+    run(media, tmp_path / "a", BOTH, workers=1, shard_size=4)
+    run(media, tmp_path / "b", BOTH, workers=4, shard_size=4)
+    files = shard_files(tmp_path / "a")
+    assert len(files) == 2 * 2 * 3
+    assert shard_files(tmp_path / "b") == files
+
+
+def test_a_column_keeps_the_batch_size_it_was_begun_with(media: Path, tmp_path: Path) -> None:
+    late = shutil.move(media / "voice.wav", tmp_path / "voice.wav")
+    store = tmp_path / "store"
+    run(media, store, ["ge2e"], batch_size=2)
+    shutil.move(late, media / "voice.wav")
+    report = run(media, store, ["ge2e"], batch_size=7, shard_size=5)
+    assert FeatureStore.open(store).column("ge2e").info.compute["batch_size"] == 2
+    assert any("goes on as it was begun, with batch_size 2, not 7" in n for n in report.notices)
+    assert any("--shard-size is for new ones" in n for n in report.notices)
+
+
+def test_an_interruption_keeps_finished_shards_and_says_how_to_go_on(
+    media: Path, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int, name: str) -> None:
+        if done == 6:
+            raise KeyboardInterrupt(15)
+
+    store = tmp_path / "store"
+    with pytest.raises(ExtractionInterrupted, match=r"stopped by SIGTERM.*same command") as caught:
+        run(media, store, ["ge2e"], shard_size=2, progress=stop)
+    assert caught.value.signum == 15
+    assert len(shard_files(store)) >= 2 * 2  # a shard and its receipt each
+    assert verify(store) == []
+    run(media, store, ["ge2e"], shard_size=2)
+    run(media, tmp_path / "whole", ["ge2e"], shard_size=2)
+    assert shard_files(store) == shard_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("encoders", "settings", "error"),
+    [
+        ([], {}, ConfigError),
+        (["nothing"], {}, UnknownEncoder),
+        (["ge2e", "ge2e"], {}, ConfigError),
+        (["ge2e:fps=1"], {}, ConfigError),
+        (["ge2e@/no/such/file.pt"], {}, WeightsUnavailable),
+        (["ge2e"], {"device": "tpu9"}, ConfigError),
+        (["ge2e"], {"column_as": "a/b"}, ConfigError),
+        (["ge2e", "efficientnet-lite0"], {"column_as": "a"}, ConfigError),
+    ],
+)
+def test_nothing_is_touched_before_everything_is_checked(
+    kept_media: Path, tmp_path: Path, encoders: list[str], settings: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        run(kept_media, tmp_path / "store", encoders, **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_media_no_store(tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    with pytest.raises(ManifestError):
+        run(tmp_path / "media", tmp_path / "store", ["ge2e"])
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(
@@ -104,8 +207,8 @@ def test_another_recipe_is_refused_and_replaced_on_demand(media: Path, tmp_path:
     ],
 )
 def test_a_number_out_of_range_is_named(
-    made: Path, tmp_path: Path, wrong: dict[str, int], names: str
+    kept_media: Path, tmp_path: Path, wrong: dict[str, int], names: str
 ) -> None:
     with pytest.raises(ConfigError, match=names):
-        extract(made, tmp_path / "store", SOUND, **wrong)  # type: ignore[arg-type]
+        run(kept_media, tmp_path / "store", ["ge2e"], **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "store").exists()
