@@ -3,25 +3,16 @@
 import pytest
 
 from scfae.store import FeatureStore
-from scfae.store.testing import make_store
 from scfae.train.evaluation import evaluate
 from scfae.train.runs import RunFolder
 
-from .small_runs import BOOTSTRAP, MASKED, train_small
+from .small_runs import BOOTSTRAP, MASKED, small_store, train_small
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    """100 samples to learn from, 30 to select by, 70 to test on; a fifth of the rows missing."""
-    folder = tmp_path_factory.mktemp("synthetic") / "store"
-    return make_store(
-        folder,
-        num_samples=200,
-        labels={"digit": 3, "fake": 2},
-        missing=0.2,
-        shard_size=32,
-        splits=(("train", 0.5), ("val", 0.15), ("test", 0.35)),
-    )
+    """A small store; not to be changed."""
+    return small_store(tmp_path_factory.mktemp("synthetic") / "store")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scfae.store import FeatureStore
+from scfae.store.testing import make_store
 from scfae.train.config import RunConfig, load_config
 from scfae.train.evaluation import EVALUATION_FILE, evaluate
 from scfae.train.loop import train
@@ -27,6 +29,18 @@ MASKED: dict[str, Any] = {
 
 class PowerCut(Exception):
     """What a test raises in the middle of training."""
+
+
+def small_store(folder: Path) -> FeatureStore:
+    """Write 100 samples to learn from, 30 to select by, 70 to test on; a fifth of rows missing."""
+    return make_store(
+        folder,
+        num_samples=200,
+        labels={"digit": 3, "fake": 2},
+        missing=0.2,
+        shard_size=32,
+        splits=(("train", 0.5), ("val", 0.15), ("test", 0.35)),
+    )
 
 
 def failing_at(step: int, error: BaseException) -> Progress:

@@ -12,7 +12,7 @@ from scfae.train.board import Board
 from scfae.train.loop import train
 from scfae.train.runs import RunFolder
 
-from .small_runs import epochs, make_config
+from .small_runs import epochs, failing_at, make_config
 
 
 def scalars(folder: Path) -> Any:
@@ -39,12 +39,8 @@ def test_a_run_is_on_the_board(finished: RunFolder) -> None:
 def test_a_resumed_run_has_each_step_once(store: FeatureStore, tmp_path: Path) -> None:
     config = make_config(store.path, tmp_path / "run", checkpoint_every_steps=3)
 
-    def stop(done: int, total: int, text: str) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(config, progress=stop)
+        train(config, progress=failing_at(7, KeyboardInterrupt()))
     run = train(config)
     points = scalars(run.path / "tensorboard").Scalars("train/loss")
     assert [point.step for point in points] == [4, 8, 12]

@@ -11,7 +11,7 @@ from scfae.train.loop import train
 from scfae.train.plots import Series, interval_scale, line_chart, number, ticks
 from scfae.train.runs import RunFolder
 
-from .small_runs import make_config
+from .small_runs import failing_at, make_config
 
 
 def test_every_figure_of_an_epoch_has_a_chart(finished: RunFolder) -> None:
@@ -31,12 +31,8 @@ def test_every_figure_of_an_epoch_has_a_chart(finished: RunFolder) -> None:
 def test_a_resume_is_marked_where_it_was(store: FeatureStore, tmp_path: Path) -> None:
     config = make_config(store.path, tmp_path / "run", checkpoint_every_steps=2)
 
-    def stop(done: int, total: int, text: str) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(config, progress=stop)
+        train(config, progress=failing_at(7, KeyboardInterrupt()))
     run = train(config)
     assert all(chart["plot"].count("<title>resumed here</title>") == 1 for chart in charts(run))
     assert training_sentence(run, run.state()).endswith("; resumed once (dashed lines)")

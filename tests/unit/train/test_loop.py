@@ -10,7 +10,6 @@ import torch
 
 from scfae.store import FeatureStore, SampleRow
 from scfae.store.errors import ConfigError, TaskError
-from scfae.store.testing import make_store
 from scfae.train.evaluation import EVALUATION_FILE, evaluate
 from scfae.train.loop import train
 from scfae.train.runs import RunFolder
@@ -24,6 +23,7 @@ from .small_runs import (
     assert_same_run,
     epochs,
     make_config,
+    small_store,
     train_small,
     weights,
 )
@@ -38,14 +38,7 @@ def raw_events(run: RunFolder) -> list[dict[str, Any]]:
 
 def with_other_test_labels(store: FeatureStore, folder: Path) -> FeatureStore:
     """Return a store like the fixture's in which every test label is another one."""
-    other = make_store(
-        folder,
-        num_samples=200,
-        labels={"digit": 3, "fake": 2},
-        missing=0.2,
-        shard_size=32,
-        splits=(("train", 0.5), ("val", 0.15), ("test", 0.35)),
-    )
+    other = small_store(folder)
     digits, fakes = store.samples.label("digit"), store.samples.label("fake")
     other.update_labels(
         [
