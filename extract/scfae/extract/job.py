@@ -289,8 +289,12 @@ class _Job:
                 )
                 for index in others
             }
-        except CorruptShard:
-            return {}  # nothing is left to keep; the new shard says so
+        except CorruptShard as error:
+            self._work.notices.append(
+                f"{column}: the rows of {len(others)} samples that are no inputs now are lost; "
+                f"give their media again. {error}"
+            )
+            return {}
 
     def _decode(
         self, file: _File, batchers: Mapping[str, ShardBatcher], messages: Iterator[object]

@@ -113,6 +113,24 @@ def test_a_subset_of_the_inputs_loses_nothing_of_the_others(media: Path, tmp_pat
     assert verify(store) == []
 
 
+def test_rows_that_damage_took_are_named(media: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(media, store, ["ge2e"])
+    with next(store.rglob("*.zarr.zip")).open("r+b") as file:
+        file.truncate(100)
+    shutil.copy(media / "clip.mp4", media / "silent.mp4")
+    for path in media.iterdir():
+        if path.name != "silent.mp4":
+            path.unlink()
+    report = run(media, store, ["ge2e"])
+    (notice,) = [one for one in report.notices if "are lost" in one]
+    assert "ge2e: the rows of 8 samples" in notice
+    assert "shard 0" in notice
+    assert fates(store)["silent"]["ge2e"] == ("ok", None)
+    assert fates(store)["voice"]["ge2e"][0] == "missing"
+    assert verify(store) == []
+
+
 def test_a_dry_run_counts_and_touches_nothing(media: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     late = shutil.move(media / "voice.wav", tmp_path / "voice.wav")
