@@ -16,6 +16,7 @@ from scfae.demo.clips import (
     VARIANTS,
     WORDS,
     Clip,
+    genuine_only,
     make_media,
     plan_clips,
     speak,
@@ -94,6 +95,14 @@ def test_every_voice_is_there_and_fits_the_clip() -> None:
     for variant in sorted(set().union(*map(set, VARIANTS.values()))):
         word = speaker.say(WORDS[7], Voice(f"en-us+{variant}", 120, 50))
         assert np.abs(word).max() > 0.1
+
+
+def test_genuine_clips_are_all_whose_voice_says_what_is_written(tmp_path: Path) -> None:
+    manifest = make_media(tmp_path, {"train": 8}, fake_ratio=0.5, seed=1)
+    every = list(csv.DictReader(manifest.read_text().splitlines()))
+    genuine = list(csv.DictReader(genuine_only(manifest).read_text().splitlines()))
+    assert len(genuine) == 4
+    assert genuine == [row for row in every if row["fake"] == "0"]
 
 
 def test_media_hold_picture_and_sound(tmp_path: Path) -> None:
