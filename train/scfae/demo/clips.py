@@ -29,11 +29,12 @@ DURATION_S = NUM_FRAMES / FRAME_RATE_HZ
 HISS = 0.08  # standard deviation of the room's noise; a word peaks near 0.7
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ACCENTS = ("en-us", "en-gb-x-rp", "en-029")
-# A voice is an accent and a variant; the variant is what makes it another speaker.
+# A voice is an accent and a variant; the variant is what makes it another speaker. None with
+# `breath` (f2, f3, f5 …): espeak draws its noise anew in every process.
 VARIANTS = {
-    "train": ("f1", "f2", "f3", "m1", "m2", "m3", "m4"),
+    "train": ("f1", "Andrea", "Annie", "m1", "m2", "m3", "m4"),
     "val": ("f4", "m5"),
-    "test": ("f5", "m6", "m7"),
+    "test": ("belinda", "m6", "m7"),
 }
 
 Progress = Callable[[int, int, str], None]

@@ -53,7 +53,7 @@ def run_demo(
     folder: Path,
     *,
     counts: dict[str, int] | None = None,
-    epochs: int = 50,
+    epochs: int = 40,
     say: Say = print,
     progress: Progress | None = None,
 ) -> DemoResult:
@@ -62,7 +62,7 @@ def run_demo(
     Args:
         folder: Made if needed; what is there of an earlier demo is used.
         counts: Samples a split; 160 / 40 / 80 if not given.
-        epochs: Of each training.
+        epochs: Of each training; half as many for the second question.
         say: Receives one line a step.
         progress: Receives (done, total, text).
     """
@@ -79,7 +79,7 @@ def run_demo(
     runs: dict[str, Path] = {}
     evaluations: dict[str, Evaluation] = {}
 
-    def fuse(name: str, fusion: str, label: str, video: str) -> None:
+    def fuse(name: str, fusion: str, label: str, video: str, *, epochs: int = epochs) -> None:
         runs[name] = folder / "runs" / name
         train(
             load_config(
@@ -117,7 +117,7 @@ def run_demo(
         fuse("scfae", "scfae", "digit", VIDEO)
         fuse("concat", "concat", "digit", VIDEO)
     with stage("fake", "4/6  the same features, another question: does the voice match? (fake)"):
-        fuse("scfae-fake", "scfae", "fake", VIDEO)
+        fuse("scfae-fake", "scfae", "fake", VIDEO, epochs=max(1, epochs // 2))
     swap, note = _find_swap()
     with stage("swap", f"5/6  swap the video backbone: extract {swap} ({note})"):
         before = _digests(store)
