@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -27,7 +28,10 @@ class Fusion(nn.Module, ABC):
     Attributes:
         modalities: The names, in order.
         output_dim: Width of `fused`.
+        input_rms: Root mean square of input features at which a new model learns well.
     """
+
+    input_rms: ClassVar[float] = 1.0
 
     output_dim: int
 

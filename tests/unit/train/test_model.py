@@ -32,6 +32,11 @@ def test_options_reach_the_fusion_model() -> None:
     assert isinstance(build(standardise=False), SCFAE)
 
 
+def test_the_loudness_of_inputs_is_the_fusion_models_own_unless_it_is_set() -> None:
+    auto, concat, three = build(), build(fusion="concat"), build(input_rms=3)
+    assert [m.rms for m in (auto, concat, three)] == [SCFAE.input_rms, 1.0, 3.0]
+
+
 def test_a_method_without_poolings_takes_the_default_only() -> None:
     fusion = build(fusion="cross_attention", options={"width": 16}, standardise=False)
     assert isinstance(fusion, CrossAttention)

@@ -1,4 +1,4 @@
-"""Mean 0 and a mean square of 1 on the training split, and on nothing else."""
+"""Mean 0 and one loudness on the training split, and on nothing else."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scfae.fusion import SCFAE
 from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.testing import make_store
 from scfae.store.writer import ShardSample
@@ -39,17 +40,20 @@ def pooled(store: FeatureStore, split: str, modality: str) -> npt.NDArray[np.flo
     return np.array(means, dtype=np.float64)
 
 
-def test_the_training_split_has_mean_0_and_mean_square_1(store: FeatureStore) -> None:
+@pytest.mark.parametrize("rms", [1.0, 8.0])
+def test_the_training_split_has_mean_0_and_the_loudness_asked_for(
+    store: FeatureStore, rms: float
+) -> None:
     view = store.view("train", video="video", audio="audio")
-    model = Standardised(Echo(), view.dims)
+    model = Standardised(Echo(), view.dims, rms=rms)
     model.fit(view)
     for modality in view.modalities:
         rows = torch.tensor(pooled(store, "train", modality), dtype=torch.float32)
         shifted = model({modality: rows})[modality]
         torch.testing.assert_close(
-            shifted.mean(dim=0), torch.zeros(rows.shape[1]), atol=1e-4, rtol=0
+            shifted.mean(dim=0), torch.zeros(rows.shape[1]), atol=1e-4 * rms, rtol=0
         )
-        assert shifted.square().mean().item() == pytest.approx(1.0, abs=1e-3)
+        assert shifted.square().mean().sqrt().item() == pytest.approx(rms, rel=1e-3)
         ratio = shifted.std(dim=0) / rows.std(dim=0)  # features keep their proportions
         torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), atol=0, rtol=1e-4)
 
@@ -61,7 +65,7 @@ def test_a_run_takes_its_scale_from_the_training_split_alone(
     for modality in ("video", "audio"):
         train = pooled(store, "train", modality)
         np.testing.assert_allclose(state[f"mean_{modality}"], train.mean(axis=0), atol=1e-5)
-        scale = 1 / np.sqrt(train.var(axis=0).mean())
+        scale = SCFAE.input_rms / np.sqrt(train.var(axis=0).mean())
         np.testing.assert_allclose(state[f"scale_{modality}"], scale, rtol=1e-4)
         everything = np.concatenate([pooled(store, s, modality) for s in ("train", "val", "test")])
         assert not np.allclose(state[f"mean_{modality}"], everything.mean(axis=0), atol=1e-3)

@@ -97,6 +97,7 @@ def run_demo(
                     "fusion": fusion,
                     "masking": "subsets",
                     "clip_norm": 1.0,
+                    "lr": 2e-4,
                     "epochs": epochs,
                     "batch_size": 32,
                     "seed": SEED,

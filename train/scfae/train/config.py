@@ -70,7 +70,9 @@ class ModelConfig(Group):
     options: dict[Name, JsonValue] = Field(default_factory=dict)
     """Options of the fusion model, e.g. expansion=2 shared_ratio=0.5."""
     standardise: bool = True
-    """Bring every modality to mean 0 and mean square 1, as measured on the training split."""
+    """Bring every modality to mean 0 and one loudness, as measured on the training split."""
+    input_rms: Positive | Literal["auto"] = "auto"
+    """That loudness, a root mean square over features; auto: what suits the fusion model."""
     loss_weights: dict[Name, NonNegative] = Field(default_factory=lambda: {"recon": 1.0})
     """Weight of each auxiliary loss; one that is not named weighs 1."""
 

@@ -35,7 +35,10 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) ->
             f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
             f"options = {model.options!r}: {error}"
         ) from error
-    return Standardised(fusion, dims) if model.standardise else fusion
+    if not model.standardise:
+        return fusion
+    rms = fusion.input_rms if model.input_rms == "auto" else model.input_rms
+    return Standardised(fusion, dims, rms=rms)
 
 
 def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, int]) -> None:

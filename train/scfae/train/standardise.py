@@ -7,6 +7,9 @@ wherever a new sample has it, and SwiGLUs multiply what they are given (on the d
 validation reached hundreds). Mean and deviation are those of the training split, over samples, of
 each sample's mean over rows; they are buffers of the model, so that checkpoints carry them and a
 swapped column keeps the scale the model was trained at.
+
+How loud all are made depends on the fusion model (`Fusion.input_rms`): one that begins with a
+layer norm does not care, SCFAE multiplies its inputs four times over and would begin at nothing.
 """
 
 from collections.abc import Mapping
@@ -27,11 +30,13 @@ class Standardised(nn.Module):
     Args:
         model: The fusion model.
         dims: Features a row of each modality.
+        rms: Root mean square that every modality gets, over features and training samples.
     """
 
-    def __init__(self, model: nn.Module, dims: Mapping[str, int]) -> None:
+    def __init__(self, model: nn.Module, dims: Mapping[str, int], *, rms: float = 1.0) -> None:
         super().__init__()
         self.model = model
+        self.rms = rms
         self.modalities = tuple(dims)
         for modality, dim in dims.items():
             self.register_buffer(f"mean_{modality}", torch.zeros(dim))
@@ -74,5 +79,5 @@ class Standardised(nn.Module):
             variance = (squares[modality] / count - mean.square()).clamp(min=0)
             deviation = variance.mean().sqrt()  # root mean square over the features
             if deviation > _LEAST_DEVIATION * (1.0 + mean.abs().mean()):
-                self.get_buffer(f"scale_{modality}").copy_(1.0 / deviation)
+                self.get_buffer(f"scale_{modality}").copy_(self.rms / deviation)
             self.get_buffer(f"mean_{modality}").copy_(mean)
