@@ -17,6 +17,7 @@ from torchvision.models.video import r2plus1d_18
 
 from ..cutters import FrameWindows
 from ..encoder import Encoder
+from ..folding import fold_batch_norms
 from ..options import Option, check_options
 from ..pixels import channels
 from ..recipe import MediaKind, StreamInfo
@@ -102,7 +103,7 @@ def load(
         },
         packages=("torch", "torchvision", "av"),
     )
-    return R2Plus1D(spec, module, device)
+    return R2Plus1D(spec, fold_batch_norms(module), device)
 
 
 def _prepare(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
