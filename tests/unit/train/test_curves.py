@@ -67,7 +67,8 @@ def test_ticks_are_round_and_cover() -> None:
     assert ticks(0.0, 1.0, 4) == pytest.approx([0.0, 0.5, 1.0])
     assert ticks(1, 8, 5) == pytest.approx([0.0, 2.0, 4.0, 6.0, 8.0])
     assert ticks(3.0, 3.0, 4) == [3.0]
-    assert [number(value) for value in (0, 0.25, 5e-4, 123456.0)] == ["0", "0.25", "5e-4", "1e5"]
+    values = (0, 0.25, 5e-4, 1.5e-4, 123456.0)
+    assert [number(value) for value in values] == ["0", "0.25", "5e-4", "1.5e-4", "1.2e5"]
 
 
 def test_the_scale_of_intervals_is_wide_unless_all_are_high() -> None:
