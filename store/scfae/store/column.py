@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, ValidationError, field_validator
 
 from .config import Frozen, digest
+from .container import Format
 from .document import read_document, write_document
 from .errors import ConfigError, CorruptShard
 
@@ -34,6 +35,7 @@ class ColumnInfo(Frozen):
         layer: Which layer speaks, None for the official output.
         dim: Features a row, D.
         dtype: How rows are stored.
+        format: File format of the shards; no part of the fingerprint.
         rows_per_second: Rows a second of media, None where it has no meaning.
         licence: Licence of the weights.
         versions: Library versions that change numbers.
@@ -52,6 +54,7 @@ class ColumnInfo(Frozen):
     layer: str | None = None
     dim: int = Field(ge=1)
     dtype: DType = "float32"
+    format: Format = "zarr"
     rows_per_second: float | None = None
     licence: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
@@ -125,7 +128,10 @@ def column_name(encoder: str) -> str:
 
 def write_column(folder: Path, info: ColumnInfo) -> None:
     """Write `column.json` into a column's folder, atomically."""
-    write_document(folder / COLUMN_FILE, info.model_dump(mode="json"))
+    body = info.model_dump(mode="json")
+    if info.format == "zarr":
+        del body["format"]  # so readers from before the other formats open it too
+    write_document(folder / COLUMN_FILE, body)
 
 
 def read_column(folder: Path) -> ColumnInfo:

@@ -5,6 +5,7 @@ a short read is an error that can name the shard. It has no shared seek position
 and forked children can read the same file.
 """
 
+import io
 import os
 import threading
 from collections import OrderedDict
@@ -89,3 +90,36 @@ class FilePool:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
             self._files.pop((path, version), None)
+
+
+class FileWindow(io.RawIOBase):
+    """A seekable file over an open descriptor, with a position of its own, for parsers."""
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move and return the position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.num_bytes}
+        if base[whence] + offset < 0:
+            raise ValueError("a seek before the beginning")
+        self._position = base[whence] + offset
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes; all that are left if it is negative."""
+        left = max(0, self._file.num_bytes - self._position)
+        out = np.empty(left if size < 0 else min(size, left), dtype=np.uint8)
+        if out.size and not self._file.read_into(out, self._position):
+            raise EOFError("the file is shorter than when it was opened")
+        self._position += out.size
+        return out.tobytes()

@@ -14,7 +14,7 @@ from .column import ColumnInfo
 from .config import digest
 from .errors import CorruptShard, SchemaMismatch
 from .files import FilePool
-from .receipt import STATUSES, Receipt, read_receipt, receipt_file, shard_file
+from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
 from .shard import ShardReader
 
@@ -134,7 +134,7 @@ class Column:
                 raise SchemaMismatch(
                     f"column '{self.info.name}': shard {shard} is {NOT_EXTRACTED}; extract again."
                 )
-            reader = ShardReader(self.folder / shard_file(shard), receipt, pool=self._pool)
+            reader = ShardReader(self.folder / receipt.file, receipt, pool=self._pool)
             if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
                 raise CorruptShard(
                     f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "

@@ -6,6 +6,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from .config import Frozen
+from .container import SUFFIXES, Format
 from .document import read_document, write_document
 from .errors import CorruptShard
 
@@ -53,13 +54,13 @@ class Receipt(Frozen):
         return self
 
 
-def shard_file(shard: int) -> str:
-    """Return the name of a shard's file.
+def shard_file(shard: int, form: Format = "zarr") -> str:
+    """Return the name of a shard's file in a format.
 
     >>> shard_file(17)
     'shard-00017.zarr.zip'
     """
-    return f"shard-{shard:05d}.zarr.zip"
+    return f"shard-{shard:05d}{SUFFIXES[form]}"
 
 
 def receipt_file(shard: int) -> str:
@@ -94,8 +95,8 @@ def read_receipt(folder: Path, shard: int) -> Receipt | None:
         raise CorruptShard(
             f"column '{folder.name}', shard {shard}: {path} is damaged ({why})."
         ) from None
-    own = (folder.name, shard, shard_file(shard))
-    if (receipt.column, receipt.shard, receipt.file) != own:
+    files = {shard_file(shard, form) for form in SUFFIXES}
+    if (receipt.column, receipt.shard) != (folder.name, shard) or receipt.file not in files:
         raise CorruptShard(
             f"column '{folder.name}', shard {shard}: {path} is the receipt of shard "
             f"{receipt.shard} of column '{receipt.column}'."

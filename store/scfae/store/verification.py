@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .atomic import TEMPORARY, remove
 from .column import COLUMN_FILE, ColumnInfo, read_column
+from .container import SUFFIXES
 from .document import unseal
 from .errors import CorruptShard, StoreVersionError
 from .lock import LOCK_NAME
@@ -29,7 +30,7 @@ from .store import (
 )
 
 _Found = Callable[[int | None, str, str], None]
-_SHARD = re.compile(r"shard-(\d{5,})\.(json|zarr\.zip)")
+_SHARD = re.compile(r"shard-(\d{5,})\.(json|zarr\.zip|tar|h5)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _verify_column(path: Path, folder: Path, samples: SampleTable | None) -> lis
     for name in files:
         match = _SHARD.fullmatch(name)
         shard = int(match[1]) if match else -1
-        if match and name in (receipt_file(shard), shard_file(shard)):
+        if match and name in _names(shard, info):
             shards.add(shard)
         elif name != COLUMN_FILE:
             found(None, name, "nothing refers to this file")
@@ -181,15 +182,21 @@ def _verify_shard(
     name = receipt_file(shard)
     if samples is not None and receipt.ids_sha256 != samples.ids_sha256(shard):
         found(shard, name, "it is the receipt of other samples")
-    reader = ShardReader(folder / shard_file(shard), receipt)
+    reader = ShardReader(folder / receipt.file, receipt)
     try:
         reader.verify()
     except CorruptShard as error:
-        found(shard, shard_file(shard), str(error))
+        found(shard, receipt.file, str(error))
         return
     if info is not None and (reader.dim, reader.dtype.name) != (info.dim, info.dtype):
         what = f"it holds {reader.dtype.name} [R, {reader.dim}], not {info.dtype} [R, {info.dim}]"
-        found(shard, shard_file(shard), what)
+        found(shard, receipt.file, what)
+
+
+def _names(shard: int, info: ColumnInfo | None) -> set[str]:
+    """Return the files that a shard may have; of any format if the column's is not known."""
+    forms = list(SUFFIXES) if info is None else [info.format]
+    return {receipt_file(shard), *(shard_file(shard, form) for form in forms)}
 
 
 def _is_ignored(name: str) -> bool:

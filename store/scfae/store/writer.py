@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .atomic import clean_temporaries, fsync_folder, remove
 from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
+from .container import SUFFIXES, ShardContents, write_shard
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
 from .lock import FolderLock
 from .receipt import (
@@ -27,7 +28,6 @@ from .receipt import (
     write_receipt,
 )
 from .samples import SampleTable
-from .shard import write_shard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,18 +154,30 @@ class ColumnWriter:
                 data[start : start + length] = one.rows
             if one.times is not None:
                 times[start : start + length] = one.times
-        written = write_shard(self.folder / shard_file(shard), data, offsets=offsets, times=times)
+        reasons = {i: one.reason for i, one in enumerate(fates) if one.reason is not None}
+        name = shard_file(shard, self.info.format)
+        contents = ShardContents(
+            data,
+            offsets,
+            times,
+            modality=self.info.modality,
+            first=here.start,
+            ids=[str(ids[i]) for i in here],
+            status=[one.status for one in fates],
+            reasons=reasons,
+        )
+        written = write_shard(self.folder / name, contents, form=self.info.format)
         receipt = Receipt(
             column=self.info.name,
             shard=shard,
             fingerprint=self.info.fingerprint,
-            file=shard_file(shard),
+            file=name,
             bytes=written.num_bytes,
             sha256=written.sha256,
             rows=len(data),
             lengths=lengths,
             status=[one.status for one in fates],
-            reasons={str(i): one.reason for i, one in enumerate(fates) if one.reason is not None},
+            reasons={str(i): reason for i, reason in reasons.items()},
             media=[one.media_sha256 for one in fates],
             ids_sha256=self._samples.ids_sha256(shard),
         )
@@ -190,8 +202,9 @@ class ColumnWriter:
             self._drop_all()
 
     def _drop_all(self) -> None:
-        for path in [*self.folder.glob("shard-*.json"), *self.folder.glob("shard-*.zarr.zip")]:
-            path.unlink()
+        for suffix in (".json", *SUFFIXES.values()):
+            for path in self.folder.glob(f"shard-*{suffix}"):
+                path.unlink()
         fsync_folder(self.folder)
 
     def _is_done(self, shard: int, media: Sequence[str | None] | None) -> bool:

@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scfae.store.atomic import sha256_file
+from scfae.store.container import ShardContents, write_shard
 from scfae.store.errors import CorruptShard
 from scfae.store.files import FilePool
 from scfae.store.receipt import Receipt
-from scfae.store.shard import ALIGNMENT_BYTES, ShardReader, write_shard
+from scfae.store.shard import ShardReader
+from scfae.store.zarr_zip import ALIGNMENT_BYTES
 
 LENGTHS = [3, 0, 1, 5, 0]
 DIM = 4
@@ -35,7 +37,7 @@ def write(
     rows = features(lengths, dtype) if data is None else data
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     times = np.stack([np.arange(len(rows)), np.arange(len(rows)) + 0.5], axis=1)
-    written = write_shard(path, rows, offsets=offsets, times=times)
+    written = write_shard(path, ShardContents(rows, offsets, times))
     return Receipt(
         column="ge2e",
         shard=7,
@@ -273,7 +275,7 @@ def test_a_pool_keeps_the_last_used_files_and_closes_the_others(tmp_path: Path) 
 
 def test_a_shard_that_took_the_place_of_another_is_read_anew(tmp_path: Path) -> None:
     pool = FilePool()
-    path, other = tmp_path / "shard.zarr.zip", tmp_path / "other"
+    path, other = tmp_path / "shard.zarr.zip", tmp_path / "other.zarr.zip"
     old = ShardReader(path, write(path, LENGTHS), pool=pool)
     before = old.rows(0)
     receipt = write(other, LENGTHS, data=features(LENGTHS) + 1)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from scfae.store import ColumnInfo, ColumnWriter, FeatureStore, SampleRow, ShardSample, verify
 from scfae.store import writer as writer_module
+from scfae.store.container import write_shard
 from scfae.store.errors import FingerprintMismatch, SchemaMismatch, StoreLocked
 from scfae.store.receipt import receipt_file, shard_file, write_receipt
-from scfae.store.shard import write_shard
 from scfae.store.testing import ragged_samples
 
 DIM = 3

@@ -1,0 +1,119 @@
+"""What a file format of shards does: write one file, and say where each sample's bytes lie in it.
+
+Every format keeps rows uncompressed and contiguous a sample, so that one reader, `ShardReader`,
+serves them all with positioned reads; a container only parses its file's own directory.
+
+Shapes: n samples of the shard, R rows of all of them, T rows of one, D features.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .atomic import sha256_file
+from .files import OpenFile
+
+Format = Literal["zarr", "webdataset", "hdf5"]
+SUFFIXES: Final[Mapping[Format, str]] = {
+    "zarr": ".zarr.zip",
+    "webdataset": ".tar",
+    "hdf5": ".h5",
+}
+
+
+class Written(NamedTuple):
+    """A shard's file as it was written."""
+
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardContents:
+    """What goes into a shard's file.
+
+    Attributes:
+        data: float32 or float16 `[R, D]`, the rows of all samples, one after the other.
+        offsets: int64 `[n + 1]`, where each sample's rows begin, and R.
+        times: float64 `[R, 2]`, start and end of each row in seconds.
+        modality: What the rows say, for formats that name their members.
+        first: Place of the shard's first sample in the store's table.
+        ids: Each sample's id; empty where the format does not keep them.
+        status: Each sample's fate.
+        reasons: Why, by number in the shard.
+    """
+
+    data: npt.NDArray[Any]
+    offsets: npt.NDArray[np.int64]
+    times: npt.NDArray[np.float64]
+    modality: str = "data"
+    first: int = 0
+    ids: Sequence[str] = ()
+    status: Sequence[str] = ()
+    reasons: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where a shard's samples lie in its file, all in little-endian bytes.
+
+    Attributes:
+        dtype: Of the rows.
+        dim: Features a row, D.
+        lengths: Rows of each sample, T, int64 `[n]`.
+        rows_at: Byte position of each sample's rows `[T, D]`, int64 `[n]`.
+        times_at: Byte position of each sample's times, float64 `[T, 2]`, int64 `[n]`.
+    """
+
+    dtype: np.dtype[Any]
+    dim: int
+    lengths: npt.NDArray[np.int64]
+    rows_at: npt.NDArray[np.int64]
+    times_at: npt.NDArray[np.int64]
+
+
+class Container(Protocol):
+    """A file format of shards. Nothing in a file depends on the clock."""
+
+    def write(self, path: Path, contents: ShardContents) -> None:
+        """Write a shard atomically."""
+
+    def locate(self, file: OpenFile) -> Layout:
+        """Parse an open file; whatever it raises means that the file is damaged."""
+
+
+def container(name: Format) -> Container:
+    """Return a format by name."""
+    if name == "zarr":
+        from .zarr_zip import ZarrZip
+
+        return ZarrZip()
+    raise NotImplementedError(name)
+
+
+def format_of(file: str) -> Format | None:
+    """Return the format of a shard's file by its name, None if it is none of them.
+
+    >>> format_of("shard-00017.tar")
+    'webdataset'
+    """
+    for name, suffix in SUFFIXES.items():
+        if file.endswith(suffix):
+            return name
+    return None
+
+
+def write_shard(path: Path, contents: ShardContents, *, form: Format = "zarr") -> Written:
+    """Write a shard atomically, in a format.
+
+    Args:
+        path: The file.
+        contents: What goes into it.
+        form: Which format.
+    """
+    container(form).write(path, contents)
+    return Written(path.stat().st_size, sha256_file(path))

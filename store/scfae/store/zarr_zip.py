@@ -1,0 +1,134 @@
+"""Shards as stored zips that are plain Zarr v3 groups; zarr-python opens them with `ZipStore`.
+
+The group holds `data [R, D]`, `times [R, 2]` and `offsets [n + 1]`: sample i has the rows
+`offsets[i]:offsets[i + 1]`. Every array is one uncompressed chunk, so its bytes lie in the file as
+they lie in memory, and a sample is one read. Floats are filled with NaN, since Zarr returns the
+fill value for a missing chunk without a word. The same features give the same bytes.
+
+Shapes: n samples of the shard, R rows of all of them, D features.
+"""
+
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .atomic import atomic_file
+from .container import Layout, ShardContents
+from .files import FileWindow, OpenFile
+
+ALIGNMENT_BYTES: Final = 64
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
+_LOCAL_HEADER_BYTES = 30
+_ALIGNMENT_TAG = 0xD935  # the extra field that zipalign uses for padding
+_AXES = {"offsets": ["sample"], "times": ["row", "bound"], "data": ["row", "feature"]}
+
+
+class ZarrZip:
+    """The default format; see the module."""
+
+    def write(self, path: Path, contents: ShardContents) -> None:
+        """Write a shard atomically."""
+        # The chunk of `data` comes last, so that everything else is near the front.
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "offsets": contents.offsets,
+            "times": contents.times,
+            "data": contents.data,
+        }
+        with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            _add(archive, "zarr.json", _json({"zarr_format": 3, "node_type": "group"}))
+            for name, array in arrays.items():
+                _add(archive, f"{name}/zarr.json", _json(_metadata(array, _AXES[name])))
+            for name, array in arrays.items():
+                if array.size:
+                    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+                    _add(archive, _chunk(name, array.ndim), memoryview(little.data).cast("B"))
+
+    def locate(self, file: OpenFile) -> Layout:
+        """Parse the zip's directory and the arrays' metadata, and read `offsets`."""
+        with zipfile.ZipFile(FileWindow(file)) as archive:
+            places = {name: _place(archive, file, name) for name in _AXES}
+        data, times = places["data"], places["times"]
+        if times.shape != (data.shape[0], 2):
+            raise ValueError(f"times are {list(times.shape)} for {data.shape[0]} rows")
+        offsets = np.empty(places["offsets"].shape, dtype=np.int64)
+        if not file.read_into(offsets, places["offsets"].start):
+            raise ValueError("it ends inside offsets")
+        lengths = np.diff(offsets)
+        if offsets[0] != 0 or offsets[-1] != data.shape[0] or (lengths < 0).any():
+            raise ValueError(f"offsets do not divide its {data.shape[0]} rows")
+        return Layout(
+            dtype=data.dtype,
+            dim=data.shape[1],
+            lengths=lengths,
+            rows_at=data.start + offsets[:-1] * data.dtype.itemsize * data.shape[1],
+            times_at=times.start + offsets[:-1] * times.dtype.itemsize * 2,
+        )
+
+
+class _Place(NamedTuple):
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def _chunk(name: str, num_axes: int) -> str:
+    return f"{name}/c/" + "/".join("0" * num_axes)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps({**document, "attributes": {}}, sort_keys=True).encode()
+
+
+def _metadata(array: npt.NDArray[Any], axes: list[str]) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(array.shape),
+        "data_type": array.dtype.name,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [max(1, size) for size in array.shape]},
+        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN" if array.dtype.kind == "f" else 0,
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+        "dimension_names": axes,
+    }
+
+
+def _add(archive: zipfile.ZipFile, name: str, contents: bytes | memoryview) -> None:
+    member = zipfile.ZipInfo(name, date_time=_EPOCH)
+    member.external_attr = 0o644 << 16
+    member.file_size = len(contents)
+    start = archive.start_dir + _LOCAL_HEADER_BYTES + len(name.encode())
+    # An extra field is 4 bytes and its payload: pad so that the contents start aligned.
+    padding = -(start + 4) % ALIGNMENT_BYTES
+    member.extra = struct.pack("<HH", _ALIGNMENT_TAG, padding) + bytes(padding)
+    with archive.open(member, "w") as entry:
+        entry.write(contents)
+
+
+def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> _Place:
+    metadata = json.loads(archive.read(f"{name}/zarr.json"))
+    shape = tuple(int(size) for size in metadata["shape"])
+    if len(shape) != len(_AXES[name]):
+        raise ValueError(f"{name} has {len(shape)} axes")
+    dtype = np.dtype(str(metadata["data_type"])).newbyteorder("<")
+    num_bytes = int(np.prod(shape)) * dtype.itemsize
+    if num_bytes == 0:
+        return _Place(0, shape, dtype)
+    chunk = archive.getinfo(_chunk(name, len(shape)))
+    if chunk.file_size != num_bytes or chunk.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"the chunk of {name} has {chunk.file_size} bytes")
+    # The local header's own lengths count: its extra field may differ from the directory's.
+    header = np.empty(_LOCAL_HEADER_BYTES, dtype=np.uint8)
+    if not file.read_into(header, chunk.header_offset):
+        raise ValueError(f"the chunk of {name} is cut off")
+    name_bytes, extra_bytes = struct.unpack_from("<HH", header.tobytes(), 26)
+    start = chunk.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+    return _Place(start, shape, dtype)
