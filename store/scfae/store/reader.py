@@ -115,6 +115,22 @@ class Column:
         shard, place = self._locate(index)
         return self._reader(shard).rows(place)
 
+    def read_rows(self, index: int, out: npt.NDArray[Any], *, first: int = 0) -> None:
+        """Read rows `first` to `first + len(out)` of a sample into a part of a batch, uncopied.
+
+        Args:
+            index: Place in the sample table.
+            out: C-contiguous `[T', D]` in the column's dtype.
+            first: The first row.
+
+        Raises:
+            CorruptShard: If the shard's file is not what its receipt says.
+            SchemaMismatch: If the sample's shard is not extracted yet.
+            ValueError: If `out` does not fit the sample.
+        """
+        shard, place = self._locate(index)
+        self._reader(shard).read_rows(place, out, first=first)
+
     def times(self, index: int) -> npt.NDArray[np.float64]:
         """Return start and end of each row of a sample, in seconds, float64 `[T, 2]`."""
         shard, place = self._locate(index)

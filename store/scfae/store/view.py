@@ -180,6 +180,14 @@ class StoreView:
         """Return the rows `[T, D]` of the sample at position `i`, float32 or float16 as stored."""
         return self._columns[modality].rows(int(self.indices[i]))
 
+    def read_rows(self, i: int, modality: str, out: npt.NDArray[Any], *, first: int = 0) -> None:
+        """Read rows of the sample at position `i` into a part of a batch; see Column.read_rows."""
+        self._columns[modality].read_rows(int(self.indices[i]), out, first=first)
+
+    def dtype(self, modality: str) -> np.dtype[Any]:
+        """Return the type of a modality's stored rows, float32 or float16."""
+        return np.dtype(self._columns[modality].info.dtype)
+
     def label(self, name: str) -> LabelColumn:
         """Return one label of every sample of the view.
 

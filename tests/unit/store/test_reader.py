@@ -19,6 +19,23 @@ def store(tmp_path: Path) -> FeatureStore:
     return make_store(tmp_path / "store", num_samples=20, shard_size=6, missing=0.4)
 
 
+def test_rows_can_be_read_into_a_part_of_a_batch(store: FeatureStore) -> None:
+    column = store.column("video")
+    index = int(np.argmax(column.lengths))
+    rows = column.rows(index)
+    batch = np.full((2, len(rows) + 1, column.info.dim), -1, dtype=np.float32)
+    column.read_rows(index, batch[1, : len(rows)])
+    np.testing.assert_array_equal(batch[1, : len(rows)], rows)
+    column.read_rows(index, batch[0, :1], first=len(rows) - 1)
+    np.testing.assert_array_equal(batch[0, 0], rows[-1])
+    assert (batch[0, 1:] == -1).all()
+    for wrong, first in ((batch[0], 0), (batch[0, :1], len(rows)), (batch[0, :1, ::2], 0)):
+        with pytest.raises(ValueError, match="rows"):
+            column.read_rows(index, wrong, first=first)
+    with pytest.raises(ValueError, match="float16"):
+        column.read_rows(index, batch[0, :1].astype(np.float16))
+
+
 def test_arrays_agree_with_receipts_and_rows(store: FeatureStore) -> None:
     column = store.column("video")
     receipts = [column.receipt(k) for k in range(column.num_shards)]
