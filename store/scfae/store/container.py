@@ -18,6 +18,8 @@ from .atomic import sha256_file
 from .files import OpenFile
 
 Format = Literal["zarr", "webdataset", "hdf5"]
+ALIGNMENT_BYTES: Final = 64
+"""Arrays begin at multiples of this."""
 SUFFIXES: Final[Mapping[Format, str]] = {
     "zarr": ".zarr.zip",
     "webdataset": ".tar",
@@ -76,6 +78,14 @@ class Layout:
     times_at: npt.NDArray[np.int64]
 
 
+class Place(NamedTuple):
+    """Where an array lies in a shard's file, uncompressed and in C order."""
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
 class Container(Protocol):
     """A file format of shards. Nothing in a file depends on the clock."""
 
@@ -86,13 +96,21 @@ class Container(Protocol):
         """Parse an open file; whatever it raises means that the file is damaged."""
 
 
-def container(name: Format) -> Container:
-    """Return a format by name."""
-    if name == "zarr":
-        from .zarr_zip import ZarrZip
+def container(form: Format) -> Container:
+    """Return a file format by name."""
+    match form:
+        case "zarr":
+            from .zarr_zip import ZarrZip
 
-        return ZarrZip()
-    raise NotImplementedError(name)
+            return ZarrZip()
+        case "webdataset":
+            from .webdataset import WebDataset
+
+            return WebDataset()
+        case "hdf5":
+            from .hdf5 import Hdf5
+
+            return Hdf5()
 
 
 def format_of(file: str) -> Format | None:
@@ -117,3 +135,40 @@ def write_shard(path: Path, contents: ShardContents, *, form: Format = "zarr") -
     """
     container(form).write(path, contents)
     return Written(path.stat().st_size, sha256_file(path))
+
+
+def flat_layout(file: OpenFile, *, data: Place, times: Place, offsets: Place) -> Layout:
+    """Return the layout of a file that holds three flat arrays, and check that they agree.
+
+    Args:
+        file: The shard's file.
+        data: Rows of all samples, `[R, D]`.
+        times: Their times, `[R, 2]`.
+        offsets: Where each sample's rows begin, `[n + 1]`.
+
+    Raises:
+        ValueError: If they do not belong together.
+    """
+    for name, place, dtype in (("times", times, "<f8"), ("offsets", offsets, "<i8")):
+        if place.dtype != dtype:
+            raise ValueError(f"{name} are {place.dtype}")
+    if times.shape != (data.shape[0], 2):
+        raise ValueError(f"times are {list(times.shape)} for {data.shape[0]} rows")
+    bounds = np.empty(offsets.shape, dtype="<i8")
+    if not file.read_into(bounds, offsets.start):
+        raise ValueError("it ends inside offsets")
+    lengths = np.diff(bounds)
+    if bounds[0] != 0 or bounds[-1] != data.shape[0] or (lengths < 0).any():
+        raise ValueError(f"offsets do not divide its {data.shape[0]} rows")
+    return Layout(
+        dtype=data.dtype,
+        dim=data.shape[1],
+        lengths=lengths,
+        rows_at=data.start + bounds[:-1] * data.dtype.itemsize * data.shape[1],
+        times_at=times.start + bounds[:-1] * times.dtype.itemsize * 2,
+    )
+
+
+def little_endian(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array as files hold it: little-endian and C-contiguous."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

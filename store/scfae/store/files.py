@@ -10,10 +10,13 @@ import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class OpenFile:
@@ -115,11 +118,11 @@ class FileWindow(io.RawIOBase):
         self._position = base[whence] + offset
         return self._position
 
-    def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes; all that are left if it is negative."""
-        left = max(0, self._file.num_bytes - self._position)
-        out = np.empty(left if size < 0 else min(size, left), dtype=np.uint8)
-        if out.size and not self._file.read_into(out, self._position):
+    def readinto(self, buffer: "Buffer") -> int:
+        """Fill `buffer` as far as the file goes; return how many bytes that is."""
+        out = np.frombuffer(memoryview(buffer), dtype=np.uint8)
+        count = min(out.size, max(0, self._file.num_bytes - self._position))
+        if count and not self._file.read_into(out[:count], self._position):
             raise EOFError("the file is shorter than when it was opened")
-        self._position += out.size
-        return out.tobytes()
+        self._position += count
+        return count

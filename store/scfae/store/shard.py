@@ -16,6 +16,8 @@ from .errors import CorruptShard
 from .files import FilePool, OpenFile
 from .receipt import Receipt
 
+_TIMES_BYTES = 2 * np.dtype(np.float64).itemsize
+
 
 class ShardReader:
     """Reads a committed shard.
@@ -102,10 +104,17 @@ class ShardReader:
             layout = container(form).locate(file)
         except Exception as error:  # altered bytes make parsers raise a dozen kinds
             raise self._corrupt(f"is not a readable shard ({error})") from None
+        if layout.dtype.name not in ("float32", "float16") or layout.dim < 1:
+            raise self._corrupt(f"holds {layout.dtype} [R, {layout.dim}]")
         if len(layout.lengths) != len(self._receipt.lengths):
             raise self._corrupt("holds another number of samples than its receipt")
         if not np.array_equal(layout.lengths, self._receipt.lengths):
             raise self._corrupt("has other lengths than its receipt")
+        sizes = {"rows": layout.dim * layout.dtype.itemsize, "times": _TIMES_BYTES}
+        for what, at in (("rows", layout.rows_at), ("times", layout.times_at)):
+            is_outside = (at < 0) | (at > file.num_bytes - layout.lengths * sizes[what])
+            if (is_outside & (layout.lengths > 0)).any():
+                raise self._corrupt(f"has {what} outside of it")
         return layout
 
     def _fill(self, out: npt.NDArray[Any], position: int, what: str) -> npt.NDArray[Any]:

@@ -12,16 +12,22 @@ import json
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .atomic import atomic_file
-from .container import Layout, ShardContents
+from .container import (
+    ALIGNMENT_BYTES,
+    Layout,
+    Place,
+    ShardContents,
+    flat_layout,
+    little_endian,
+)
 from .files import FileWindow, OpenFile
 
-ALIGNMENT_BYTES: Final = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 _LOCAL_HEADER_BYTES = 30
 _ALIGNMENT_TAG = 0xD935  # the extra field that zipalign uses for padding
@@ -45,35 +51,13 @@ class ZarrZip:
                 _add(archive, f"{name}/zarr.json", _json(_metadata(array, _AXES[name])))
             for name, array in arrays.items():
                 if array.size:
-                    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-                    _add(archive, _chunk(name, array.ndim), memoryview(little.data).cast("B"))
+                    _add(archive, _chunk(name, array.ndim), little_endian(array).data.cast("B"))
 
     def locate(self, file: OpenFile) -> Layout:
         """Parse the zip's directory and the arrays' metadata, and read `offsets`."""
         with zipfile.ZipFile(FileWindow(file)) as archive:
             places = {name: _place(archive, file, name) for name in _AXES}
-        data, times = places["data"], places["times"]
-        if times.shape != (data.shape[0], 2):
-            raise ValueError(f"times are {list(times.shape)} for {data.shape[0]} rows")
-        offsets = np.empty(places["offsets"].shape, dtype=np.int64)
-        if not file.read_into(offsets, places["offsets"].start):
-            raise ValueError("it ends inside offsets")
-        lengths = np.diff(offsets)
-        if offsets[0] != 0 or offsets[-1] != data.shape[0] or (lengths < 0).any():
-            raise ValueError(f"offsets do not divide its {data.shape[0]} rows")
-        return Layout(
-            dtype=data.dtype,
-            dim=data.shape[1],
-            lengths=lengths,
-            rows_at=data.start + offsets[:-1] * data.dtype.itemsize * data.shape[1],
-            times_at=times.start + offsets[:-1] * times.dtype.itemsize * 2,
-        )
-
-
-class _Place(NamedTuple):
-    start: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+        return flat_layout(file, **places)
 
 
 def _chunk(name: str, num_axes: int) -> str:
@@ -113,7 +97,7 @@ def _add(archive: zipfile.ZipFile, name: str, contents: bytes | memoryview) -> N
         entry.write(contents)
 
 
-def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> _Place:
+def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> Place:
     metadata = json.loads(archive.read(f"{name}/zarr.json"))
     shape = tuple(int(size) for size in metadata["shape"])
     if len(shape) != len(_AXES[name]):
@@ -121,7 +105,7 @@ def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> _Place:
     dtype = np.dtype(str(metadata["data_type"])).newbyteorder("<")
     num_bytes = int(np.prod(shape)) * dtype.itemsize
     if num_bytes == 0:
-        return _Place(0, shape, dtype)
+        return Place(0, shape, dtype)
     chunk = archive.getinfo(_chunk(name, len(shape)))
     if chunk.file_size != num_bytes or chunk.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"the chunk of {name} has {chunk.file_size} bytes")
@@ -131,4 +115,4 @@ def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> _Place:
         raise ValueError(f"the chunk of {name} is cut off")
     name_bytes, extra_bytes = struct.unpack_from("<HH", header.tobytes(), 26)
     start = chunk.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-    return _Place(start, shape, dtype)
+    return Place(start, shape, dtype)

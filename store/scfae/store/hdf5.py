@@ -1,0 +1,110 @@
+"""Shards as flat HDF5 files; h5py and MATLAB read them as they are.
+
+The file holds `data [R, D]`, `times [R, 2]` and `offsets [n + 1]` as Zarr shards do, and `ids`,
+`status` and `reasons` `[n]` for people. Every dataset is contiguous, without chunks or filters, so
+its bytes lie in the file as they lie in memory; the HDF5 library only says where that is. No
+timestamps are kept and the format's version is fixed: the same features give the same bytes.
+Strings have a fixed length, since those of variable length lie outside of HDF5's checksums.
+
+Shapes: n samples of the shard, R rows of all of them, D features.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .atomic import atomic_file
+from .container import (
+    ALIGNMENT_BYTES,
+    Layout,
+    Place,
+    ShardContents,
+    flat_layout,
+    little_endian,
+)
+from .files import FileWindow, OpenFile
+
+if TYPE_CHECKING:
+    import h5py
+
+# Of 2018: the first in which all structures carry checksums, and old enough for every reader.
+_LIBRARY: Final = ("v110", "v110")
+
+
+class Hdf5:
+    """The format of people who share feature files; see the module."""
+
+    def write(self, path: Path, contents: ShardContents) -> None:
+        """Write a shard atomically."""
+        import h5py
+
+        num_samples = len(contents.offsets) - 1
+        texts = {
+            "ids": contents.ids,
+            "status": contents.status,
+            "reasons": [contents.reasons.get(i, "") for i in range(num_samples)],
+        }
+        # `data` comes last, so that everything else is near the front.
+        arrays = {
+            "offsets": contents.offsets,
+            **{name: _fixed(values) for name, values in texts.items() if values},
+            "times": contents.times,
+            "data": contents.data,
+        }
+        with (
+            atomic_file(path) as raw,
+            h5py.File(
+                raw,
+                "w",
+                libver=_LIBRARY,
+                alignment_threshold=ALIGNMENT_BYTES,
+                alignment_interval=ALIGNMENT_BYTES,
+            ) as file,
+        ):
+            for name, array in arrays.items():
+                file.create_dataset(name, data=little_endian(array), track_times=False)
+            file.attrs["modality"] = _fixed([contents.modality])[0]
+            file.attrs["first"] = np.int64(contents.first)
+
+    def locate(self, file: OpenFile) -> Layout:
+        """Parse the file's structures and read `offsets`."""
+        import h5py
+
+        with h5py.File(FileWindow(file), "r") as opened:
+            data = _place(opened, "data", 2)
+            times = _place(opened, "times", 2)
+            offsets = _place(opened, "offsets", 1)
+        return flat_layout(file, data=data, times=times, offsets=offsets)
+
+
+def _fixed(values: Any) -> npt.NDArray[Any]:
+    """Return texts as UTF-8 of one length in bytes, `[n]`."""
+    import h5py
+
+    encoded = [str(value).encode("utf-8", "backslashreplace") for value in values]
+    num_bytes = max(1, *map(len, encoded), 0)
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", num_bytes))
+
+
+def _place(opened: "h5py.File", name: str, num_axes: int) -> Place:
+    import h5py
+
+    # Links are looked at before they are followed: an external one would open another file.
+    link = opened.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        raise ValueError(f"{name} is {'a link' if link else 'not there'}")
+    found = opened[name]
+    if not isinstance(found, h5py.Dataset) or len(found.shape) != num_axes:
+        raise ValueError(f"{name} is no dataset of {num_axes} axes")
+    creation = found.id.get_create_plist()
+    if creation.get_layout() != h5py.h5d.CONTIGUOUS or creation.get_external_count():
+        raise ValueError(
+            f"{name} is chunked, compressed, virtual or kept in another file; "
+            "only contiguous datasets are read"
+        )
+    start = found.id.get_offset()
+    if start is None and found.size:
+        raise ValueError(f"{name} was never written")
+    return Place(start or 0, found.shape, found.dtype)
