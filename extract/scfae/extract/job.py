@@ -17,6 +17,7 @@ import torch
 
 from scfae.store import ColumnWriter, FeatureStore, ShardSample
 from scfae.store.column import DType
+from scfae.store.container import Format
 from scfae.store.errors import ConfigError, CorruptShard, StoreNotFound
 from scfae.store.receipt import STATUSES
 
@@ -56,6 +57,7 @@ def extract(
     *,
     device: str = "auto",
     dtype: DType = "float32",
+    form: Format = "zarr",
     workers: int | None = None,
     batch_size: int = 8,
     shard_size: int = 256,
@@ -75,6 +77,7 @@ def extract(
         encoders: Encoder strings `NAME[@WEIGHTS][:option=value,…]`.
         device: Of the encoders; `auto` takes a GPU where there is one.
         dtype: Of the stored rows.
+        form: File format of new columns' shards; a column that was begun keeps its own.
         workers: Decoding processes; None is one a core.
         batch_size: Windows a forward pass; a column that was begun keeps its own.
         shard_size: Samples a shard, of a new store.
@@ -108,6 +111,7 @@ def extract(
     columns = plan_columns(
         loaded,
         dtype=dtype,
+        form=form,
         column_as=column_as,
         batch_size=batch_size,
         threads=torch.get_num_threads(),

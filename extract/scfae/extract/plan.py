@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, column_name
 from scfae.store.column import DType
+from scfae.store.container import Format
 from scfae.store.errors import ConfigError
 
 from .encoder import Encoder
@@ -65,6 +66,7 @@ def plan_columns(
     encoders: Sequence[Encoder],
     *,
     dtype: DType,
+    form: Format = "zarr",
     column_as: str | None,
     batch_size: int,
     threads: int,
@@ -91,6 +93,7 @@ def plan_columns(
             encoder=spec.canonical,
             dim=spec.dim,
             dtype=dtype,
+            format=form,
             weights=spec.weights,
             weights_sha256=spec.weights_sha256,
             is_random=spec.is_random,
@@ -165,7 +168,7 @@ def plan_work(
             )
         for shard in missing | changed | failed:
             work.shards.setdefault(shard, []).append(name)
-    work.notices += _mixed_kinds(columns, items)
+    work.notices += [*_other_formats(store, columns), *_mixed_kinds(columns, items)]
     work.shards = dict(sorted(work.shards.items()))
     return work
 
@@ -193,6 +196,18 @@ def _paths(
         source = plan.source(items[name]) if name in items else None
         paths[name] = None if source is None else source[1]
     return paths
+
+
+def _other_formats(store: FeatureStore, columns: Mapping[str, ColumnPlan]) -> list[str]:
+    there = store.columns
+    return [
+        f"{name}: stays in {there[name].format}, as it was begun, and not in {plan.info.format}; "
+        "--as NEW_NAME makes another column"
+        for name, plan in columns.items()
+        if name in there
+        and there[name].fingerprint == plan.info.fingerprint
+        and there[name].format != plan.info.format
+    ]
 
 
 def _mixed_kinds(columns: Mapping[str, ColumnPlan], items: Mapping[str, MediaItem]) -> list[str]:

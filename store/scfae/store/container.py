@@ -158,7 +158,7 @@ def flat_layout(file: OpenFile, *, data: Place, times: Place, offsets: Place) ->
     if not file.read_into(bounds, offsets.start):
         raise ValueError("it ends inside offsets")
     lengths = np.diff(bounds)
-    if bounds[0] != 0 or bounds[-1] != data.shape[0] or (lengths < 0).any():
+    if not len(bounds) or bounds[0] or bounds[-1] != data.shape[0] or (lengths < 0).any():
         raise ValueError(f"offsets do not divide its {data.shape[0]} rows")
     return Layout(
         dtype=data.dtype,

@@ -62,6 +62,7 @@ def info_text(store: FeatureStore) -> str:
         (
             name,
             column["modality"],
+            column["format"],
             f"{column['dtype']} x {column['dim']}",
             str(column["rows"]),
             f"{column['bytes'] / 1e6:.1f} MB",
@@ -70,7 +71,7 @@ def info_text(store: FeatureStore) -> str:
         )
         for name, column in facts["columns"].items()
     ]
-    head = ("column", "modality", "row", "rows", "size", "shards", "weights")
+    head = ("column", "modality", "format", "row", "rows", "size", "shards", "weights")
     return "\n".join([*lines, *_table(head, rows)])
 
 

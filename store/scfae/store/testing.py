@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .column import ColumnInfo, DType
+from .container import Format
 from .samples import SampleRow
 from .store import FeatureStore
 from .writer import ShardSample
@@ -29,6 +30,7 @@ def make_store(
     labels: Mapping[str, int] | None = None,
     splits: Sequence[tuple[str, float]] = (("train", 0.6), ("val", 0.2), ("test", 0.2)),
     dtype: DType = "float32",
+    form: Format = "zarr",
 ) -> FeatureStore:
     """Write a store whose features tell the labels: class mean plus noise.
 
@@ -46,6 +48,7 @@ def make_store(
         labels: Number of classes of each integer label.
         splits: Splits and their shares.
         dtype: How rows are stored.
+        form: File format of the shards.
     """
     dims = {"video": 12, "audio": 7} if dims is None else dims
     labels = {"digit": 10} if labels is None else labels
@@ -68,6 +71,7 @@ def make_store(
             encoder="synthetic",
             dim=dim,
             dtype=dtype,
+            format=form,
             weights=f"random:{seed}",
             is_random=True,
         )

@@ -9,6 +9,7 @@ import pytest
 
 from scfae.extract import ExtractionInterrupted
 from scfae.store import FeatureStore, verify
+from scfae.store.container import Format
 from scfae.store.errors import (
     ConfigError,
     FingerprintMismatch,
@@ -155,6 +156,23 @@ def test_bytes_depend_on_nothing_but_inputs_and_settings(media: Path, tmp_path: 
     files = shard_files(tmp_path / "a")
     assert len(files) == 2 * 2 * 3
     assert shard_files(tmp_path / "b") == files
+
+
+@pytest.mark.parametrize("form", ["webdataset", "hdf5"])
+def test_the_format_changes_the_files_and_not_the_rows(
+    media: Path, tmp_path: Path, form: Format
+) -> None:
+    run(media, tmp_path / "zarr", ["ge2e"])
+    run(media, tmp_path / "other", ["ge2e"], form=form)
+    zarr, other = (FeatureStore.open(tmp_path / name) for name in ("zarr", "other"))
+    assert other.columns["ge2e"].format == form
+    assert other.column("ge2e").content_sha256 != zarr.column("ge2e").content_sha256
+    assert other.status() == zarr.status()
+    for i in range(len(zarr.samples)):
+        for one in ("rows", "times"):
+            got, wanted = (getattr(s.column("ge2e"), one)(i) for s in (other, zarr))
+            assert got.tobytes() == wanted.tobytes()
+    assert verify(other) == []
 
 
 def test_a_column_keeps_the_batch_size_it_was_begun_with(media: Path, tmp_path: Path) -> None:

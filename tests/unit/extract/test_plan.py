@@ -10,14 +10,19 @@ from scfae.extract import Encoder, MediaItem, load_encoder
 from scfae.extract.media import media_sha256
 from scfae.extract.plan import ColumnPlan, Work, plan_columns, plan_work, sample_rows
 from scfae.store import FeatureStore, ShardSample
+from scfae.store.container import Format
 from scfae.store.errors import ConfigError, FingerprintMismatch
 from scfae.store.receipt import Status
 
 NUM_SAMPLES, SHARD_SIZE = 6, 2
 
 
-def columns_of(*encoders: Encoder, column_as: str | None = None) -> dict[str, ColumnPlan]:
-    return plan_columns(encoders, dtype="float32", column_as=column_as, batch_size=4, threads=1)
+def columns_of(
+    *encoders: Encoder, column_as: str | None = None, form: Format = "zarr"
+) -> dict[str, ColumnPlan]:
+    return plan_columns(
+        encoders, dtype="float32", form=form, column_as=column_as, batch_size=4, threads=1
+    )
 
 
 def write(path: Path, content: str) -> Path:
@@ -102,6 +107,20 @@ def test_changed_media_cost_their_shard_and_a_touch_costs_nothing(
     work = plan(store, columns, items)
     assert list(work.shards) == [shard_of(store, "s4")]
     assert work.notices == ["ge2e: the media of 1 shards have changed; extracted anew"]
+
+
+def test_a_column_stays_in_the_format_it_was_begun_in(
+    store: FeatureStore, items: dict[str, MediaItem], ge2e: Encoder
+) -> None:
+    begun = columns_of(ge2e, form="hdf5")
+    fill(store, begun["ge2e"], items, [0])
+    assert plan(store, begun, items).notices == []
+    work = plan(store, columns_of(ge2e, form="webdataset"), items)
+    (notice,) = work.notices
+    assert notice.startswith("ge2e: stays in hdf5, as it was begun, and not in webdataset; ")
+    fill(store, work.columns["ge2e"], items, [1, 2])
+    names = sorted(path.name for path in (store.path / "columns/ge2e").glob("*.h5"))
+    assert names == ["shard-00000.h5", "shard-00001.h5", "shard-00002.h5"]
 
 
 def test_media_that_vanish_or_come_back_have_changed(

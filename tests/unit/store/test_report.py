@@ -94,7 +94,7 @@ def test_texts_hold_the_same_figures_and_mark_noise(store: FeatureStore) -> None
     assert f"{N} samples in 3 shards" in text
     assert "splits: test 1, train 5" in text
     audio, video = text.splitlines()[-2:]
-    assert audio.split()[:6] == ["audio", "audio", "float32", "x", "4", "3"]
+    assert audio.split()[:7] == ["audio", "audio", "zarr", "float32", "x", "4", "3"]
     assert audio.endswith("1/3     random weights")
     assert video.endswith("random:0")
     lines = [line.split() for line in status_text(store).splitlines()]

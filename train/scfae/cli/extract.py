@@ -38,8 +38,8 @@ class ExtractArguments:
     """cpu, cuda, cuda:1 …; auto takes a GPU where there is one."""
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the stored features."""
-    format: Literal["zarr"] = "zarr"
-    """Container of the shards."""
+    format: Literal["zarr", "webdataset", "hdf5"] = "zarr"
+    """File format of new columns; a column that was begun keeps its own."""
     workers: int | None = None
     """Decoding processes; one a core if not given."""
     batch_size: int = 8
@@ -77,6 +77,7 @@ def run(argv: Sequence[str]) -> int:
                 flags.encoder,
                 device=flags.device,
                 dtype=flags.dtype,
+                form=flags.format,
                 workers=flags.workers,
                 batch_size=flags.batch_size,
                 shard_size=flags.shard_size,
