@@ -9,6 +9,8 @@ Strings have a fixed length, since those of variable length lie outside of HDF5'
 Shapes: n samples of the shard, R rows of all of them, D features.
 """
 
+import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +30,7 @@ from .files import FileWindow, OpenFile
 
 if TYPE_CHECKING:
     import h5py
+    from typing_extensions import Buffer
 
 # Of 2018: the first in which all structures carry checksums, and old enough for every reader.
 _LIBRARY: Final = ("v110", "v110")
@@ -53,20 +56,21 @@ class Hdf5:
             "times": contents.times,
             "data": contents.data,
         }
-        with (
-            atomic_file(path) as raw,
-            h5py.File(
-                raw,
+        with atomic_file(path) as raw:
+            sink = _Sink(raw.fileno())
+            with h5py.File(
+                sink,
                 "w",
                 libver=_LIBRARY,
                 alignment_threshold=ALIGNMENT_BYTES,
                 alignment_interval=ALIGNMENT_BYTES,
-            ) as file,
-        ):
-            for name, array in arrays.items():
-                file.create_dataset(name, data=little_endian(array), track_times=False)
-            file.attrs["modality"] = _fixed([contents.modality])[0]
-            file.attrs["first"] = np.int64(contents.first)
+            ) as file:
+                for name, array in arrays.items():
+                    file.create_dataset(name, data=little_endian(array), track_times=False)
+                file.attrs["modality"] = _fixed([contents.modality])[0]
+                file.attrs["first"] = np.int64(contents.first)
+            if sink.error is not None:
+                raise sink.error
 
     def locate(self, file: OpenFile) -> Layout:
         """Parse the file's structures and read `offsets`."""
@@ -77,6 +81,45 @@ class Hdf5:
             times = _place(opened, "times", 2)
             offsets = _place(opened, "offsets", 1)
         return flat_layout(file, data=data, times=times, offsets=offsets)
+
+
+class _Sink(io.RawIOBase):
+    """A file that HDF5 writes to; the first error is kept for whoever gave the file.
+
+    The library must not see it: on a full disk it ends in a segmentation fault when it writes by
+    itself, and in a SystemError when a Python file raises.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.error: OSError | None = None
+        self._descriptor = descriptor
+        self._position = 0
+        self._num_bytes = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._num_bytes}
+        self._position = base[whence] + offset
+        return self._position
+
+    def write(self, data: "Buffer") -> int:
+        view = memoryview(data)
+        done = 0
+        try:
+            while done < view.nbytes and self.error is None:
+                done += os.pwrite(self._descriptor, view[done:], self._position + done)
+        except OSError as error:
+            self.error = error
+        self._position += view.nbytes
+        self._num_bytes = max(self._num_bytes, self._position)
+        return view.nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        self._num_bytes = self._position if size is None else size
+        try:
+            os.ftruncate(self._descriptor, self._num_bytes)
+        except OSError as error:
+            self.error = self.error or error
+        return self._num_bytes
 
 
 def _fixed(values: Any) -> npt.NDArray[Any]:

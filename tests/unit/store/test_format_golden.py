@@ -1,6 +1,7 @@
 """Format version 1 for ever: a store of then opens today, and today's bytes are those of then.
 
-`golden/store-v1` was written by `write` below. Neither changes; a new format gets a new folder.
+`golden/store-v1` and the same store in the other file formats were written by `write` below.
+None of them changes; a new version of the format gets a new folder.
 """
 
 import shutil
@@ -12,10 +13,16 @@ import numpy.typing as npt
 import pytest
 
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, ShardSample, verify
+from scfae.store.container import Format
 from scfae.store.samples import SampleTable
 from scfae.store.testing import make_store
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "store-v1"
+FOLDER = Path(__file__).resolve().parents[2] / "golden"
+GOLDEN: dict[Format, Path] = {
+    "zarr": FOLDER / "store-v1",
+    "webdataset": FOLDER / "store-v1-webdataset",
+    "hdf5": FOLDER / "store-v1-hdf5",
+}
 N = 5
 ORDER = ["s2", "s0", "s1", "s3", "é4"]
 FINGERPRINTS = {"ge2e.fps=2": "2d32450fcdd1ba70", "pixels": "c0471d42ccfb0cf3"}
@@ -23,6 +30,17 @@ COLUMNS: dict[str, tuple[str, int, Any]] = {
     "pixels": ("video", 3, "float32"),
     "ge2e.fps=2": ("audio", 2, "float16"),
 }
+
+
+@pytest.fixture(params=GOLDEN)
+def form(request: pytest.FixtureRequest) -> Format:
+    name: Format = request.param
+    return name
+
+
+@pytest.fixture
+def golden(form: Format) -> Path:
+    return GOLDEN[form]
 
 
 def names() -> list[str]:
@@ -65,7 +83,7 @@ def samples() -> list[SampleRow]:
     ]
 
 
-def write(path: Path) -> FeatureStore:
+def write(path: Path, form: Format) -> FeatureStore:
     store = FeatureStore.create(path, samples()[:4], shard_size=2, seed=1)
     store.append_samples(samples())
     for name, (modality, dim, dtype) in COLUMNS.items():
@@ -75,6 +93,7 @@ def write(path: Path) -> FeatureStore:
             encoder=name,
             dim=dim,
             dtype=dtype,
+            format=form,
             weights_sha256="ab" * 32,
             recipe={"size": 8, "mean": [0.5, 0.25]},
             options={"fps": 2} if modality == "audio" else {},
@@ -94,24 +113,24 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_store_of_version_1_opens_and_is_whole() -> None:
-    store = FeatureStore.open(GOLDEN)
+def test_a_store_of_version_1_opens_and_is_whole(golden: Path) -> None:
+    store = FeatureStore.open(golden)
     assert store.format_version == 1
-    assert verify(GOLDEN) == []
+    assert verify(golden) == []
     assert store.samples.ids.tolist() == ORDER
     assert store.samples.shard_of.tolist() == [0, 0, 1, 1, 2]
     assert list(store.columns) == sorted(COLUMNS)
 
 
-def test_its_samples_are_those_that_were_written() -> None:
-    there = {row.id: row for row in FeatureStore.open(GOLDEN).samples.rows()}
+def test_its_samples_are_those_that_were_written(golden: Path) -> None:
+    there = {row.id: row for row in FeatureStore.open(golden).samples.rows()}
     assert there == {row.id: row for row in samples()}
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_its_rows_are_exactly_those_that_were_written(name: str) -> None:
+def test_its_rows_are_exactly_those_that_were_written(golden: Path, name: str) -> None:
     modality, dim, dtype = COLUMNS[name]
-    column = FeatureStore.open(GOLDEN).column(name)
+    column = FeatureStore.open(golden).column(name)
     assert (column.info.modality, column.info.dim, column.info.dtype) == (modality, dim, dtype)
     for place, sample in enumerate(ORDER):
         wanted = fate(names().index(sample), modality, dim)
@@ -128,32 +147,36 @@ def test_its_rows_are_exactly_those_that_were_written(name: str) -> None:
             assert column.times(place).tolist() == wanted.times.tolist()
 
 
-def test_fingerprints_are_those_of_then() -> None:
-    columns = FeatureStore.open(GOLDEN).columns
+def test_fingerprints_are_those_of_then(golden: Path) -> None:
+    columns = FeatureStore.open(golden).columns
     assert {name: info.fingerprint[:16] for name, info in columns.items()} == FINGERPRINTS
 
 
-def test_the_same_data_gives_the_same_bytes_today(tmp_path: Path) -> None:
-    store = write(tmp_path / "today")
-    files = files_of(GOLDEN / "columns")
+def test_the_same_data_gives_the_same_bytes_today(
+    golden: Path, form: Format, tmp_path: Path
+) -> None:
+    store = write(tmp_path / "today", form)
+    files = files_of(golden / "columns")
     assert len(files) == 2 * (1 + 2 * 3)
     assert files_of(store.path / "columns") == files
     for file in files:
-        there, here = GOLDEN / "columns" / file, store.path / "columns" / file
+        there, here = golden / "columns" / file, store.path / "columns" / file
         assert here.read_bytes() == there.read_bytes(), file
 
 
-def test_the_same_samples_give_the_same_table_today(tmp_path: Path) -> None:
+def test_the_same_samples_give_the_same_table_today(
+    golden: Path, form: Format, tmp_path: Path
+) -> None:
     # Not its bytes: parquet files differ between releases of pyarrow.
-    data = (GOLDEN / "samples.parquet").read_bytes()
+    data = (golden / "samples.parquet").read_bytes()
     then = SampleTable.from_bytes(data, shard_size=2, seed=1)
-    today = write(tmp_path / "today").samples
+    today = write(tmp_path / "today", form).samples
     assert today.rows() == then.rows()
     assert today.shard_of.tolist() == then.shard_of.tolist()
 
 
-def test_a_store_of_version_1_can_be_written_on(tmp_path: Path) -> None:
-    store = FeatureStore.open(shutil.copytree(GOLDEN, tmp_path / "store"))
+def test_a_store_of_version_1_can_be_written_on(golden: Path, tmp_path: Path) -> None:
+    store = FeatureStore.open(shutil.copytree(golden, tmp_path / "store"))
     store.append_samples([SampleRow("new", labels={"digit": 9})])
     assert store.samples.ids.tolist() == [*ORDER, "new"]
     with store.add_column(store.columns["pixels"]) as writer:
