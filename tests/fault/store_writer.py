@@ -25,9 +25,15 @@ def value(name: str, generation: int) -> float:
     return int(name[1:].replace("-", "")) + generation / 4
 
 
-def describe(column: str, generation: int) -> ColumnInfo:
+def describe(column: str, generation: int, form: str = "zarr") -> ColumnInfo:
     return ColumnInfo.create(
-        column, "video", encoder="constant", dim=DIM, weights=f"random:{generation}", is_random=True
+        column,
+        "video",
+        encoder="constant",
+        dim=DIM,
+        weights=f"random:{generation}",
+        is_random=True,
+        format=form,
     )
 
 
@@ -35,9 +41,11 @@ def say(*words: object) -> None:
     print(*words, flush=True)
 
 
-def commit_next(store: FeatureStore, column: str, generation: int, *, replace: bool) -> bool:
+def commit_next(
+    store: FeatureStore, column: str, generation: int, *, replace: bool, form: str = "zarr"
+) -> bool:
     """Commit the first missing shard; return whether there was one."""
-    with store.add_column(describe(column, generation), replace=replace) as writer:
+    with store.add_column(describe(column, generation, form), replace=replace) as writer:
         missing = writer.missing_shards()
         if not missing:
             return False
@@ -62,22 +70,22 @@ def create_many(folder: Path) -> None:
         create(folder / f"{number}")
 
 
-def grow(path: Path, generation: int, num_turns: int) -> None:
+def grow(path: Path, generation: int, num_turns: int, form: str = "zarr") -> None:
     """Extend `kept`, replace `swapped` and append samples, again and again."""
     try:
         store = FeatureStore.open(path)
     except StoreNotFound:
         store = create(path)
     for turn in range(num_turns):
-        while commit_next(store, "kept", 0, replace=False):
+        while commit_next(store, "kept", 0, replace=False, form=form):
             pass
         say("replacing")
-        while commit_next(store, "swapped", generation + turn % 2, replace=True):
+        while commit_next(store, "swapped", generation + turn % 2, replace=True, form=form):
             pass
         name = f"s{generation + 1}-{turn:04d}"
         store.append_samples([SampleRow(name)])
         say("appended", name)
-    while commit_next(store, "kept", 0, replace=False):
+    while commit_next(store, "kept", 0, replace=False, form=form):
         pass
     say("finished")
 
@@ -107,6 +115,6 @@ if __name__ == "__main__":
     if kind == "create":
         create_many(Path(folder))
     elif kind == "grow":
-        grow(Path(folder), int(numbers[0]), int(numbers[1]))
+        grow(Path(folder), int(numbers[0]), int(numbers[1]), *numbers[2:])
     else:
         share(Path(folder), int(numbers[0]))

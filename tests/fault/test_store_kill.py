@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scfae.store import FeatureStore, verify
+from scfae.store.container import SUFFIXES, Format
 from scfae.store.errors import StoreNotFound
 
 from .store_writer import SHARED, START, create, describe, value
@@ -48,11 +49,16 @@ def lines_of(process: "subprocess.Popen[str]") -> list[list[str]]:
     return [line.split() for line in whole.splitlines()]
 
 
-def kill_after(process: "subprocess.Popen[str]", delay_s: float) -> list[list[str]]:
+def kill_after(
+    process: "subprocess.Popen[str]", delay_s: float, *, is_begun: bool
+) -> list[list[str]]:
+    """Kill a writer some time after its start, or after it has said that something is done."""
     go(process)
+    assert process.stdout is not None
+    first = process.stdout.readline() if is_begun else ""
     time.sleep(delay_s)
     process.send_signal(signal.SIGKILL)
-    said = lines_of(process)
+    said = [*([first.split()] if first else []), *lines_of(process)]
     assert process.returncode == -signal.SIGKILL
     return said
 
@@ -104,23 +110,28 @@ class Promises:
             assert_values(store, column)
 
 
-def test_a_store_killed_at_any_instant_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_store_killed_at_any_instant_keeps_what_was_acknowledged(
+    tmp_path: Path, form: Format
+) -> None:
     path, instants, promises = tmp_path / "store", random.Random(0), Promises()
     num_said = 0
     for kill in range(KILLS):
-        said = kill_after(ready("grow", path, kill, 10_000), instants.uniform(0, MAX_DELAY_S))
+        writer, delay_s = ready("grow", path, kill, 10_000, form), instants.uniform(0, MAX_DELAY_S)
+        said = kill_after(writer, delay_s, is_begun=kill % 2 == 1)
         assert ["finished"] not in said
         num_said += len(said)
         promises.hear(said)
         promises.check(path)
-    assert num_said > KILLS
-    process = ready("grow", path, KILLS, 1)
+    assert num_said >= KILLS // 2
+    process = ready("grow", path, KILLS, 1, form)
     go(process)
     said = lines_of(process)
     assert (process.returncode, said[-1]) == (0, ["finished"])
     promises.hear(said)
     promises.check(path)
     store = FeatureStore.open(path)
+    assert {info.format for info in store.columns.values()} == {form}
     assert store.column("kept").is_complete
     left = [p for p in path.rglob("*") if p.name.startswith((".tmp-", ".lock")) or "next" in p.name]
     assert left == []
@@ -132,7 +143,8 @@ def test_a_creation_killed_at_any_instant_is_whole_or_not_there(tmp_path: Path) 
     for kill in range(KILLS):
         folder = tmp_path / f"{kill}"
         folder.mkdir()
-        said = kill_after(ready("create", folder), instants.uniform(0, MAX_DELAY_S))
+        writer, delay_s = ready("create", folder), instants.uniform(0, MAX_DELAY_S)
+        said = kill_after(writer, delay_s, is_begun=kill % 2 == 1)
         created = {Path(line[1]).name for line in said}
         num_created += len(created)
         for path in folder.iterdir():
