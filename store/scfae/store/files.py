@@ -5,10 +5,13 @@ a short read is an error that can name the shard. It has no shared seek position
 and forked children can read the same file.
 """
 
+import hashlib
 import io
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_BLOCK_BYTES = 1 << 20
 
 
 class OpenFile:
@@ -48,11 +53,21 @@ class OpenFile:
         return True
 
 
-class FilePool:
-    """The most recently used files, at most `capacity` open at a time."""
+class WrongBytes(ValueError):
+    """A file's bytes are not those of the version asked for."""
 
-    def __init__(self, capacity: int = 128) -> None:
+
+class FilePool:
+    """The most recently used files, at most `capacity` open at a time.
+
+    Args:
+        capacity: How many.
+        is_checking: Read a file whole when it is opened, and compare its sha256 with the version.
+    """
+
+    def __init__(self, capacity: int = 128, *, is_checking: bool = False) -> None:
         self._capacity = capacity
+        self._is_checking = is_checking
         self._reset()
 
     def _reset(self) -> None:
@@ -60,9 +75,9 @@ class FilePool:
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
-    def __reduce__(self) -> tuple[type["FilePool"], tuple[int]]:
+    def __reduce__(self) -> tuple[Callable[..., "FilePool"], tuple[int]]:
         # Descriptors and locks stay behind when a view goes to another process.
-        return (FilePool, (self._capacity,))
+        return (partial(FilePool, is_checking=self._is_checking), (self._capacity,))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -76,13 +91,17 @@ class FilePool:
 
         Raises:
             OSError: If it cannot be opened.
+            WrongBytes: If the pool checks, and the sha256 of the file is not `version`.
         """
         if self._pid != os.getpid():
             self._reset()  # after a fork the lock may be held by a thread that does not exist here
         with self._lock:
             file = self._files.get((path, version))
             if file is None:
-                file = self._files[path, version] = OpenFile(path)
+                file = OpenFile(path)
+                if self._is_checking and _sha256(file) != version:
+                    raise WrongBytes(path)
+                self._files[path, version] = file
                 if len(self._files) > self._capacity:
                     self._files.popitem(last=False)
             else:
@@ -93,6 +112,14 @@ class FilePool:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
             self._files.pop((path, version), None)
+
+
+def _sha256(file: OpenFile) -> str:
+    hasher = hashlib.sha256()
+    window = FileWindow(file)
+    while block := window.read(_BLOCK_BYTES):
+        hasher.update(block)
+    return hasher.hexdigest()
 
 
 class FileWindow(io.RawIOBase):

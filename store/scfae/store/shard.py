@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .atomic import sha256_file
 from .container import Layout, container, format_of
 from .errors import CorruptShard
-from .files import FilePool, OpenFile
+from .files import FilePool, OpenFile, WrongBytes
 from .receipt import Receipt
 
 _TIMES_BYTES = 2 * np.dtype(np.float64).itemsize
@@ -127,6 +127,8 @@ class ShardReader:
             file = self._pool.get(self.path, self._receipt.sha256)
         except FileNotFoundError:
             raise self._corrupt("is gone") from None
+        except WrongBytes:
+            raise self._corrupt("differs from the sha256 of its receipt") from None
         if file.num_bytes != self._receipt.bytes:
             self._pool.forget(self.path, self._receipt.sha256)
             raise self._corrupt(

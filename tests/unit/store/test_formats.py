@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import tarfile
 import threading
 import warnings
@@ -143,6 +144,22 @@ def test_tarfile_opens_a_shard_whose_samples_are_adjacent_and_without_clock_or_o
         (0, 0, 0, "", "")
     }
     assert path.read_bytes()[257:265] == b"ustar\x0000"
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, form: Format) -> None:
+    path = write(tmp_path / f"shard{SUFFIXES[form]}")
+    num_bytes = path.stat().st_size
+    path.unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (0, 100, num_bytes // 2, num_bytes - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("form", SUFFIXES)
