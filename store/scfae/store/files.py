@@ -7,6 +7,7 @@ and forked children can read the same file.
 
 import io
 import os
+import resource
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_MAX_BUFFERS = 1000  # of one preadv; Linux takes 1024
+_MAX_OPEN = 1024
 
 
 class OpenFile:
@@ -44,11 +48,49 @@ class OpenFile:
             done += count
         return True
 
+    def read_into_many(self, buffers: list[memoryview], offset: int) -> bool:
+        """Fill buffers one after the other from `offset` on; False if the file ends before.
+
+        Args:
+            buffers: Writable, of bytes, none empty.
+            offset: Where the first byte lies.
+        """
+        for start in range(0, len(buffers), _MAX_BUFFERS):
+            some = buffers[start : start + _MAX_BUFFERS]
+            wanted = sum(map(len, some)) if len(some) > 1 else len(some[0])
+            done = os.preadv(self.descriptor, some, offset)
+            if done != wanted and not self._read_rest(some, offset, done=done):
+                return False
+            offset += wanted
+        return True
+
+    def _read_rest(self, buffers: list[memoryview], offset: int, *, done: int) -> bool:
+        """Go on after a read that was cut short, by a signal or by the end of the file."""
+        for buffer in buffers:
+            skipped = min(done, len(buffer))
+            rest, done = buffer[skipped:], done - skipped
+            if not self.read_into(np.frombuffer(rest, dtype=np.uint8), offset + skipped):
+                return False
+            offset += len(buffer)
+        return True
+
+    def will_need(self) -> None:
+        """Ask the operating system to read the file ahead; it returns at once."""
+        os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+
 
 class FilePool:
-    """The most recently used files, at most `capacity` open at a time."""
+    """The most recently used files, at most `capacity` open at a time.
 
-    def __init__(self, capacity: int = 128) -> None:
+    Args:
+        capacity: How many; by default half of what the process may open, at most 1,024. A shuffled
+            stream goes to and fro between the files of two windows.
+    """
+
+    def __init__(self, capacity: int | None = None) -> None:
+        if capacity is None:
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            capacity = _MAX_OPEN if limit < 0 else min(_MAX_OPEN, max(1, limit // 2))
         self._capacity = capacity
         self._reset()
 

@@ -5,7 +5,7 @@ Shapes: n samples of the shard, T rows of one, D features.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,45 @@ from .atomic import sha256_file
 from .container import Layout, container, format_of
 from .errors import CorruptShard
 from .files import FilePool, OpenFile
-from .receipt import Receipt
+
+
+class ShardFacts(Protocol):
+    """What a reader of a shard must know of it: a receipt, or a line of a column's index."""
+
+    @property
+    def column(self) -> str:
+        """Name of the column."""
+
+    @property
+    def shard(self) -> int:
+        """Number of the shard."""
+
+    @property
+    def file(self) -> str:
+        """Name of the shard's file."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of its bytes."""
+
+    @property
+    def lengths(self) -> npt.ArrayLike:
+        """Rows of each sample, T, `[n]`."""
+
+
+class ShardLine(NamedTuple):
+    """A line of a column's index, see `ShardFacts`."""
+
+    column: str
+    shard: int
+    file: str
+    bytes: int
+    sha256: str
+    lengths: npt.NDArray[np.int64]
 
 
 class ShardReader:
@@ -25,11 +63,12 @@ class ShardReader:
 
     Args:
         path: The shard's file.
-        receipt: Its receipt; the file's size is compared with it before anything is read.
+        receipt: Its receipt, or what the index says; the file's size is compared with it before
+            anything is read.
         pool: Keeps files open; one of its own if not given.
     """
 
-    def __init__(self, path: Path, receipt: Receipt, *, pool: FilePool | None = None) -> None:
+    def __init__(self, path: Path, receipt: ShardFacts, *, pool: FilePool | None = None) -> None:
         self.path = path
         self._receipt = receipt
         self._pool = FilePool(capacity=1) if pool is None else pool
@@ -37,12 +76,12 @@ class ShardReader:
     @property
     def dim(self) -> int:
         """Features a row, D."""
-        return self._layout.dim
+        return self.layout.dim
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored rows."""
-        return self._layout.dtype
+        return self.layout.dtype
 
     def rows(self, number: int) -> npt.NDArray[Any]:
         """Return the rows `[T, D]` of the shard's sample `number`, as stored.
@@ -50,7 +89,7 @@ class ShardReader:
         Raises:
             CorruptShard: If the file is not what its receipt says.
         """
-        layout = self._layout
+        layout = self.layout
         out = np.empty((int(layout.lengths[number]), layout.dim), dtype=layout.dtype)
         return self._fill(out, int(layout.rows_at[number]), "data")
 
@@ -66,7 +105,7 @@ class ShardReader:
             CorruptShard: If the file is not what its receipt says.
             ValueError: If `out` does not fit the sample.
         """
-        layout = self._layout
+        layout = self.layout
         last = first + len(out)
         if out.dtype != layout.dtype or out.shape[1:] != (layout.dim,):
             raise ValueError(f"out is {out.dtype} {list(out.shape)}, rows are [T, {layout.dim}]")
@@ -77,7 +116,7 @@ class ShardReader:
 
     def times(self, number: int) -> npt.NDArray[np.float64]:
         """Return the times `[T, 2]` in seconds of the shard's sample `number`."""
-        layout = self._layout
+        layout = self.layout
         out = np.empty((int(layout.lengths[number]), 2), dtype="<f8")
         return self._fill(out, int(layout.times_at[number]), "times")
 
@@ -87,45 +126,53 @@ class ShardReader:
         Raises:
             CorruptShard: If a byte differs from what the receipt says.
         """
-        self._open()
+        self.open()
         if sha256_file(self.path) != self._receipt.sha256:
-            raise self._corrupt("differs from the sha256 of its receipt")
-        _ = self._layout  # the receipt and the file may both be whole and not belong together
+            raise self.corrupt("differs from the sha256 of its receipt")
+        _ = self.layout  # the receipt and the file may both be whole and not belong together
 
     @cached_property
-    def _layout(self) -> Layout:
-        file = self._open()
+    def layout(self) -> Layout:
+        """Where the samples lie in the file."""
+        file = self.open()
         form = format_of(self._receipt.file)
         if form is None:
-            raise self._corrupt("is of no known format")
+            raise self.corrupt("is of no known format")
         try:
             layout = container(form).locate(file)
         except Exception as error:  # altered bytes make parsers raise a dozen kinds
-            raise self._corrupt(f"is not a readable shard ({error})") from None
-        if len(layout.lengths) != len(self._receipt.lengths):
-            raise self._corrupt("holds another number of samples than its receipt")
-        if not np.array_equal(layout.lengths, self._receipt.lengths):
-            raise self._corrupt("has other lengths than its receipt")
+            raise self.corrupt(f"is not a readable shard ({error})") from None
+        lengths = np.asarray(self._receipt.lengths)
+        if len(layout.lengths) != len(lengths):
+            raise self.corrupt("holds another number of samples than its receipt")
+        if not np.array_equal(layout.lengths, lengths):
+            raise self.corrupt("has other lengths than its receipt")
         return layout
 
     def _fill(self, out: npt.NDArray[Any], position: int, what: str) -> npt.NDArray[Any]:
-        if out.size and not self._open().read_into(out, position):
-            raise self._corrupt(f"ends inside {what}")
+        if out.size and not self.open().read_into(out, position):
+            raise self.corrupt(f"ends inside {what}")
         return out
 
-    def _open(self) -> OpenFile:
+    def open(self) -> OpenFile:
+        """Return the file, open and of the right size.
+
+        Raises:
+            CorruptShard: If it is gone or of another size.
+        """
         try:
             file = self._pool.get(self.path, self._receipt.sha256)
         except FileNotFoundError:
-            raise self._corrupt("is gone") from None
+            raise self.corrupt("is gone") from None
         if file.num_bytes != self._receipt.bytes:
             self._pool.forget(self.path, self._receipt.sha256)
-            raise self._corrupt(
+            raise self.corrupt(
                 f"has {file.num_bytes} bytes where its receipt says {self._receipt.bytes}"
             )
         return file
 
-    def _corrupt(self, what: str) -> CorruptShard:
+    def corrupt(self, what: str) -> CorruptShard:
+        """Return the error that names this shard and says what is wrong with it."""
         return CorruptShard(
             f"column '{self._receipt.column}', shard {self._receipt.shard}: {self.path} {what}. "
             "Run `scfae store verify`, remove the shard's receipt and extract again."
