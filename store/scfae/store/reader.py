@@ -179,16 +179,17 @@ class Column:
         ends = (to + size)[np.concatenate((heads[1:] - 1, [len(to) - 1]))].tolist()
         memory = out.reshape(-1).view(np.uint8).data
         buffers = [memory[a:z] for a, z in zip(to[heads].tolist(), ends, strict=True)]
-        is_call = np.concatenate(([True], apart))[heads]
-        calls = np.flatnonzero(is_call)
+        calls = np.flatnonzero(np.concatenate(([True], apart))[heads])
         lead = heads[calls]
         bounds = [*calls.tolist(), len(buffers)]
-        for k, (number, offset) in enumerate(
+        number, file = -1, None
+        for k, (wanted, offset) in enumerate(
             zip(shard[lead].tolist(), start[lead].tolist(), strict=True)
         ):
-            reader = self._reader(number)
-            if not reader.open().read_into_many(buffers[bounds[k] : bounds[k + 1]], offset):
-                raise reader.corrupt("ends inside data")
+            if wanted != number or file is None:
+                number, file = wanted, self._reader(wanted).open()
+            if not file.read_into_many(buffers[bounds[k] : bounds[k + 1]], offset):
+                raise self._reader(wanted).corrupt("ends inside data")
 
     def will_need(self, shards: Sequence[int]) -> None:
         """Ask the operating system to read the files of shards ahead; it returns at once.
