@@ -9,6 +9,7 @@ Shapes: n samples of the shard, R rows of all of them, D features.
 """
 
 import json
+import math
 import struct
 import zipfile
 from pathlib import Path
@@ -19,7 +20,8 @@ import numpy.typing as npt
 
 from .atomic import atomic_file
 from .container import Layout, ShardContents
-from .files import FileWindow, OpenFile
+from .files import OpenFile
+from .stored_zip import StoredZip
 
 ALIGNMENT_BYTES: Final = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
@@ -50,8 +52,8 @@ class ZarrZip:
 
     def locate(self, file: OpenFile) -> Layout:
         """Parse the zip's directory and the arrays' metadata, and read `offsets`."""
-        with zipfile.ZipFile(FileWindow(file)) as archive:
-            places = {name: _place(archive, file, name) for name in _AXES}
+        archive = StoredZip(file)
+        places = {name: _place(archive, name) for name in _AXES}
         data, times = places["data"], places["times"]
         if times.shape != (data.shape[0], 2):
             raise ValueError(f"times are {list(times.shape)} for {data.shape[0]} rows")
@@ -113,22 +115,16 @@ def _add(archive: zipfile.ZipFile, name: str, contents: bytes | memoryview) -> N
         entry.write(contents)
 
 
-def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> _Place:
+def _place(archive: StoredZip, name: str) -> _Place:
     metadata = json.loads(archive.read(f"{name}/zarr.json"))
     shape = tuple(int(size) for size in metadata["shape"])
     if len(shape) != len(_AXES[name]):
         raise ValueError(f"{name} has {len(shape)} axes")
     dtype = np.dtype(str(metadata["data_type"])).newbyteorder("<")
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
+    num_bytes = math.prod(shape) * dtype.itemsize
     if num_bytes == 0:
         return _Place(0, shape, dtype)
-    chunk = archive.getinfo(_chunk(name, len(shape)))
-    if chunk.file_size != num_bytes or chunk.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"the chunk of {name} has {chunk.file_size} bytes")
-    # The local header's own lengths count: its extra field may differ from the directory's.
-    header = np.empty(_LOCAL_HEADER_BYTES, dtype=np.uint8)
-    if not file.read_into(header, chunk.header_offset):
-        raise ValueError(f"the chunk of {name} is cut off")
-    name_bytes, extra_bytes = struct.unpack_from("<HH", header.tobytes(), 26)
-    start = chunk.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+    start, held = archive.place(_chunk(name, len(shape)))
+    if held != num_bytes:
+        raise ValueError(f"the chunk of {name} has {held} bytes")
     return _Place(start, shape, dtype)
