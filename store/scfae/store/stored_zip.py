@@ -39,6 +39,7 @@ class StoredZip:
 
     def __init__(self, file: OpenFile) -> None:
         self._file = file
+        self._head = b""
         self._head = self._read(0, min(_HEAD_BYTES, file.num_bytes))
         self._members = self._directory()
 
@@ -103,7 +104,7 @@ class StoredZip:
         return {one.filename: _Member(one.header_offset, one.file_size, one.CRC) for one in entries}
 
     def _read(self, start: int, num_bytes: int) -> bytes:
-        if start + num_bytes <= len(getattr(self, "_head", b"")):
+        if start + num_bytes <= len(self._head):
             return self._head[start : start + num_bytes]
         out = np.empty(num_bytes, dtype=np.uint8)
         if num_bytes and not self._file.read_into(out, start):

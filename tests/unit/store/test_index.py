@@ -19,7 +19,7 @@ from scfae.store import ColumnInfo, FeatureStore, SampleRow, ShardSample, verify
 from scfae.store import index as index_module
 from scfae.store.errors import CorruptShard
 from scfae.store.index import INDEX_FILE, ColumnIndex, read_index
-from scfae.store.receipt import receipt_file
+from scfae.store.receipt import Receipt, read_receipt, receipt_file
 from scfae.store.testing import make_store, ragged_samples
 
 YOUNG_NS = 20_000_000
@@ -72,6 +72,18 @@ def no_receipt(folder: Path, shard: int) -> None:
     raise AssertionError(f"receipt {shard} was read")
 
 
+def watched(patch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that fills with the shards whose receipts are read from now on."""
+    seen: list[int] = []
+
+    def read_and_tell(folder: Path, shard: int) -> Receipt | None:
+        seen.append(shard)
+        return read_receipt(folder, shard)
+
+    patch.setattr(index_module, "read_receipt", read_and_tell)
+    return seen
+
+
 def test_a_few_receipts_leave_no_cache(store: FeatureStore) -> None:
     read(store)
     assert not (store.path / "columns/video" / INDEX_FILE).exists()
@@ -95,14 +107,7 @@ def test_only_what_changed_is_read_again(store: FeatureStore) -> None:
             writer.commit(1, [ShardSample(status="failed", reason="new")] * SHARD_SIZE)
         (column.folder / receipt_file(3)).unlink()
         expected = from_receipts(store)
-        seen = []
-        patch.setattr(
-            index_module,
-            "read_receipt",
-            lambda folder, shard: seen.append(shard) or real(folder, shard),
-        )
-        from scfae.store.receipt import read_receipt as real
-
+        seen = watched(patch)
         index = read(store)
     assert facts(index) == expected
     assert seen == [1]
@@ -122,14 +127,7 @@ def test_a_receipt_that_is_too_young_is_read_again(store: FeatureStore) -> None:
         age_ns = time.time_ns() - receipt.stat().st_ctime_ns
         patch.setattr(index_module, "_YOUNG_NS", age_ns + 10_000_000)
         read(store)
-        seen: list[int] = []
-        from scfae.store.receipt import read_receipt as real
-
-        patch.setattr(
-            index_module,
-            "read_receipt",
-            lambda folder, shard: seen.append(shard) or real(folder, shard),
-        )
+        seen = watched(patch)
         read(store)
     assert 1 in seen
 
