@@ -15,6 +15,7 @@ PORTIONS = (
     "fusion/scfae/fusion",
     "train/scfae/train",
     "train/scfae/demo",
+    "train/scfae/bench",
     "train/scfae/cli",
 )
 

@@ -8,6 +8,7 @@ and forked children can read the same file.
 import hashlib
 import io
 import os
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _BLOCK_BYTES = 1 << 20
+_MAX_BUFFERS = 1000  # of one preadv; Linux takes 1024
+_MAX_OPEN = 1024
 
 
 class OpenFile:
@@ -52,6 +55,38 @@ class OpenFile:
             done += count
         return True
 
+    def read_into_many(self, buffers: list[memoryview], offset: int) -> bool:
+        """Fill buffers one after the other from `offset` on; False if the file ends before.
+
+        Args:
+            buffers: Writable, of bytes, none empty.
+            offset: Where the first byte lies.
+        """
+        if len(buffers) == 1 and os.preadv(self.descriptor, buffers, offset) == len(buffers[0]):
+            return True  # nearly always, in a shuffled stream
+        for start in range(0, len(buffers), _MAX_BUFFERS):
+            some = buffers[start : start + _MAX_BUFFERS]
+            wanted = sum(map(len, some))
+            done = os.preadv(self.descriptor, some, offset)
+            if done != wanted and not self._read_rest(some, offset, done=done):
+                return False
+            offset += wanted
+        return True
+
+    def _read_rest(self, buffers: list[memoryview], offset: int, *, done: int) -> bool:
+        """Go on after a read that was cut short, by a signal or by the end of the file."""
+        for buffer in buffers:
+            skipped = min(done, len(buffer))
+            rest, done = buffer[skipped:], done - skipped
+            if not self.read_into(np.frombuffer(rest, dtype=np.uint8), offset + skipped):
+                return False
+            offset += len(buffer)
+        return True
+
+    def will_need(self) -> None:
+        """Ask the operating system to read the file ahead; it returns at once."""
+        os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+
 
 class WrongBytes(ValueError):
     """A file's bytes are not those of the version asked for."""
@@ -61,11 +96,15 @@ class FilePool:
     """The most recently used files, at most `capacity` open at a time.
 
     Args:
-        capacity: How many.
+        capacity: How many; by default half of what the process may open, at most 1,024. A shuffled
+            stream goes to and fro between the files of two windows.
         is_checking: Read a file whole when it is opened, and compare its sha256 with the version.
     """
 
-    def __init__(self, capacity: int = 128, *, is_checking: bool = False) -> None:
+    def __init__(self, capacity: int | None = None, *, is_checking: bool = False) -> None:
+        if capacity is None:
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            capacity = _MAX_OPEN if limit < 0 else min(_MAX_OPEN, max(1, limit // 2))
         self._capacity = capacity
         self._is_checking = is_checking
         self._reset()

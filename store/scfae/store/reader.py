@@ -3,6 +3,7 @@
 Shapes: N samples, S shards, T rows, D features.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,12 +15,13 @@ from .column import ColumnInfo
 from .config import digest
 from .errors import CorruptShard, SchemaMismatch
 from .files import FilePool
-from .receipt import STATUSES, Receipt, read_receipt, receipt_file
+from .index import ColumnIndex, check_receipt, read_index
+from .receipt import STATUSES, Receipt, read_receipt
 from .samples import SampleTable
-from .shard import ShardReader
+from .shard import ShardFacts, ShardLine, ShardReader
 
 NOT_EXTRACTED: Final = "not extracted yet"
-_MISSING: Final = STATUSES.index("missing")
+_MAX_READERS = 512  # a reader holds where its samples lie, a few kilobytes
 
 
 class Column:
@@ -53,14 +55,7 @@ class Column:
             CorruptShard: If the receipt is damaged.
         """
         receipt = read_receipt(self.folder, shard)
-        if receipt is None or receipt.fingerprint != self.info.fingerprint:
-            return None
-        if receipt.ids_sha256 != self._samples.ids_sha256(shard):
-            raise CorruptShard(
-                f"column '{self.info.name}', shard {shard}: {self.folder / receipt_file(shard)} "
-                "is the receipt of other samples. Remove it and extract again."
-            )
-        return receipt
+        return check_receipt(receipt, self.info, samples=self._samples, folder=self.folder)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -75,7 +70,7 @@ class Column:
     @property
     def reasons(self) -> dict[int, str]:
         """Why a sample is partial, missing or failed, by sample index."""
-        reasons = dict(self._index.reasons)
+        reasons = self._index.why()
         for shard in self.missing_shards:
             reasons.update(dict.fromkeys(self._samples.rows_of(shard), NOT_EXTRACTED))
         return reasons
@@ -98,12 +93,12 @@ class Column:
     @property
     def num_bytes(self) -> int:
         """Bytes of all shard files."""
-        return self._index.num_bytes
+        return int(self._index.num_bytes.sum())
 
     @cached_property
     def content_sha256(self) -> str:
         """Digest of all rows and times: of the digests of the shards."""
-        return digest(self._index.sha256)
+        return digest([sha256 or None for sha256 in self._index.sha256])
 
     def rows(self, index: int) -> npt.NDArray[Any]:
         """Return the rows `[T, D]` of a sample, float32 or float16 as stored.
@@ -131,6 +126,81 @@ class Column:
         shard, place = self._locate(index)
         self._reader(shard).read_rows(place, out, first=first)
 
+    def read_batch(
+        self,
+        indices: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+        *,
+        at: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Read many samples into a batch, each file front to back, without a copy.
+
+        Padded or packed is only another `at`: `b * T` for the padded batch `[B, T, D]` seen as
+        `[B * T, D]`, the sum of the counts before for a packed one. Neighbours in the file are one
+        system call.
+
+        Args:
+            indices: Places in the sample table `[B]`, in any order.
+            out: C-contiguous `[R, D]` in the column's dtype; only the rows asked for are written.
+            at: For each sample the first row of `out` that it fills, `[B]`.
+            counts: Rows to read of each sample `[B]`; 0 reads nothing.
+            first: First row to read of each sample `[B]`; 0 if not given.
+
+        Raises:
+            CorruptShard: If a shard's file is not what its receipt says.
+            SchemaMismatch: If a sample's shard is not extracted yet.
+            ValueError: If `out` does not fit the samples.
+        """
+        taken = np.flatnonzero(counts)
+        if len(taken) == 0:
+            return
+        taken = taken[np.argsort(indices[taken], kind="stable")]
+        place, rows, to = indices[taken], counts[taken], at[taken]
+        skip = None if first is None else first[taken]
+        self._check(place, out, at=to, rows=rows, skip=skip)
+        shard = self._samples.shard_of[place]
+        places = self._places
+        if not places.is_known[shard].all():
+            for one in np.unique(shard[~places.is_known[shard]]).tolist():
+                self._find(one)
+        row_bytes = self.info.dim * out.dtype.itemsize
+        start = places.rows_at[place]
+        if skip is not None:
+            start = start + skip * row_bytes
+        to = to * row_bytes
+        size = rows * row_bytes
+        # A new call where the next sample does not follow on this one in the file, and a new
+        # buffer where it does not follow in `out`.
+        apart = (shard[1:] != shard[:-1]) | (start[1:] != start[:-1] + size[:-1])
+        split = apart | (to[1:] != to[:-1] + size[:-1])
+        heads = np.flatnonzero(np.concatenate(([True], split)))
+        ends = (to + size)[np.concatenate((heads[1:] - 1, [len(to) - 1]))].tolist()
+        memory = out.reshape(-1).view(np.uint8).data
+        buffers = [memory[a:z] for a, z in zip(to[heads].tolist(), ends, strict=True)]
+        calls = np.flatnonzero(np.concatenate(([True], apart))[heads])
+        lead = heads[calls]
+        bounds = [*calls.tolist(), len(buffers)]
+        number, file = -1, None
+        for k, (wanted, offset) in enumerate(
+            zip(shard[lead].tolist(), start[lead].tolist(), strict=True)
+        ):
+            if wanted != number or file is None:
+                number, file = wanted, self._reader(wanted).open()
+            if not file.read_into_many(buffers[bounds[k] : bounds[k + 1]], offset):
+                raise self._reader(wanted).corrupt("ends inside data")
+
+    def will_need(self, shards: Sequence[int]) -> None:
+        """Ask the operating system to read the files of shards ahead; it returns at once.
+
+        Raises:
+            CorruptShard: If a shard's file is gone or of another size.
+            SchemaMismatch: If a shard is not extracted yet.
+        """
+        for shard in shards:
+            self._reader(shard).open().will_need()
+
     def times(self, index: int) -> npt.NDArray[np.float64]:
         """Return start and end of each row of a sample, in seconds, float64 `[T, 2]`."""
         shard, place = self._locate(index)
@@ -142,51 +212,89 @@ class Column:
         shard = int(self._samples.shard_of[index])
         return shard, index - int(self._samples.bounds[shard])
 
+    def _check(
+        self,
+        place: npt.NDArray[np.int64],
+        out: npt.NDArray[Any],
+        *,
+        at: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        skip: npt.NDArray[np.int64] | None,
+    ) -> None:
+        if out.dtype.name != self.info.dtype or out.shape[1:] != (self.info.dim,):
+            raise ValueError(
+                f"out is {out.dtype} {list(out.shape)}, "
+                f"rows are {self.info.dtype} [R, {self.info.dim}]"
+            )
+        if not out.flags.c_contiguous:
+            raise ValueError("out is not C-contiguous")
+        if place[0] < 0 or place[-1] >= len(self):  # in rising order
+            raise IndexError(f"samples {place[0]} to {place[-1]} of {len(self)}")
+        if rows.min() < 0 or at.min() < 0 or (at + rows).max() > len(out):
+            raise ValueError(f"rows from {at.min()} to {(at + rows).max()} of {len(out)} in out")
+        last = rows if skip is None else rows + skip
+        if (last > self._index.lengths[place]).any() or (skip is not None and skip.min() < 0):
+            raise ValueError("more rows than a sample has")
+
+    def _find(self, shard: int) -> None:
+        """Learn where the samples of a shard lie in its file."""
+        here = self._samples.rows_of(shard)
+        places = self._places
+        places.rows_at[here.start : here.stop] = self._reader(shard).layout.rows_at
+        places.is_known[shard] = True  # last: another thread may look at it
+
     def _reader(self, shard: int) -> ShardReader:
         reader = self._readers.get(shard)
         if reader is None:
-            receipt = self.receipt(shard)
-            if receipt is None:
+            line = self._line(shard)
+            if line is None:
                 raise SchemaMismatch(
                     f"column '{self.info.name}': shard {shard} is {NOT_EXTRACTED}; extract again."
                 )
-            reader = ShardReader(self.folder / receipt.file, receipt, pool=self._pool)
+            reader = ShardReader(self.folder / line.file, line, pool=self._pool)
             if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
                 raise CorruptShard(
                     f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "
                     f"[R, {reader.dim}], not {self.info.dtype} [R, {self.info.dim}]."
                 )
             # Threads may both get here; the later reader wins and is as good.
+            if len(self._readers) >= _MAX_READERS:
+                self._readers = {}
             self._readers[shard] = reader
         return reader
 
+    def _line(self, shard: int) -> ShardFacts | None:
+        """Return what is known of a shard; None if it is not extracted."""
+        if "_index" not in self.__dict__:
+            return self.receipt(shard)  # one sample is not worth an index
+        index, here = self._index, self._samples.rows_of(shard)
+        if not index.is_committed[shard]:
+            return None
+        return ShardLine(
+            column=self.info.name,
+            shard=shard,
+            file=index.files[shard],
+            bytes=int(index.num_bytes[shard]),
+            sha256=index.sha256[shard],
+            lengths=index.lengths[here.start : here.stop],
+        )
+
     @cached_property
-    def _index(self) -> "_Index":
-        num_samples, num_shards = len(self._samples), self._samples.num_shards
-        lengths = np.zeros(num_samples, dtype=np.int64)
-        codes = np.full(num_samples, _MISSING, dtype=np.uint8)
-        is_committed = np.zeros(num_shards, dtype=bool)
-        reasons: dict[int, str] = {}
-        sha256: list[str | None] = [None] * num_shards
-        num_bytes = 0
-        for shard in range(num_shards):
-            receipt = self.receipt(shard)
-            if receipt is None:
-                continue
-            here = self._samples.rows_of(shard)
-            lengths[here.start : here.stop] = receipt.lengths
-            codes[here.start : here.stop] = [STATUSES.index(status) for status in receipt.status]
-            reasons.update({here[int(place)]: why for place, why in receipt.reasons.items()})
-            is_committed[shard] = True
-            sha256[shard] = receipt.sha256
-            num_bytes += receipt.bytes
-        return _Index(lengths, codes, is_committed, reasons, sha256, num_bytes)
+    def _index(self) -> ColumnIndex:
+        return read_index(self.folder, self.info, self._samples)
+
+    @cached_property
+    def _places(self) -> "_Places":
+        return _Places.empty(len(self._samples), self._samples.num_shards)
 
 
-class _Index(NamedTuple):
-    lengths: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.uint8]
-    is_committed: npt.NDArray[np.bool_]
-    reasons: dict[int, str]
-    sha256: list[str | None]
-    num_bytes: int
+class _Places(NamedTuple):
+    """Where rows lie in their files, as far as shards were opened."""
+
+    rows_at: npt.NDArray[np.int64]
+    is_known: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, num_samples: int, num_shards: int) -> "_Places":
+        rows_at = np.zeros(num_samples, dtype=np.int64)
+        return cls(rows_at, np.zeros(num_shards, dtype=bool))

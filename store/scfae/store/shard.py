@@ -5,7 +5,7 @@ Shapes: n samples of the shard, T rows of one, D features.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,46 @@ from .atomic import sha256_file
 from .container import Layout, container, format_of
 from .errors import CorruptShard
 from .files import FilePool, OpenFile, WrongBytes
-from .receipt import Receipt
+
+
+class ShardFacts(Protocol):
+    """What a reader of a shard must know of it: a receipt, or a line of a column's index."""
+
+    @property
+    def column(self) -> str:
+        """Name of the column."""
+
+    @property
+    def shard(self) -> int:
+        """Number of the shard."""
+
+    @property
+    def file(self) -> str:
+        """Name of the shard's file."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of its bytes."""
+
+    @property
+    def lengths(self) -> npt.ArrayLike:
+        """Rows of each sample, T, `[n]`."""
+
+
+class ShardLine(NamedTuple):
+    """A line of a column's index, see `ShardFacts`."""
+
+    column: str
+    shard: int
+    file: str
+    bytes: int
+    sha256: str
+    lengths: npt.NDArray[np.int64]
+
 
 _TIMES_BYTES = 2 * np.dtype(np.float64).itemsize
 
@@ -27,11 +66,12 @@ class ShardReader:
 
     Args:
         path: The shard's file.
-        receipt: Its receipt; the file's size is compared with it before anything is read.
+        receipt: Its receipt, or what the index says; the file's size is compared with it before
+            anything is read.
         pool: Keeps files open; one of its own if not given.
     """
 
-    def __init__(self, path: Path, receipt: Receipt, *, pool: FilePool | None = None) -> None:
+    def __init__(self, path: Path, receipt: ShardFacts, *, pool: FilePool | None = None) -> None:
         self.path = path
         self._receipt = receipt
         self._pool = FilePool(capacity=1) if pool is None else pool
@@ -39,12 +79,12 @@ class ShardReader:
     @property
     def dim(self) -> int:
         """Features a row, D."""
-        return self._layout.dim
+        return self.layout.dim
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored rows."""
-        return self._layout.dtype
+        return self.layout.dtype
 
     def rows(self, number: int) -> npt.NDArray[Any]:
         """Return the rows `[T, D]` of the shard's sample `number`, as stored.
@@ -52,7 +92,7 @@ class ShardReader:
         Raises:
             CorruptShard: If the file is not what its receipt says.
         """
-        layout = self._layout
+        layout = self.layout
         out = np.empty((int(layout.lengths[number]), layout.dim), dtype=layout.dtype)
         return self._fill(out, int(layout.rows_at[number]), "data")
 
@@ -68,7 +108,7 @@ class ShardReader:
             CorruptShard: If the file is not what its receipt says.
             ValueError: If `out` does not fit the sample.
         """
-        layout = self._layout
+        layout = self.layout
         last = first + len(out)
         if out.dtype != layout.dtype or out.shape[1:] != (layout.dim,):
             raise ValueError(f"out is {out.dtype} {list(out.shape)}, rows are [T, {layout.dim}]")
@@ -79,7 +119,7 @@ class ShardReader:
 
     def times(self, number: int) -> npt.NDArray[np.float64]:
         """Return the times `[T, 2]` in seconds of the shard's sample `number`."""
-        layout = self._layout
+        layout = self.layout
         out = np.empty((int(layout.lengths[number]), 2), dtype="<f8")
         return self._fill(out, int(layout.times_at[number]), "times")
 
@@ -89,54 +129,62 @@ class ShardReader:
         Raises:
             CorruptShard: If a byte differs from what the receipt says.
         """
-        self._open()
+        self.open()
         if sha256_file(self.path) != self._receipt.sha256:
-            raise self._corrupt("differs from the sha256 of its receipt")
-        _ = self._layout  # the receipt and the file may both be whole and not belong together
+            raise self.corrupt("differs from the sha256 of its receipt")
+        _ = self.layout  # the receipt and the file may both be whole and not belong together
 
     @cached_property
-    def _layout(self) -> Layout:
-        file = self._open()
+    def layout(self) -> Layout:
+        """Where the samples lie in the file."""
+        file = self.open()
         form = format_of(self._receipt.file)
         if form is None:
-            raise self._corrupt("is of no known format")
+            raise self.corrupt("is of no known format")
         try:
             layout = container(form).locate(file)
         except Exception as error:  # altered bytes make parsers raise a dozen kinds
-            raise self._corrupt(f"is not a readable shard ({error})") from None
+            raise self.corrupt(f"is not a readable shard ({error})") from None
         if layout.dtype.name not in ("float32", "float16") or layout.dim < 1:
-            raise self._corrupt(f"holds {layout.dtype} [R, {layout.dim}]")
-        if len(layout.lengths) != len(self._receipt.lengths):
-            raise self._corrupt("holds another number of samples than its receipt")
-        if not np.array_equal(layout.lengths, self._receipt.lengths):
-            raise self._corrupt("has other lengths than its receipt")
+            raise self.corrupt(f"holds {layout.dtype} [R, {layout.dim}]")
+        lengths = np.asarray(self._receipt.lengths)
+        if len(layout.lengths) != len(lengths):
+            raise self.corrupt("holds another number of samples than its receipt")
+        if not np.array_equal(layout.lengths, lengths):
+            raise self.corrupt("has other lengths than its receipt")
         sizes = {"rows": layout.dim * layout.dtype.itemsize, "times": _TIMES_BYTES}
         for what, at in (("rows", layout.rows_at), ("times", layout.times_at)):
             is_outside = (at < 0) | (at > file.num_bytes - layout.lengths * sizes[what])
             if (is_outside & (layout.lengths > 0)).any():
-                raise self._corrupt(f"has {what} outside of it")
+                raise self.corrupt(f"has {what} outside of it")
         return layout
 
     def _fill(self, out: npt.NDArray[Any], position: int, what: str) -> npt.NDArray[Any]:
-        if out.size and not self._open().read_into(out, position):
-            raise self._corrupt(f"ends inside {what}")
+        if out.size and not self.open().read_into(out, position):
+            raise self.corrupt(f"ends inside {what}")
         return out
 
-    def _open(self) -> OpenFile:
+    def open(self) -> OpenFile:
+        """Return the file, open and of the right size.
+
+        Raises:
+            CorruptShard: If it is gone or of another size.
+        """
         try:
             file = self._pool.get(self.path, self._receipt.sha256)
         except FileNotFoundError:
-            raise self._corrupt("is gone") from None
+            raise self.corrupt("is gone") from None
         except WrongBytes:
-            raise self._corrupt("differs from the sha256 of its receipt") from None
+            raise self.corrupt("differs from the sha256 of its receipt") from None
         if file.num_bytes != self._receipt.bytes:
             self._pool.forget(self.path, self._receipt.sha256)
-            raise self._corrupt(
+            raise self.corrupt(
                 f"has {file.num_bytes} bytes where its receipt says {self._receipt.bytes}"
             )
         return file
 
-    def _corrupt(self, what: str) -> CorruptShard:
+    def corrupt(self, what: str) -> CorruptShard:
+        """Return the error that names this shard and says what is wrong with it."""
         return CorruptShard(
             f"column '{self._receipt.column}', shard {self._receipt.shard}: {self.path} {what}. "
             "Run `scfae store verify`, remove the shard's receipt and extract again."

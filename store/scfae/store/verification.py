@@ -15,6 +15,7 @@ from .column import COLUMN_FILE, ColumnInfo, read_column
 from .container import SUFFIXES
 from .document import unseal
 from .errors import CorruptShard, StoreVersionError
+from .index import INDEX_FILE, index_damage
 from .lock import LOCK_NAME
 from .receipt import Receipt, read_receipt, receipt_file, shard_file
 from .samples import SampleTable
@@ -168,6 +169,11 @@ def _verify_column(path: Path, folder: Path, samples: SampleTable | None) -> lis
         if receipt is None or (info and receipt.fingerprint != info.fingerprint):
             continue  # not committed, or left over from a column that was replaced
         _verify_shard(folder, receipt, info, samples, found)
+    if info is not None and samples is not None:
+        # A damaged cache is ignored by readers, and so is none; one that lies would be believed.
+        lie = index_damage(folder, info, samples)
+        if lie is not None:
+            found(None, INDEX_FILE, lie)
     return damage
 
 
@@ -200,4 +206,4 @@ def _names(shard: int, info: ColumnInfo | None) -> set[str]:
 
 
 def _is_ignored(name: str) -> bool:
-    return name == LOCK_NAME or name.startswith(TEMPORARY)
+    return name in (LOCK_NAME, INDEX_FILE) or name.startswith(TEMPORARY)

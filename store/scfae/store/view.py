@@ -4,6 +4,7 @@ Shapes: N samples of the view, M modalities, T rows, D features.
 """
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
@@ -97,11 +100,11 @@ class StoreView:
                         f"the store has no split '{name}'; its splits are: "
                         f"{', '.join(samples.splits) or 'none'}.{_near(name, samples.splits)}"
                     )
-            keep &= _is_among(samples.split, wanted)
+            keep &= samples.is_among("split", wanted)
         for key, value in where.items():
             is_one = isinstance(value, str) or not isinstance(value, Iterable)
             wanted = [value] if is_one else list(value)
-            keep &= _is_among(_field(samples, key), wanted)
+            keep &= samples.is_among(_field(samples, key), wanted)
         return cls(samples, columns, indices=np.flatnonzero(keep), label_names=labels)
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class StoreView:
         position = range(len(self))[i]
         index = int(self.indices[position])
         return Sample(
-            id=str(self._samples.ids[index]),
+            id=self._samples.ids_at([index])[0],
             features={
                 m: column.rows(index).astype(np.float32, copy=False)
                 for m, column in self._columns.items()
@@ -141,6 +144,10 @@ class StoreView:
         """Sample ids `[N]`."""
         return self._samples.ids[self.indices]
 
+    def ids_at(self, positions: npt.NDArray[np.int64]) -> list[str]:
+        """Return the ids of the samples at `positions`, without a list of all of them."""
+        return self._samples.ids_at(self.indices[positions])
+
     @cached_property
     def shard_of(self) -> npt.NDArray[np.int64]:
         """Shard of each sample `[N]`."""
@@ -159,13 +166,12 @@ class StoreView:
             for m, column in self._columns.items()
         }
         found = {name: self.label(name) for name in self.label_names}
-        labels = {
-            name: [label.values.tobytes().hex(), label.classes] for name, label in found.items()
-        }
+        labels = {name: [_sha256(label.values), label.classes] for name, label in found.items()}
+        # Arrays are hashed as bytes: a list of a million ids takes seconds to spell as JSON.
         return digest(
             {
-                "ids": self.ids.tolist(),
-                "shards": self.shard_of.tolist(),
+                "ids": self._samples.ids_digest_at(self.indices),
+                "shards": _sha256(self.shard_of),
                 "modalities": self.modalities,
                 "columns": columns,
                 "labels": labels,
@@ -184,6 +190,26 @@ class StoreView:
         """Read rows of the sample at position `i` into a part of a batch; see Column.read_rows."""
         self._columns[modality].read_rows(int(self.indices[i]), out, first=first)
 
+    def read_batch(
+        self,
+        positions: npt.NDArray[np.int64],
+        modality: str,
+        *,
+        out: npt.NDArray[Any],
+        at: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Read the samples at `positions` into a batch; see Column.read_batch."""
+        column = self._columns[modality]
+        column.read_batch(self.indices[positions], out, at=at, counts=counts, first=first)
+
+    def will_need(self, positions: npt.NDArray[np.int64]) -> None:
+        """Ask for the shards of the samples at `positions`; see Column.will_need."""
+        shards = np.unique(self.shard_of[positions]).tolist()
+        for column in self._columns.values():
+            column.will_need(shards)
+
     def dtype(self, modality: str) -> np.dtype[Any]:
         """Return the type of a modality's stored rows, float32 or float16."""
         return np.dtype(self._columns[modality].info.dtype)
@@ -195,19 +221,19 @@ class StoreView:
             UnknownColumn: If the store has no such label.
         """
         kind = self._samples.label_kind(name)
-        everywhere = self._samples.label(name)
-        mine = everywhere[self.indices]
-        present = np.array([value is not None for value in mine], dtype=bool)
+        everywhere = self._samples.label_array(name)
+        mine = everywhere.take(pa.array(self.indices))
+        present = np.array(mine.is_valid(), dtype=bool)
         if kind == "float":
-            values = np.array([np.nan if v is None else v for v in mine], dtype=np.float64)
+            values = np.array(mine.fill_null(np.nan), dtype=np.float64)
             return LabelColumn(values, None, kind, present)
         if kind == "int":
-            values = np.array([-1 if v is None else v for v in mine], dtype=np.int64)
+            values = np.array(mine.fill_null(-1), dtype=np.int64)
             return LabelColumn(values, None, kind, present)
         # Over the whole store, so that train and test agree on what a code means.
-        classes = tuple(sorted({value for value in everywhere if value is not None}))
-        codes: dict[str | None, int] = {value: code for code, value in enumerate(classes)}
-        values = np.array([codes.get(value, -1) for value in mine], dtype=np.int64)
+        classes = tuple(sorted(everywhere.drop_null().unique().to_pylist()))
+        codes = pc.index_in(mine, value_set=pa.array(classes, pa.string()))
+        values = np.array(codes.fill_null(-1), dtype=np.int64)
         return LabelColumn(values, classes, kind, present)
 
     def with_rows(self, mask: npt.ArrayLike) -> "StoreView":
@@ -231,6 +257,11 @@ class StoreView:
         return {name: self._samples.label(name) for name in self.label_names}
 
 
+def _sha256(array: npt.NDArray[Any]) -> str:
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data).hexdigest()
+
+
 def _check_complete(column: Column, num_shards: int) -> None:
     if not column.is_complete:
         raise SchemaMismatch(
@@ -240,22 +271,14 @@ def _check_complete(column: Column, num_shards: int) -> None:
         )
 
 
-def _field(samples: SampleTable, key: str) -> npt.NDArray[Any]:
-    if key in samples.label_names:
-        return samples.label(key)
-    fields: dict[str, npt.NDArray[Any]] = {"split": samples.split, "group": samples.group}
-    if key in fields:
-        return fields[key]
-    if key == "id":
-        return samples.ids
+def _field(samples: SampleTable, key: str) -> str:
     there = [*samples.label_names, "split", "group", "id"]
-    raise UnknownColumn(
-        f"where: the store has no label '{key}'; there are: {', '.join(there)}.{_near(key, there)}"
-    )
-
-
-def _is_among(values: npt.NDArray[Any], wanted: list[Any]) -> npt.NDArray[np.bool_]:
-    return np.array([value in wanted for value in values], dtype=bool)
+    if key not in there:
+        raise UnknownColumn(
+            f"where: the store has no label '{key}'; there are: {', '.join(there)}."
+            f"{_near(key, there)}"
+        )
+    return key
 
 
 def _near(name: str, there: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ Shapes: n samples of the shard, R rows of all of them, D features.
 """
 
 import json
+import math
 import struct
 import zipfile
 from pathlib import Path
@@ -26,7 +27,8 @@ from .container import (
     flat_layout,
     little_endian,
 )
-from .files import FileWindow, OpenFile
+from .files import OpenFile
+from .stored_zip import StoredZip
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 _LOCAL_HEADER_BYTES = 30
@@ -55,8 +57,8 @@ class ZarrZip:
 
     def locate(self, file: OpenFile) -> Layout:
         """Parse the zip's directory and the arrays' metadata, and read `offsets`."""
-        with zipfile.ZipFile(FileWindow(file)) as archive:
-            places = {name: _place(archive, file, name) for name in _AXES}
+        archive = StoredZip(file)
+        places = {name: _place(archive, name) for name in _AXES}
         return flat_layout(file, **places)
 
 
@@ -97,22 +99,16 @@ def _add(archive: zipfile.ZipFile, name: str, contents: bytes | memoryview) -> N
         entry.write(contents)
 
 
-def _place(archive: zipfile.ZipFile, file: OpenFile, name: str) -> Place:
+def _place(archive: StoredZip, name: str) -> Place:
     metadata = json.loads(archive.read(f"{name}/zarr.json"))
     shape = tuple(int(size) for size in metadata["shape"])
     if len(shape) != len(_AXES[name]):
         raise ValueError(f"{name} has {len(shape)} axes")
     dtype = np.dtype(str(metadata["data_type"])).newbyteorder("<")
-    num_bytes = int(np.prod(shape)) * dtype.itemsize
+    num_bytes = math.prod(shape) * dtype.itemsize
     if num_bytes == 0:
         return Place(0, shape, dtype)
-    chunk = archive.getinfo(_chunk(name, len(shape)))
-    if chunk.file_size != num_bytes or chunk.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"the chunk of {name} has {chunk.file_size} bytes")
-    # The local header's own lengths count: its extra field may differ from the directory's.
-    header = np.empty(_LOCAL_HEADER_BYTES, dtype=np.uint8)
-    if not file.read_into(header, chunk.header_offset):
-        raise ValueError(f"the chunk of {name} is cut off")
-    name_bytes, extra_bytes = struct.unpack_from("<HH", header.tobytes(), 26)
-    start = chunk.header_offset + _LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+    start, held = archive.place(_chunk(name, len(shape)))
+    if held != num_bytes:
+        raise ValueError(f"the chunk of {name} has {held} bytes")
     return Place(start, shape, dtype)

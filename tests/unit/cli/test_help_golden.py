@@ -24,6 +24,8 @@ COMMANDS = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "predict": ["predict"],
+    "bench": ["bench"],
+    "bench-loader": ["bench", "loader"],
     "report": ["report"],
 }
 

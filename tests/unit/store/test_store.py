@@ -166,7 +166,10 @@ def test_a_replaced_column_is_not_read_from_files_still_open(store: FeatureStore
     assert (store.view(video="ge2e")[0].features["video"] == 5).all()
 
 
-def test_files_open_at_a_time_are_bounded_by_one_pool(tmp_path: Path) -> None:
+def test_files_open_at_a_time_are_bounded_by_one_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scfae.store.files._MAX_OPEN", 128)
     made = make_store(tmp_path / "store", num_samples=300, shard_size=1, dims={"video": 1})
     before = len(os.listdir("/proc/self/fd"))
     view = made.view(video="video")
