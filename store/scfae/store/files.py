@@ -9,6 +9,7 @@ import io
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,15 @@ class OpenFile:
 
 
 class FilePool:
-    """The most recently used files, at most `capacity` open at a time."""
+    """The most recently used files, at most `capacity` open at a time.
+
+    Attributes:
+        fetch: Brings a file that is not there, or raises FileNotFoundError; None brings nothing.
+    """
 
     def __init__(self, capacity: int = 128) -> None:
         self._capacity = capacity
+        self.fetch: Callable[[Path], None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -78,18 +84,35 @@ class FilePool:
             self._reset()  # after a fork the lock may be held by a thread that does not exist here
         with self._lock:
             file = self._files.get((path, version))
-            if file is None:
-                file = self._files[path, version] = OpenFile(path)
-                if len(self._files) > self._capacity:
-                    self._files.popitem(last=False)
-            else:
+            if file is not None:
                 self._files.move_to_end((path, version))
+                return file
+        file = self._open(path)  # outside the lock: fetching may take long
+        with self._lock:
+            file = self._files.setdefault((path, version), file)
+            if len(self._files) > self._capacity:
+                self._files.popitem(last=False)
             return file
+
+    def _open(self, path: Path) -> OpenFile:
+        while True:
+            try:
+                return OpenFile(path)
+            except FileNotFoundError:
+                if self.fetch is None:
+                    raise
+                self.fetch(path)
 
     def forget(self, path: Path, version: str = "") -> None:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
             self._files.pop((path, version), None)
+
+    def forget_path(self, path: Path) -> None:
+        """Drop a file whatever its version, so that its space is free once it is removed."""
+        with self._lock:
+            for key in [key for key in self._files if key[0] == path]:
+                del self._files[key]
 
 
 class FileWindow(io.RawIOBase):

@@ -52,7 +52,7 @@ class Column:
         Raises:
             CorruptShard: If the receipt is damaged.
         """
-        receipt = read_receipt(self.folder, shard)
+        receipt = self._read_receipt(shard)
         if receipt is None or receipt.fingerprint != self.info.fingerprint:
             return None
         if receipt.ids_sha256 != self._samples.ids_sha256(shard):
@@ -136,6 +136,12 @@ class Column:
         shard, place = self._locate(index)
         return self._reader(shard).times(place)
 
+    def _read_receipt(self, shard: int) -> Receipt | None:
+        return read_receipt(self.folder, shard)
+
+    def _shard_path(self, receipt: Receipt) -> Path:
+        return self.folder / receipt.file
+
     def _locate(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
@@ -150,7 +156,7 @@ class Column:
                 raise SchemaMismatch(
                     f"column '{self.info.name}': shard {shard} is {NOT_EXTRACTED}; extract again."
                 )
-            reader = ShardReader(self.folder / receipt.file, receipt, pool=self._pool)
+            reader = ShardReader(self._shard_path(receipt), receipt, pool=self._pool)
             if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
                 raise CorruptShard(
                     f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "
