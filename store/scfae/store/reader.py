@@ -3,9 +3,10 @@
 Shapes: N samples, S shards, T rows, D features.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,23 @@ from .shard import ShardReader
 
 NOT_EXTRACTED: Final = "not extracted yet"
 _MISSING: Final = STATUSES.index("missing")
+
+
+class Cache(Protocol):
+    """Local copies of shards that are elsewhere."""
+
+    def plan(self, windows: Sequence[Sequence[Path]]) -> None:
+        """Take note of the order of reading; see remote.ShardCache.plan."""
+
+
+@runtime_checkable
+class Fetched(Protocol):
+    """A column whose shards are copied to this machine before they are read."""
+
+    cache: Cache
+
+    def shard_path(self, shard: int) -> Path | None:
+        """Return where the copy of a shard will lie, None if the shard is not extracted yet."""
 
 
 class Column:

@@ -150,7 +150,7 @@ class RemoteStore(FeatureStore):
                     there[wanted],
                     samples=self.samples,
                     pool=self._pool,
-                    shard_path=self._shard_path,
+                    cache=self._cache,
                     receipts=receipts,
                 )
         raise UnknownColumn(self._no_column(name, list(there)))
@@ -186,9 +186,6 @@ class RemoteStore(FeatureStore):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data)
-
-    def _shard_path(self, receipt: Receipt) -> Path:
-        return self._cache.path(_column_key(receipt.column, receipt.file), receipt)
 
     def _column_names(self) -> list[str]:
         try:
@@ -230,19 +227,24 @@ class RemoteColumn(Column):
         *,
         samples: SampleTable,
         pool: FilePool,
-        shard_path: Callable[[Receipt], Path],
+        cache: ShardCache,
         receipts: Mapping[int, bytes],
     ) -> None:
         super().__init__(folder, info, samples=samples, pool=pool)
-        self._path_of = shard_path
+        self.cache = cache
         self._receipts = receipts
 
     def _read_receipt(self, shard: int) -> Receipt | None:
         data = self._receipts.get(shard)
         return None if data is None else parse_receipt(data, self.folder, shard)
 
+    def shard_path(self, shard: int) -> Path | None:
+        """Return where the copy of a shard will lie, None if the shard is not extracted yet."""
+        receipt = self.receipt(shard)
+        return None if receipt is None else self._shard_path(receipt)
+
     def _shard_path(self, receipt: Receipt) -> Path:
-        return self._path_of(receipt)
+        return self.cache.path(_column_key(receipt.column, receipt.file), receipt)
 
 
 def _column_key(name: str, file: str) -> str:
