@@ -8,6 +8,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def commit_next(store: FeatureStore, column: str, generation: int, *, replace: b
         return True
 
 
-def create(path: Path) -> FeatureStore:
+def create(path: Any) -> FeatureStore:
     store = FeatureStore.create(
         path, [SampleRow(f"s{i}") for i in range(START)], shard_size=SHARD_SIZE
     )
@@ -62,7 +63,7 @@ def create_many(folder: Path) -> None:
         create(folder / f"{number}")
 
 
-def grow(path: Path, generation: int, num_turns: int) -> None:
+def grow(path: Any, generation: int, num_turns: int) -> None:
     """Extend `kept`, replace `swapped` and append samples, again and again."""
     try:
         store = FeatureStore.open(path)
@@ -107,6 +108,6 @@ if __name__ == "__main__":
     if kind == "create":
         create_many(Path(folder))
     elif kind == "grow":
-        grow(Path(folder), int(numbers[0]), int(numbers[1]))
+        grow(folder if "://" in folder else Path(folder), int(numbers[0]), int(numbers[1]))
     else:
         share(Path(folder), int(numbers[0]))

@@ -37,6 +37,7 @@ class RemoteStore(FeatureStore):
 
     Attributes:
         url: Where it is.
+        objects: Its objects.
         path: Local folder that mirrors samples, columns and receipts.
     """
 
@@ -52,7 +53,7 @@ class RemoteStore(FeatureStore):
     ) -> None:
         super().__init__(path, header, samples=samples)
         self.url = objects.url
-        self._objects = objects
+        self.objects = objects
         self._cache = cache
         self._pool = pool
 
@@ -130,8 +131,8 @@ class RemoteStore(FeatureStore):
     @property
     def columns(self) -> dict[str, ColumnInfo]:
         """What columns there are now, by name, sorted."""
-        names = self._column_names()
-        found = get_many(self._objects, [_column_key(name, COLUMN_FILE) for name in names])
+        names = self.column_names()
+        found = get_many(self.objects, [_column_key(name, COLUMN_FILE) for name in names])
         for name in names:
             if (data := found.get(_column_key(name, COLUMN_FILE))) is not None:
                 self._mirror(_column_key(name, COLUMN_FILE), data)
@@ -164,7 +165,7 @@ class RemoteStore(FeatureStore):
             info,
             samples=self.samples,
             is_replacing=replace,
-            objects=self._objects,
+            objects=self.objects,
             announce=self._announce,
         )
         writer.check()
@@ -173,7 +174,7 @@ class RemoteStore(FeatureStore):
     def fetch_receipts(self, name: str) -> dict[int, bytes]:
         """Mirror the receipts of a column as they are now, and return them by shard."""
         keys = [_column_key(name, receipt_file(shard)) for shard in range(self.samples.num_shards)]
-        found = get_many(self._objects, keys)
+        found = get_many(self.objects, keys)
         for key in keys:
             if key in found:
                 self._mirror(key, found[key])
@@ -187,33 +188,38 @@ class RemoteStore(FeatureStore):
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data)
 
-    def _column_names(self) -> list[str]:
+    def column_names(self) -> list[str]:
+        """Return the names of the columns there are now, sorted.
+
+        Raises:
+            CorruptShard: If the object that lists them is damaged.
+        """
         try:
-            names = json.loads(self._objects.get(COLUMNS_FILE))
+            names = json.loads(self.objects.get(COLUMNS_FILE))
         except FileNotFoundError:
-            names = self._objects.folders(COLUMNS_FOLDER)  # a local store that was copied here
+            names = self.objects.folders(COLUMNS_FOLDER)  # a local store that was copied here
         except ValueError:
             raise CorruptShard(f"{self.url}/{COLUMNS_FILE} is damaged; remove it.") from None
         return sorted(name for name in names if SAFE_NAME.fullmatch(str(name)))
 
     def _announce(self, name: str) -> None:
         """Put a column's name into `columns.json`."""
-        names = self._column_names()
+        names = self.column_names()
         if name not in names:
             # Two writers at once may lose a name: each looks again when it commits.
-            self._objects.put(COLUMNS_FILE, json.dumps(sorted([*names, name])).encode())
+            self.objects.put(COLUMNS_FILE, json.dumps(sorted([*names, name])).encode())
 
     def _rewrite(self, change: Callable[[SampleTable], SampleTable]) -> None:
-        _mirror_samples(self._objects, self.path)
+        _mirror_samples(self.objects, self.path)
         before, samples = read_store(self.path)
         samples = change(samples)
         data = samples.to_bytes()
         header = before.replaced(samples, data)
         if header != before:
-            self._objects.put(_samples_key(header), data)
+            self.objects.put(_samples_key(header), data)
             # The commit. Whoever appends samples must be the only one to do so.
-            self._objects.put(STORE_FILE, seal(header.model_dump()))
-        _mirror_samples(self._objects, self.path)
+            self.objects.put(STORE_FILE, seal(header.model_dump()))
+        _mirror_samples(self.objects, self.path)
         self._header, self.samples = read_store(self.path)
 
 
