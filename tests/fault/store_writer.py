@@ -8,6 +8,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def commit_next(
         return True
 
 
-def create(path: Path) -> FeatureStore:
+def create(path: Any) -> FeatureStore:
     store = FeatureStore.create(
         path, [SampleRow(f"s{i}") for i in range(START)], shard_size=SHARD_SIZE
     )
@@ -70,7 +71,7 @@ def create_many(folder: Path) -> None:
         create(folder / f"{number}")
 
 
-def grow(path: Path, generation: int, num_turns: int, form: str = "zarr") -> None:
+def grow(path: Any, generation: int, num_turns: int, form: str = "zarr") -> None:
     """Extend `kept`, replace `swapped` and append samples, again and again."""
     try:
         store = FeatureStore.open(path)
@@ -115,6 +116,7 @@ if __name__ == "__main__":
     if kind == "create":
         create_many(Path(folder))
     elif kind == "grow":
-        grow(Path(folder), int(numbers[0]), int(numbers[1]), *numbers[2:])
+        where = folder if "://" in folder else Path(folder)
+        grow(where, int(numbers[0]), int(numbers[1]), *numbers[2:])
     else:
         share(Path(folder), int(numbers[0]))

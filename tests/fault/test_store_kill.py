@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ class Promises:
             elif word == "replacing":
                 self.shards = {key: sha for key, sha in self.shards.items() if key[0] == "kept"}
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Any) -> None:
         try:
             store = FeatureStore.open(path)
         except StoreNotFound:

@@ -42,7 +42,7 @@ class ExtractionInterrupted(Exception):
         signum: The signal.
     """
 
-    def __init__(self, signum: int, store: Path) -> None:
+    def __init__(self, signum: int, store: str) -> None:
         self.signum = signum
         super().__init__(
             f"stopped by {signal.Signals(signum).name}; finished shards are in {store}. "
@@ -73,7 +73,7 @@ def extract(
 
     Args:
         media: A folder of media, or a manifest.
-        store: The store's folder, made if there is none.
+        store: The store's folder or URL, made if there is none.
         encoders: Encoder strings `NAME[@WEIGHTS][:option=value,…]`.
         device: Of the encoders; `auto` takes a GPU where there is one.
         dtype: Of the stored rows.
@@ -116,14 +116,14 @@ def extract(
         batch_size=batch_size,
         threads=torch.get_num_threads(),
     )
-    store = Path(store)
+    store = os.fspath(store)
     opened, known = _open(store, items, shard_size=shard_size, dry_run=dry_run)
     if opened is None:
         shards = -(-len(items) // shard_size)
         reports = [
             ColumnReport(name, p.info.is_random, shards, 0, {}, 0) for name, p in columns.items()
         ]
-        return ExtractReport(str(store), len(items), reports, [], max_failures, 0.0, 0, is_dry=True)
+        return ExtractReport(store, len(items), reports, [], max_failures, 0.0, 0, is_dry=True)
     work = plan_work(opened, columns, items, retry_failed=retry_failed, replace=replace)
     if known is not None and known != shard_size:
         work.notices.append(f"{store} has shards of {known} samples; --shard-size is for new ones")
@@ -181,7 +181,7 @@ def _device(name: str) -> str:
 
 
 def _open(
-    path: Path, items: Mapping[str, MediaItem], *, shard_size: int, dry_run: bool
+    path: str, items: Mapping[str, MediaItem], *, shard_size: int, dry_run: bool
 ) -> tuple[FeatureStore | None, int | None]:
     """Return the store with all inputs among its samples, and the shard size it had."""
     rows = sample_rows(list(items.values()))
@@ -401,7 +401,7 @@ def _report(
         kept = store.samples.num_shards - done
         reports.append(ColumnReport(name, plan.info.is_random, done, kept, counts, rows))
     return ExtractReport(
-        store=str(store.path),
+        store=store.url,
         samples=len(store.samples),
         columns=reports,
         failures=sorted(failures.items()),

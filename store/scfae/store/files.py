@@ -99,6 +99,9 @@ class FilePool:
         capacity: How many; by default half of what the process may open, at most 1,024. A shuffled
             stream goes to and fro between the files of two windows.
         is_checking: Read a file whole when it is opened, and compare its sha256 with the version.
+
+    Attributes:
+        fetch: Brings a file that is not there, or raises FileNotFoundError; None brings nothing.
     """
 
     def __init__(self, capacity: int | None = None, *, is_checking: bool = False) -> None:
@@ -107,6 +110,7 @@ class FilePool:
             capacity = _MAX_OPEN if limit < 0 else min(_MAX_OPEN, max(1, limit // 2))
         self._capacity = capacity
         self._is_checking = is_checking
+        self.fetch: Callable[[Path], None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -136,21 +140,37 @@ class FilePool:
             self._reset()  # after a fork the lock may be held by a thread that does not exist here
         with self._lock:
             file = self._files.get((path, version))
-            if file is None:
-                file = OpenFile(path)
-                if self._is_checking and _sha256(file) != version:
-                    raise WrongBytes(path)
-                self._files[path, version] = file
-                if len(self._files) > self._capacity:
-                    self._files.popitem(last=False)
-            else:
+            if file is not None:
                 self._files.move_to_end((path, version))
+                return file
+        file = self._open(path)  # outside the lock: fetching and checking may take long
+        if self._is_checking and _sha256(file) != version:
+            raise WrongBytes(path)
+        with self._lock:
+            file = self._files.setdefault((path, version), file)
+            if len(self._files) > self._capacity:
+                self._files.popitem(last=False)
             return file
+
+    def _open(self, path: Path) -> OpenFile:
+        while True:
+            try:
+                return OpenFile(path)
+            except FileNotFoundError:
+                if self.fetch is None:
+                    raise
+                self.fetch(path)
 
     def forget(self, path: Path, version: str = "") -> None:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
             self._files.pop((path, version), None)
+
+    def forget_path(self, path: Path) -> None:
+        """Drop a file whatever its version, so that its space is free once it is removed."""
+        with self._lock:
+            for key in [key for key in self._files if key[0] == path]:
+                del self._files[key]
 
 
 def _sha256(file: OpenFile) -> str:

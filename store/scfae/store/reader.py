@@ -6,7 +6,7 @@ Shapes: N samples, S shards, T rows, D features.
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,23 @@ from .shard import ShardFacts, ShardLine, ShardReader
 
 NOT_EXTRACTED: Final = "not extracted yet"
 _MAX_READERS = 512  # a reader holds where its samples lie, a few kilobytes
+
+
+class Cache(Protocol):
+    """Local copies of shards that are elsewhere."""
+
+    def plan(self, windows: Sequence[Sequence[Path]]) -> None:
+        """Take note of the order of reading; see remote.ShardCache.plan."""
+
+
+@runtime_checkable
+class Fetched(Protocol):
+    """A column whose shards are copied to this machine before they are read."""
+
+    cache: Cache
+
+    def shard_path(self, shard: int) -> Path | None:
+        """Return where the copy of a shard will lie, None if the shard is not extracted yet."""
 
 
 class Column:
@@ -206,6 +223,9 @@ class Column:
         shard, place = self._locate(index)
         return self._reader(shard).times(place)
 
+    def _shard_path(self, facts: ShardFacts) -> Path:
+        return self.folder / facts.file
+
     def _locate(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
@@ -251,7 +271,7 @@ class Column:
                 raise SchemaMismatch(
                     f"column '{self.info.name}': shard {shard} is {NOT_EXTRACTED}; extract again."
                 )
-            reader = ShardReader(self.folder / line.file, line, pool=self._pool)
+            reader = ShardReader(self._shard_path(line), line, pool=self._pool)
             if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
                 raise CorruptShard(
                     f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "

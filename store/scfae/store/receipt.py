@@ -1,5 +1,6 @@
 """A shard's receipt: written last, so a shard without one is not there."""
 
+import re
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -7,10 +8,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from .config import Frozen
 from .container import SUFFIXES, Format
-from .document import read_document, write_document
+from .document import unseal, write_document
 from .errors import CorruptShard
 
 Status = Literal["ok", "partial", "missing", "failed"]
+_SHARD_FILE: Final = re.compile(
+    rf"shard-(\d{{5,}})(?:\.[0-9a-f]{{16}})?(?:{'|'.join(map(re.escape, SUFFIXES.values()))})"
+)
 STATUSES: Final[tuple[Status, ...]] = ("ok", "partial", "missing", "failed")
 
 
@@ -63,6 +67,19 @@ def shard_file(shard: int, form: Format = "zarr") -> str:
     return f"shard-{shard:05d}{SUFFIXES[form]}"
 
 
+def shard_of_file(name: str) -> int | None:
+    """Return the number of a shard by the name of its file, None if it is no such name.
+
+    A file may have a part of its digest in its name, as those of remote stores do.
+
+    >>> shard_of_file("shard-00017.zarr.zip"), shard_of_file("shard-00017.0123456789abcdef.tar")
+    (17, 17)
+    """
+    match = _SHARD_FILE.fullmatch(name)
+    number = int(match[1]) if match else None
+    return number if match and f"{number:05d}" == match[1] else None
+
+
 def receipt_file(shard: int) -> str:
     """Return the name of a shard's receipt.
 
@@ -83,11 +100,27 @@ def read_receipt(folder: Path, shard: int) -> Receipt | None:
     Raises:
         CorruptShard: If the receipt is damaged, or is that of another column or shard.
     """
-    path = folder / receipt_file(shard)
     try:
-        receipt = Receipt(**read_document(path))
+        data = (folder / receipt_file(shard)).read_bytes()
     except FileNotFoundError:
         return None
+    return parse_receipt(data, folder, shard)
+
+
+def parse_receipt(data: bytes, folder: Path, shard: int) -> Receipt:
+    """Return the receipt that a file's bytes hold.
+
+    Args:
+        data: The bytes.
+        folder: The column's folder, which has the column's name.
+        shard: Whose receipt it must be.
+
+    Raises:
+        CorruptShard: If the receipt is damaged, or is that of another column or shard.
+    """
+    path = folder / receipt_file(shard)
+    try:
+        receipt = Receipt(**unseal(data, path))
     except CorruptShard as error:
         raise CorruptShard(f"column '{folder.name}', shard {shard}: {error}") from None
     except (ValidationError, TypeError) as error:
@@ -95,8 +128,8 @@ def read_receipt(folder: Path, shard: int) -> Receipt | None:
         raise CorruptShard(
             f"column '{folder.name}', shard {shard}: {path} is damaged ({why})."
         ) from None
-    files = {shard_file(shard, form) for form in SUFFIXES}
-    if (receipt.column, receipt.shard) != (folder.name, shard) or receipt.file not in files:
+    is_own = (receipt.column, receipt.shard) == (folder.name, shard)
+    if not is_own or shard_of_file(receipt.file) != shard:
         raise CorruptShard(
             f"column '{folder.name}', shard {shard}: {path} is the receipt of shard "
             f"{receipt.shard} of column '{receipt.column}'."

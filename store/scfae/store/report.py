@@ -13,7 +13,7 @@ def info(store: FeatureStore) -> dict[str, Any]:
     """Return what is in a store: samples, splits, labels and columns, as plain JSON values."""
     samples = store.samples
     return {
-        "path": str(store.path),
+        "path": store.url,
         "format_version": store.format_version,
         "fingerprint": store.fingerprint,
         "samples": len(samples),
@@ -90,7 +90,7 @@ def status_text(store: FeatureStore) -> str:
         reasons += [
             f"{name}: {count} {fate}: {why}" for (fate, why), count in sorted(often.items())
         ]
-    lines = [f"{store.path}: {len(store.samples)} samples", "", *_table(head, rows)]
+    lines = [f"{store.url}: {len(store.samples)} samples", "", *_table(head, rows)]
     return "\n".join([*lines, "", *reasons] if reasons else lines)
 
 

@@ -67,12 +67,42 @@ class Header(Frozen):
     seed: int
     samples_sha256: str
 
+    @classmethod
+    def new(cls, samples: SampleTable, data: bytes, *, shard_size: int, seed: int) -> Self:
+        """Return the header of a new store.
+
+        Args:
+            samples: Its samples.
+            data: The bytes of the sample table.
+            shard_size: Samples a shard.
+            seed: Decides which sample is in which shard.
+        """
+        return cls(
+            format_version=FORMAT_VERSION,
+            created_with=f"scfae {metadata.version('scfae')}",
+            num_samples=len(samples),
+            num_shards=samples.num_shards,
+            shard_size=shard_size,
+            seed=seed,
+            samples_sha256=hashlib.sha256(data).hexdigest(),
+        )
+
+    def replaced(self, samples: SampleTable, data: bytes) -> Self:
+        """Return the header of the same store with another sample table."""
+        update = {
+            "num_samples": len(samples),
+            "num_shards": samples.num_shards,
+            "samples_sha256": hashlib.sha256(data).hexdigest(),
+        }
+        return self.model_copy(update=update)
+
 
 class FeatureStore:
     """Samples and the columns that encoders gave them. Make one with `create` or `open`.
 
     Attributes:
         path: The store's folder.
+        url: Where the store is, for people: its folder, or its URL.
         samples: All samples, in shard order.
     """
 
@@ -80,6 +110,7 @@ class FeatureStore:
         self, path: Path, header: Header, *, samples: SampleTable, check: bool = False
     ) -> None:
         self.path = path
+        self.url = str(path)
         self.samples = samples
         self._header = header
         self._pool = FilePool(is_checking=check)
@@ -92,11 +123,11 @@ class FeatureStore:
         *,
         shard_size: int = 256,
         seed: int = 0,
-    ) -> Self:
+    ) -> "FeatureStore":
         """Make a store without columns.
 
         Args:
-            path: A folder that is empty or does not exist.
+            path: A folder that is empty or does not exist, or a URL.
             rows: The samples, in any order.
             shard_size: Samples a shard.
             seed: Decides which sample is in which shard.
@@ -105,6 +136,10 @@ class FeatureStore:
             StoreError: If there is something at `path` already.
             ManifestError: If ids repeat.
         """
+        if "://" in os.fspath(path) and not os.fspath(path).startswith("file://"):
+            from .remote import RemoteStore
+
+            return RemoteStore.create_url(os.fspath(path), rows, shard_size=shard_size, seed=seed)
         path = _local(path)
         samples = SampleTable.create(rows, shard_size, seed=seed)
         try:
@@ -120,34 +155,47 @@ class FeatureStore:
             clean_temporaries(path)
             data = samples.to_bytes()
             write_atomic(path / SAMPLES_FILE, data)
-            header = Header(
-                format_version=FORMAT_VERSION,
-                created_with=f"scfae {metadata.version('scfae')}",
-                num_samples=len(samples),
-                num_shards=samples.num_shards,
-                shard_size=shard_size,
-                seed=seed,
-                samples_sha256=hashlib.sha256(data).hexdigest(),
-            )
+            header = Header.new(samples, data, shard_size=shard_size, seed=seed)
             write_document(path / STORE_FILE, header.model_dump())
             fsync_folder(path.parent)
         return cls(path, header, samples=samples)
 
     @classmethod
-    def open(cls, path: str | Path, *, check: bool = False) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        cache: str | Path | None = None,
+        cache_bytes: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        check: bool = False,
+    ) -> "FeatureStore":
         """Open a store for reading and writing.
 
         Args:
-            path: Its folder.
+            path: Its folder, or a URL such as `s3://bucket/features`.
+            cache: Local folder for copies of remote shards; by default in the user's cache folder.
+            cache_bytes: Most bytes of copied shards; 20 GiB if not given.
+            options: Of the remote file system, e.g. `endpoint`; the rest is from the environment.
             check: Compare a shard with its checksum whenever it is opened, before any of its rows
                 is given: no wrong row is ever read, at the cost of reading shards whole, at about
                 2 GB/s. Without it damage is found by `verify`, or where a file does not parse.
+                Copies of remote shards are checked when they arrive, with or without it.
 
         Raises:
             StoreNotFound: If there is no store.
             StoreVersionError: If it was written by a newer version.
             CorruptShard: If `store.json` or `samples.parquet` is damaged.
+            StoreError: If a remote store cannot be reached.
         """
+        if "://" in os.fspath(path) and not os.fspath(path).startswith("file://"):
+            from .remote import RemoteStore
+            from .remote.store import CACHE_BYTES
+
+            limit = CACHE_BYTES if cache_bytes is None else cache_bytes
+            return RemoteStore.open_url(
+                os.fspath(path), cache=cache, cache_bytes=limit, options=options
+            )
         path = _local(path)
         header, samples = read_store(path)
         return cls(path, header, samples=samples, check=check)
@@ -183,12 +231,7 @@ class FeatureStore:
         for folder in (self._folder(name), self._folder(column_name(name))):
             if folder is not None and (folder / COLUMN_FILE).exists():
                 return Column(folder, read_column(folder), samples=self.samples, pool=self._pool)
-        there = list(self.columns)
-        near = difflib.get_close_matches(name, there, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise UnknownColumn(
-            f"{self.path} has no column '{name}'.{hint} Its columns: {', '.join(there) or 'none'}."
-        )
+        raise UnknownColumn(self._no_column(name, list(self.columns)))
 
     def add_column(self, info: ColumnInfo, *, replace: bool = False) -> ColumnWriter:
         """Return the writer of a column, new or begun before; use it in a `with` block.
@@ -265,6 +308,12 @@ class FeatureStore:
 
         return status(self)
 
+    def _no_column(self, name: str, there: list[str]) -> str:
+        near = difflib.get_close_matches(name, there, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        there_text = ", ".join(there) or "none"
+        return f"{self.url} has no column '{name}'.{hint} Its columns: {there_text}."
+
     def _folder(self, name: str) -> Path | None:
         return self.path / COLUMNS_FOLDER / name if SAFE_NAME.fullmatch(name) else None
 
@@ -275,13 +324,7 @@ class FeatureStore:
             _finish_renaming(self.path, header)
             samples = change(samples)
             data = samples.to_bytes()
-            new = header.model_copy(
-                update={
-                    "num_samples": len(samples),
-                    "num_shards": samples.num_shards,
-                    "samples_sha256": hashlib.sha256(data).hexdigest(),
-                }
-            )
+            new = header.replaced(samples, data)
             if new != header:
                 write_atomic(self.path / NEXT_SAMPLES_FILE, data)
                 write_document(self.path / STORE_FILE, new.model_dump())
@@ -379,6 +422,4 @@ def _local(path: str | Path) -> Path:
     text = os.fspath(path)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
-    elif "://" in text:
-        raise ConfigError(f"store: {text} is not local; only local folders and file:// are read.")
     return Path(text).expanduser()

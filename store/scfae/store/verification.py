@@ -5,6 +5,7 @@ Every byte that was committed is covered: shard files by their receipts, receipt
 no damage: temporaries, and a shard file whose receipt was not yet written when its writer died.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from .errors import CorruptShard, StoreVersionError
 from .index import INDEX_FILE, index_damage
 from .lock import LOCK_NAME
 from .receipt import Receipt, read_receipt, receipt_file, shard_file
+from .remote.objects import is_url
 from .samples import SampleTable
 from .shard import ShardReader
 from .store import (
@@ -55,13 +57,18 @@ def verify(store: FeatureStore | Path | str) -> list[Damage]:
     """Read every file of a store and return all damage; an empty list means whole.
 
     Args:
-        store: An open store or its folder; a folder also where the store cannot be opened.
+        store: An open store, its folder or URL; a folder also where the store cannot be opened.
 
     Raises:
         StoreNotFound: If there is no store.
         StoreVersionError: If it was written by a newer version.
     """
-    path = store.path if isinstance(store, FeatureStore) else Path(store)
+    where = store.url if isinstance(store, FeatureStore) else os.fspath(store)
+    if is_url(where):
+        from .remote.verification import verify_url
+
+        return verify_url(where)
+    path = Path(where)
     damage: list[Damage] = []
     samples = _verify_samples(path, damage)
     known = {STORE_FILE, SAMPLES_FILE, NEXT_SAMPLES_FILE, COLUMNS_FOLDER, LOCK_NAME}

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
-from .reader import Column
+from .reader import Column, Fetched
 from .samples import Label, SampleTable
 
 
@@ -209,6 +209,21 @@ class StoreView:
         shards = np.unique(self.shard_of[positions]).tolist()
         for column in self._columns.values():
             column.will_need(shards)
+
+    def will_read(self, windows: Sequence[Sequence[int]]) -> None:
+        """Say in which order shards will be read, so that remote ones are fetched ahead.
+
+        Args:
+            windows: Shard numbers, window by window; those of a window are read in any order.
+
+        Raises:
+            ConfigError: If two windows that follow each other do not fit into the local cache.
+        """
+        remote = [c for c in self._columns.values() if isinstance(c, Fetched)]
+        for cache in {id(c.cache): c.cache for c in remote}.values():
+            mine = [c for c in remote if c.cache is cache]
+            paths = [[c.shard_path(k) for c in mine for k in window] for window in windows]
+            cache.plan([[path for path in window if path is not None] for window in paths])
 
     def dtype(self, modality: str) -> np.dtype[Any]:
         """Return the type of a modality's stored rows, float32 or float16."""

@@ -219,6 +219,9 @@ class ColumnWriter:
             return False
         if media is not None and receipt.media != list(media[here.start : here.stop]):
             return False
+        return self._has_file(receipt)
+
+    def _has_file(self, receipt: Receipt) -> bool:
         path = self.folder / receipt.file
         return path.exists() and path.stat().st_size == receipt.bytes
 

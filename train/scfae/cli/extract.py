@@ -26,8 +26,8 @@ class ExtractArguments:
 
     media: Annotated[Path, tyro.conf.Positional]
     """A folder of media, or a manifest (.csv, .jsonl, .parquet)."""
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store; made on first use."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store, a folder or a URL such as s3://bucket/features; made on first use."""
     encoder: Annotated[
         tuple[str, ...],
         tyro.conf.arg(aliases=["-e"], metavar="NAME[@WEIGHTS][:option=value,…]"),

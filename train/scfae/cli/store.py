@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -18,8 +17,8 @@ from .arguments import parse, print_json
 class InfoArguments:
     """Say what a store holds: samples, splits, labels, columns and who made them."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store: a folder or a URL."""
     json: bool = False
     """As one JSON document."""
 
@@ -28,8 +27,8 @@ class InfoArguments:
 class StatusArguments:
     """Say how each sample fared in each column: ok, partial, missing or failed, and why."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store: a folder or a URL."""
     json: bool = False
     """As one JSON document, with a row for every input."""
 
@@ -38,8 +37,8 @@ class StatusArguments:
 class VerifyArguments:
     """Read everything again and compare with the checksums; status 1 when something is damaged."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store: a folder or a URL."""
     json: bool = False
     """As one JSON document."""
 
