@@ -42,6 +42,7 @@ class Column:
         self._samples = samples
         self._pool = FilePool() if pool is None else pool
         self._readers: dict[int, ShardReader] = {}
+        self._first_seen: dict[int, str | None] = {}
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -49,12 +50,24 @@ class Column:
     def receipt(self, shard: int) -> Receipt | None:
         """Return the receipt of a shard; None if it is not extracted, or by another fingerprint.
 
+        What was seen first stays true for this object: a shard written since is not there, and
+        one that was replaced is an error, so that old and new rows never mix.
+
         Raises:
-            CorruptShard: If the receipt is damaged.
+            CorruptShard: If the receipt is damaged, or another one since it was first looked at.
         """
         receipt = read_receipt(self.folder, shard)
-        if receipt is None or receipt.fingerprint != self.info.fingerprint:
+        if receipt is not None and receipt.fingerprint != self.info.fingerprint:
+            receipt = None
+        now = None if receipt is None else receipt.sha256
+        before = self._first_seen.setdefault(shard, now)
+        if before is None:
             return None
+        if receipt is None or before != now:
+            raise CorruptShard(
+                f"column '{self.info.name}', shard {shard}: {self.folder / receipt_file(shard)} "
+                "has been replaced since it was first looked at. Open the store again."
+            )
         if receipt.ids_sha256 != self._samples.ids_sha256(shard):
             raise CorruptShard(
                 f"column '{self.info.name}', shard {shard}: {self.folder / receipt_file(shard)} "
@@ -150,7 +163,8 @@ class Column:
                 raise SchemaMismatch(
                     f"column '{self.info.name}': shard {shard} is {NOT_EXTRACTED}; extract again."
                 )
-            reader = ShardReader(self.folder / receipt.file, receipt, pool=self._pool)
+            path = self.folder / receipt.file
+            reader = ShardReader(path, receipt, pool=self._pool, is_shared=True)
             if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
                 raise CorruptShard(
                     f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "

@@ -14,7 +14,7 @@ from .atomic import sha256_file
 from .container import Layout, container, format_of
 from .errors import CorruptShard
 from .files import FilePool, OpenFile
-from .receipt import Receipt
+from .receipt import Receipt, is_committed
 
 
 class ShardReader:
@@ -27,11 +27,21 @@ class ShardReader:
         path: The shard's file.
         receipt: Its receipt; the file's size is compared with it before anything is read.
         pool: Keeps files open; one of its own if not given.
+        is_shared: Writers may replace the shard meanwhile: a file is read only if, after it was
+            opened, the receipt was still beside it.
     """
 
-    def __init__(self, path: Path, receipt: Receipt, *, pool: FilePool | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        receipt: Receipt,
+        *,
+        pool: FilePool | None = None,
+        is_shared: bool = False,
+    ) -> None:
         self.path = path
         self._receipt = receipt
+        self._is_shared = is_shared
         self._pool = FilePool(capacity=1) if pool is None else pool
 
     @property
@@ -123,10 +133,22 @@ class ShardReader:
             raise self._corrupt(
                 f"has {file.num_bytes} bytes where its receipt says {self._receipt.bytes}"
             )
+        if self._is_shared and not file.is_checked:
+            # By its name alone it may be the shard that has just taken this one's place.
+            if not is_committed(self.path.parent, self._receipt):
+                self._pool.forget(self.path, self._receipt.sha256)
+                raise self._replaced()
+            file.is_checked = True
         return file
+
+    def _replaced(self) -> CorruptShard:
+        return CorruptShard(
+            f"column '{self._receipt.column}', shard {self._receipt.shard}: {self.path} has been "
+            "replaced since it was first looked at. Open the store again."
+        )
 
     def _corrupt(self, what: str) -> CorruptShard:
         return CorruptShard(
             f"column '{self._receipt.column}', shard {self._receipt.shard}: {self.path} {what}. "
-            "Run `scfae store verify`, remove the shard's receipt and extract again."
+            "Run `scfae store verify --repair` and extract again."
         )

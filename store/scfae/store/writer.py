@@ -71,12 +71,13 @@ class ColumnWriter:
         self._samples = samples
         self._is_replacing = is_replacing
         self._held: ExitStack | None = None
+        self._lock = FolderLock(folder, f"column '{info.name}'")
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         fsync_folder(self.folder.parent)
         with ExitStack() as stack:
-            stack.enter_context(FolderLock(self.folder, f"column '{self.info.name}'"))
+            stack.enter_context(self._lock)
             clean_temporaries(self.folder)
             self._begin()
             self._held = stack.pop_all()
@@ -133,6 +134,7 @@ class ColumnWriter:
 
         Raises:
             SchemaMismatch: If the number of samples, a shape or a status does not fit.
+            StoreLocked: If another host has taken the column over; see `FolderLock`.
         """
         if self._held is None:
             raise SchemaMismatch("a ColumnWriter commits only inside its `with` block")
@@ -141,6 +143,7 @@ class ColumnWriter:
             raise SchemaMismatch(f"shard {shard} has {len(here)} samples, {len(samples)} given")
         ids = self._samples.ids
         fates = [self._settle(one, str(ids[i])) for i, one in zip(here, samples, strict=True)]
+        self._lock.check()
         # From here on the old shard, if any, is not there: a kill must not leave a receipt
         # beside another shard's bytes.
         if (self.folder / receipt_file(shard)).exists():
