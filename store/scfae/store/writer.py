@@ -18,6 +18,7 @@ from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
 from .container import SUFFIXES, ShardContents, write_shard
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
 from .lock import FolderLock
+from .pins import refuse_pinned
 from .receipt import (
     STATUSES,
     Receipt,
@@ -98,12 +99,17 @@ class ColumnWriter:
 
         Raises:
             FingerprintMismatch: If it is there by another encoder, other weights or recipe.
+            ColumnPinned: If it is to be replaced, and a run reads it.
         """
-        if self._is_replacing or not (self.folder / COLUMN_FILE).exists():
+        if not (self.folder / COLUMN_FILE).exists():
             return
         there = read_column(self.folder)
         differences = self.info.differences(there)
-        if differences or there.fingerprint != self.info.fingerprint:
+        if not differences and there.fingerprint == self.info.fingerprint:
+            return
+        if self._is_replacing:
+            refuse_pinned(self.folder, there.fingerprint)
+        else:
             raise FingerprintMismatch(
                 f"column '{self.info.name}' is there already and was made differently "
                 f"({'; '.join(differences) or 'the fingerprint'}). Use --replace to throw it away, "
