@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from .derivation import is_derived, why_stale
+from .derivation import is_derived, parents_now, why_stale
 from .reader import Column
 from .receipt import STATUSES
 from .store import FeatureStore
@@ -73,7 +73,7 @@ def info_text(store: FeatureStore) -> str:
     ]
     head = ("column", "modality", "row", "rows", "size", "shards", "weights")
     stale = [
-        f"{name} is stale: {why}; derive it again with --replace"
+        f"{name} is stale: {why}{'' if why.endswith('gone') else '; derive it with --replace'}"
         for name, column in facts["columns"].items()
         for why in column.get("stale", ())
     ]
@@ -101,7 +101,10 @@ def status_text(store: FeatureStore) -> str:
 
 def _column(store: FeatureStore, column: Column) -> dict[str, Any]:
     body = column.info.model_dump(mode="json")
-    lineage = {"stale": why_stale(store, column.info)} if is_derived(column.info) else {}
+    lineage: dict[str, Any] = {}
+    if is_derived(column.info):
+        parents = parents_now(store.columns, column.info)
+        lineage = {"parents": parents, "stale": why_stale(store, column.info)}
     return {
         **{key: body[key] for key in body if key != "name"},
         "complete": column.is_complete,
@@ -117,8 +120,7 @@ def _origin(column: dict[str, Any]) -> str:
     weights = "random weights" if column["is_random"] else str(column["weights"])
     if "stale" not in column:
         return weights
-    parents = " and ".join(one["name"] for one in column["recipe"]["parents"])
-    return f"{weights}; {column['encoder']} of {parents}"
+    return f"{weights}; {column['encoder']} of {' and '.join(column['parents'])}"
 
 
 def _label(store: FeatureStore, name: str) -> dict[str, Any]:

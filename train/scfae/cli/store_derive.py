@@ -13,15 +13,16 @@ from .progress import Progress
 EXAMPLE = """\
   scfae store derive features/ r2plus1d-18 --as r2plus1d-mean --pool mean
   scfae store derive features/ ge2e --as ge2e-small --resample r2plus1d-18 --pca 64
+
+The new column knows its parents: `scfae store info` says when one of them has changed, and the same
+command with --replace mends it. It resumes by itself. --layer is for imported columns that hold
+several layers side by side; an encoder's column holds one layer, chosen when it is extracted.
 """
 
 
 @dataclass(frozen=True)
 class DeriveArguments:
-    """Compute a column from another: layer, resample, pool, project, dtype, in this order.
-
-    The new column knows its parents; `scfae store info` says when one of them has changed.
-    """
+    """Compute a column from another: layer, resample, pool, project, dtype, in this order."""
 
     store: Annotated[Path, tyro.conf.Positional]
     """The feature store."""
@@ -30,13 +31,11 @@ class DeriveArguments:
     name: Annotated[str, tyro.conf.arg(name="as", metavar="NAME")]
     """Name of the new column."""
     layer: int | None = None
-    """Keep this one of --layers equal blocks of a row, from 0; for imported columns that hold
-    several layers side by side. An encoder's column holds one: extract again with :layer=I."""
+    """Keep this one of --layers equal blocks of a row, counted from 0."""
     layers: int | None = None
     """How many blocks a row has."""
     resample: Annotated[str | None, tyro.conf.arg(metavar="OTHER_COLUMN")] = None
-    """Take the times of this column's rows: the mean of all rows that overlap each, the nearest
-    where none does."""
+    """Take this column's times: the mean of the rows that overlap each, else the nearest."""
     pool: Literal["mean", "max", "std", "mean+std"] | None = None
     """One row a sample."""
     pca: Annotated[int | None, tyro.conf.arg(metavar="K")] = None

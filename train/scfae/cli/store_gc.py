@@ -21,10 +21,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 @dataclass(frozen=True)
 class GcArguments:
-    """Find what nothing refers to: leftovers of killed writers, replaced and dropped columns.
-
-    What a run pins, what is being written, and what is younger than --grace stays.
-    """
+    """Find what nothing refers to; what a run pins, a writer holds, or is young stays."""
 
     store: Annotated[Path, tyro.conf.Positional]
     """The feature store."""

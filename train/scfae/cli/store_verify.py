@@ -12,6 +12,8 @@ from .arguments import parse, print_json, say
 EXAMPLE = """\
   scfae store verify features/
   scfae store verify features/ --repair && scfae extract clips/ features/ -e ge2e
+
+--repair names what it withdraws; extract, derive or import, run again, makes exactly these shards.
 """
 
 
@@ -22,8 +24,7 @@ class VerifyArguments:
     store: Annotated[Path, tyro.conf.Positional]
     """The feature store."""
     repair: bool = False
-    """Withdraw the receipts of damaged shards, so that extract, derive or import makes them
-    again; status 0 if that covers all damage."""
+    """Withdraw the receipts of damaged shards, so that they are made again; 0 if that is all."""
     json: bool = False
     """As one JSON document."""
 

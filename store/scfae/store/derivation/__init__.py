@@ -6,6 +6,14 @@ digest of their rows, so it is known to be stale when one of them changes.
 
 from .chain import Chain
 from .derived import DeriveReport, derive
-from .lineage import dependents, is_derived, why_stale
+from .lineage import dependents, is_derived, parents_now, why_stale
 
-__all__ = ["Chain", "DeriveReport", "dependents", "derive", "is_derived", "why_stale"]
+__all__ = [
+    "Chain",
+    "DeriveReport",
+    "dependents",
+    "derive",
+    "is_derived",
+    "parents_now",
+    "why_stale",
+]

@@ -62,6 +62,16 @@ def why_stale(store: FeatureStore, info: ColumnInfo) -> list[str]:
     return why
 
 
+def parents_now(there: Mapping[str, ColumnInfo], info: ColumnInfo) -> list[str]:
+    """Return what the parents of a derived column are called now; as then, if they are gone.
+
+    Args:
+        there: The columns of the store.
+        info: The column.
+    """
+    return [_now(there, one) or one["name"] for one in info.recipe["parents"]]
+
+
 def gone_parents(there: Mapping[str, ColumnInfo], info: ColumnInfo) -> list[str]:
     """Return the parents of a column, by name, that are not there, under another name either.
 
@@ -96,8 +106,9 @@ def readable_columns(store: FeatureStore) -> dict[str, ColumnInfo]:
 
 
 def _now(there: Mapping[str, ColumnInfo], parent: dict[str, Any]) -> str | None:
-    """Return what a parent is called now: it may have been renamed since."""
-    if parent["name"] in there:
-        return str(parent["name"])
-    same = [name for name, info in there.items() if info.fingerprint == parent["fingerprint"]]
+    """Return what a parent is called now: it may have been renamed, and its name given anew."""
+    name = str(parent["name"])
+    same = [one for one, info in there.items() if info.fingerprint == parent["fingerprint"]]
+    if name in same or (not same and name in there):
+        return name
     return same[0] if same else None
