@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from scfae.store import Chain, ColumnInfo, FeatureStore, SampleRow, ShardSample, compare_columns
@@ -15,7 +16,7 @@ from scfae.store.comparison import comparison_text
 def store(tmp_path: Path) -> FeatureStore:
     made = FeatureStore.create(tmp_path / "store", [SampleRow(f"s{i}") for i in range(5)])
     one = np.array([[3.0, 4.0], [3.0, 4.0]])
-    columns = {
+    columns: dict[str, list[npt.NDArray[np.float64] | None]] = {
         "a": [one, one, one, None, None],
         "b": [one, one + 0.5, one[:1] * 2, one, None],
         "wide": [np.ones((1, 3))] * 5,

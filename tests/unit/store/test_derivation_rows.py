@@ -91,22 +91,14 @@ def test_principal_components_are_those_of_a_singular_value_decomposition(
     rows = random.normal(size=(40, dim)) * np.arange(1, dim + 1) ** 2 + 1e4
     found = fit_pca(np.array_split(rows, num_blocks), dim - 1)
     centred = rows - rows.mean(axis=0)
-    wanted = np.linalg.svd(centred, full_matrices=False)[2][: dim - 1].T
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    wanted = axes[: dim - 1].T
     wanted *= np.sign(wanted[np.abs(wanted).argmax(axis=0), np.arange(dim - 1)])
     np.testing.assert_allclose(found.mean, rows.mean(axis=0))
     np.testing.assert_allclose(found.matrix, wanted, atol=1e-6)
     np.testing.assert_allclose(found(rows), centred @ wanted, atol=1e-5)
-
-
-def test_principal_components_agree_with_scikit_learn() -> None:
-    sklearn = pytest.importorskip("sklearn.decomposition")
-    rows = np.random.default_rng(3).normal(size=(200, 8)) * np.arange(1, 9)
-    theirs = sklearn.PCA(4, svd_solver="full").fit(rows)
-    ours = fit_pca(np.array_split(rows, 3), 4)
-    np.testing.assert_allclose(np.abs(ours(rows)), np.abs(theirs.transform(rows)), atol=1e-9)
-    assert ours.facts["explained_variance"] == pytest.approx(
-        theirs.explained_variance_ratio_.sum(), abs=1e-6
-    )
+    share = (sizes[: dim - 1] ** 2).sum() / (sizes**2).sum()
+    assert found.facts == {"fitted_rows": 40, "explained_variance": pytest.approx(share, abs=1e-6)}
 
 
 def test_components_beyond_the_rows_are_refused() -> None:

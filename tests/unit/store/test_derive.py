@@ -16,6 +16,7 @@ from scfae.store import (
     pin_run,
     verify,
 )
+from scfae.store.column import read_column, write_column
 from scfae.store.derivation import dependents, why_stale
 from scfae.store.errors import (
     ColumnPinned,
@@ -98,7 +99,8 @@ def test_fates_reasons_and_media_are_carried(tmp_path: Path) -> None:
 def test_components_are_fitted_on_the_train_split_only(store: FeatureStore) -> None:
     derive(store, "video", "small", Chain(pca=3))
     before = store.column("small")
-    train = [before.rows(i) for i in np.flatnonzero(store.samples.split == "train")]
+    places = np.flatnonzero(store.samples.split == "train").tolist()
+    train = [before.rows(i) for i in places]
     np.testing.assert_allclose(np.concatenate(train).mean(axis=0), 0, atol=1e-5)
     covariance = np.cov(np.concatenate(train).T)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-4
@@ -150,8 +152,6 @@ def test_a_derivation_goes_on_where_it_stopped_to_the_same_bytes(
 def test_a_basis_from_elsewhere_is_not_mixed_with(store: FeatureStore) -> None:
     derive(store, "video", "d", Chain(pca=3))
     folder = store.path / "columns/d"
-    from scfae.store.column import read_column, write_column
-
     write_column(folder, read_column(folder).model_copy(update={"compute": {"basis_sha256": "x"}}))
     (folder / receipt_file(1)).unlink()
     with pytest.raises(FingerprintMismatch, match="begun elsewhere with a basis that differs"):
