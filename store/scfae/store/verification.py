@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from .atomic import TEMPORARY, remove
 from .column import COLUMN_FILE, ColumnInfo, read_column
@@ -82,18 +82,27 @@ def verify(store: FeatureStore | Path | str) -> list[Damage]:
     return damage
 
 
-def requeue(store: FeatureStore | Path | str, damage: Sequence[Damage]) -> list[tuple[str, int]]:
+class Requeued(NamedTuple):
+    """What became of damaged shards, as (column, shard).
+
+    Attributes:
+        withdrawn: Their receipts are gone; the next extraction makes them again.
+        mended: They are whole by now: somebody has written them anew since they were verified.
+    """
+
+    withdrawn: list[tuple[str, int]]
+    mended: list[tuple[str, int]]
+
+
+def requeue(store: FeatureStore | Path | str, damage: Sequence[Damage]) -> Requeued:
     """Withdraw the receipts of damaged shards, so that whoever made them makes them again.
 
-    A shard is looked at once more under its column's lock: one that has been written anew
-    meanwhile keeps its receipt.
+    A shard is looked at once more under its column's lock: one that is whole by now keeps its
+    receipt. One beyond the sample table is left alone, since nobody would make it again.
 
     Args:
         store: The store.
         damage: What `verify` found.
-
-    Returns:
-        The (column, shard) pairs that were withdrawn, or are whole by now.
 
     Raises:
         StoreLocked: If a damaged column is being written.
@@ -104,19 +113,19 @@ def requeue(store: FeatureStore | Path | str, damage: Sequence[Damage]) -> list[
     for one in damage:
         if one.column is not None and one.shard is not None:
             shards.setdefault(one.column, set()).add(one.shard)
-    done: list[tuple[str, int]] = []
+    done = Requeued([], [])
     for column in sorted(shards):
         folder = path / COLUMNS_FOLDER / column
         with FolderLock(folder, f"column '{column}'"):
             info = _info(folder, _collector(path, folder, []))
             for shard in sorted(shards[column]):
                 if samples is not None and shard >= samples.num_shards:
-                    continue  # nobody would make it again
+                    continue
                 found: list[Damage] = []
                 _verify_shard(folder, shard, info, samples, _collector(path, folder, found))
                 if found:
                     remove(folder / receipt_file(shard))
-                done.append((column, shard))
+                (done.withdrawn if found else done.mended).append((column, shard))
     return done
 
 

@@ -217,7 +217,7 @@ def test_requeued_shards_are_extracted_again_and_others_are_not(store: Path) -> 
     (store / "columns/video" / shard_file(1)).write_bytes(b"")
     (store / "columns/audio" / receipt_file(2)).write_bytes(b"")
     damage = verify(store)
-    assert requeue(store, damage) == [("audio", 2), ("video", 1)]
+    assert requeue(store, damage) == ([("audio", 2), ("video", 1)], [])
     assert verify(store) == []
     opened = FeatureStore.open(store)
     for column, shard in [("audio", 2), ("video", 1)]:
@@ -230,7 +230,7 @@ def test_a_shard_that_is_whole_again_by_now_keeps_its_receipt(store: Path) -> No
     path.write_bytes(b"")
     damage = verify(store)
     path.write_bytes(intact)
-    assert requeue(store, damage) == [("video", 1)]
+    assert requeue(store, damage) == ([], [("video", 1)])
     assert FeatureStore.open(store).column("video").is_complete
 
 
@@ -251,7 +251,7 @@ def test_damage_that_no_receipt_stands_for_gets_a_sentence_each(store: Path) -> 
         (store / file).parent.mkdir(exist_ok=True)
         (store / file).write_bytes(b"?")
     damage = verify(store)
-    assert requeue(store, damage) == []
+    assert requeue(store, damage) == ([], [])
     words = {one.file: advice(store, one) for one in damage}
     assert "move it out of the store" in words["columns/audio/notes.txt"]
     assert "restore it from a backup" in words["samples.parquet"]
@@ -262,11 +262,11 @@ def test_damage_that_no_receipt_stands_for_gets_a_sentence_each(store: Path) -> 
 def test_a_shard_beyond_the_samples_is_not_withdrawn(store: Path) -> None:
     shutil.copy(store / "columns/audio" / receipt_file(0), store / "columns/audio/shard-00007.json")
     (damage,) = verify(store)
-    assert requeue(store, [damage]) == []
+    assert requeue(store, [damage]) == ([], [])
     assert "belongs to a shard that samples.parquet does not have" in advice(store, damage)
 
 
 def test_requeue_leaves_damage_without_a_shard_alone(store: Path) -> None:
     before = files(store)
-    assert requeue(store, [Damage("audio", None, "columns/audio/column.json", "gone")]) == []
+    assert requeue(store, [Damage("audio", None, "columns/audio/column.json", "gone")]) == ([], [])
     assert files(store) == before

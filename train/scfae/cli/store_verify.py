@@ -36,8 +36,8 @@ def run(argv: Sequence[str]) -> int:
     from scfae.store.verification import advice, requeue
 
     damage = verify(flags.store)
-    requeued = requeue(flags.store, damage) if flags.repair else []
-    left = [one for one in damage if (one.column, one.shard) not in requeued]
+    requeued, mended = requeue(flags.store, damage) if flags.repair else ([], [])
+    left = [one for one in damage if (one.column, one.shard) not in [*requeued, *mended]]
     if flags.json:
         report = {"ok": not damage, "damage": [asdict(one) for one in damage]}
         if flags.repair:
