@@ -13,11 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scfae.store import ColumnInfo, FeatureStore, SampleRow, ShardSample, atomic, verify
+from scfae.store import (
+    ColumnInfo,
+    FeatureStore,
+    SampleRow,
+    ShardSample,
+    atomic,
+    collect_garbage,
+    verify,
+)
 from scfae.store.errors import StoreNotFound
 
 ATOMIC = atomic.__file__
 STEPS = {"create", "_rewrite", "_finish_renaming", "commit", "_begin", "_drop_all"}
+STEPS |= {"rename_column", "drop_column", "_copy", "_link", "_drop"}
 SAMPLES = [SampleRow(f"s{i}", labels={"y": i}) for i in range(4)]
 
 pytestmark = pytest.mark.fault
@@ -53,6 +62,14 @@ def repeat(path: Path) -> None:
 
 def replace(path: Path) -> None:
     commit(FeatureStore.open(path), "other", 3.0, [0, 1])
+
+
+def rename(path: Path) -> None:
+    FeatureStore.open(path).rename_column("other", "renamed")
+
+
+def drop(path: Path) -> None:
+    FeatureStore.open(path).drop_column("other")
 
 
 def killed_before_each_line(write: Callable[[], None]) -> Iterator[int]:
@@ -150,6 +167,33 @@ def test_a_creation_killed_before_any_line_is_whole_or_not_there(tmp_path: Path)
         shutil.rmtree(path)
     assert num_absent > 20
     assert num_whole > 3
+
+
+@pytest.mark.parametrize("change", [rename, drop])
+def test_a_column_killed_before_any_line_of_a_change_is_whole_or_gone(
+    base: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path, new = tmp_path / "store", tmp_path / "new"
+    shutil.copytree(base, new)
+    change(new)
+    shutil.copytree(base, path)
+    rows = FeatureStore.open(base).column("other").content_sha256
+    seen = set()
+    for instant in killed_before_each_line(lambda: change(path)):
+        assert verify(path) == [], instant
+        store = FeatureStore.open(path)
+        seen.add(tuple(store.columns))
+        for name in store.columns.keys() & {"other", "renamed"}:
+            assert store.column(name).is_complete, instant
+            assert store.column(name).content_sha256 == rows, instant
+        if "other" in store.columns:
+            change(path)
+        collect_garbage(store, grace_s=0, is_deleting=True)
+        assert digests(path) == digests(new), instant
+        shutil.rmtree(path)
+        shutil.copytree(base, path)
+    both = {("kept", "other", "renamed"), ("kept", "renamed")} if change is rename else {("kept",)}
+    assert seen == {("kept", "other")} | both
 
 
 def table(path: Path) -> str:

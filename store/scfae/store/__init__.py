@@ -12,8 +12,12 @@ from . import errors
 if TYPE_CHECKING:
     from .batch import Batch
     from .column import ColumnInfo, column_name
+    from .comparison import compare_columns
+    from .derivation import Chain, derive
+    from .garbage import collect_garbage
     from .masking import masks_for
     from .memory import MemoryView
+    from .pins import pin_run
     from .reader import Column
     from .receipt import Receipt, Status
     from .samples import SampleRow, SampleTable
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Batch": "batch",
+    "Chain": "derivation",
     "Column": "reader",
     "ColumnInfo": "column",
     "ColumnWriter": "writer",
@@ -40,13 +45,18 @@ _MODULES = {
     "ShardSample": "writer",
     "Status": "receipt",
     "StoreView": "view",
+    "collect_garbage": "garbage",
     "column_name": "column",
+    "compare_columns": "comparison",
+    "derive": "derivation",
     "masks_for": "masking",
+    "pin_run": "pins",
     "verify": "verification",
 }
 
 __all__ = [
     "Batch",
+    "Chain",
     "Column",
     "ColumnInfo",
     "ColumnWriter",
@@ -62,9 +72,13 @@ __all__ = [
     "ShardSample",
     "Status",
     "StoreView",
+    "collect_garbage",
     "column_name",
+    "compare_columns",
+    "derive",
     "errors",
     "masks_for",
+    "pin_run",
     "verify",
 ]
 

@@ -20,7 +20,8 @@ ScfaeError
 │  ├─ SchemaMismatch                    dims, dtypes or samples do not agree
 │  ├─ FingerprintMismatch               the column was made by another encoder or recipe
 │  ├─ CorruptShard                      bytes differ from the receipt
-│  └─ StoreLocked                       another process writes this column
+│  ├─ StoreLocked                       another process writes this column
+│  └─ ColumnPinned                      a run reads this column
 ├─ StreamStateError                     state of another stream
 ├─ TaskError                            labels, splits or classes do not fit the task
 ├─ CheckpointError
@@ -124,6 +125,10 @@ class CorruptShard(StoreError):
 
 class StoreLocked(StoreError):
     """Another process is writing this column."""
+
+
+class ColumnPinned(StoreError):
+    """A run was started with this column as it is, so it is neither replaced nor dropped."""
 
 
 class StreamStateError(ScfaeError):

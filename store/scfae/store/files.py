@@ -31,11 +31,15 @@ class OpenFile:
     """A file opened for reading, closed when the last reference goes.
 
     Eviction from the pool only drops a reference, so a thread in mid-read keeps its descriptor.
+
+    Attributes:
+        is_checked: Whoever opened it has made sure that it is the version asked for.
     """
 
-    __slots__ = ("descriptor", "num_bytes")
+    __slots__ = ("descriptor", "is_checked", "num_bytes")
 
     def __init__(self, path: Path) -> None:
+        self.is_checked = False
         self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.num_bytes = os.fstat(self.descriptor).st_size

@@ -116,6 +116,14 @@ class ColumnIndex:
                 self.texts.append(why)
             self.reason[here[int(place)]] = code
 
+    def leave_out(self, shard: int, here: range) -> None:
+        """Forget what is known of a shard, as if it were not there."""
+        self.lengths[here.start : here.stop] = 0
+        self.codes[here.start : here.stop] = _MISSING
+        self.reason[here.start : here.stop] = -1
+        self.state[shard], self.num_bytes[shard] = _ABSENT, 0
+        self.files[shard] = self.sha256[shard] = self.ids_sha256[shard] = ""
+
     def why(self) -> dict[int, str]:
         """Return why samples are partial, missing or failed, by place in the sample table."""
         places = np.flatnonzero(self.reason >= 0)

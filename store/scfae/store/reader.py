@@ -6,7 +6,7 @@ Shapes: N samples, S shards, T rows, D features.
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from .config import digest
 from .errors import CorruptShard, SchemaMismatch
 from .files import FilePool
 from .index import ColumnIndex, check_receipt, read_index
-from .receipt import STATUSES, Receipt, read_receipt
+from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
 from .shard import ShardFacts, ShardLine, ShardReader
 
@@ -53,6 +53,8 @@ class Column:
         pool: Keeps shard files open.
     """
 
+    _is_shared: ClassVar[bool] = True  # writers may replace a shard's file
+
     def __init__(
         self, folder: Path, info: ColumnInfo, *, samples: SampleTable, pool: FilePool | None = None
     ) -> None:
@@ -61,6 +63,7 @@ class Column:
         self._samples = samples
         self._pool = FilePool() if pool is None else pool
         self._readers: dict[int, ShardReader] = {}
+        self._first_seen: dict[int, str | None] = {}
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -68,11 +71,21 @@ class Column:
     def receipt(self, shard: int) -> Receipt | None:
         """Return the receipt of a shard; None if it is not extracted, or by another fingerprint.
 
+        What was seen first stays true for this object: a shard written since is not there, and
+        one that was replaced is an error, so that old and new rows never mix.
+
         Raises:
-            CorruptShard: If the receipt is damaged.
+            CorruptShard: If the receipt is damaged, or another one since it was first looked at.
         """
         receipt = read_receipt(self.folder, shard)
-        return check_receipt(receipt, self.info, samples=self._samples, folder=self.folder)
+        receipt = check_receipt(receipt, self.info, samples=self._samples, folder=self.folder)
+        now = None if receipt is None else receipt.sha256
+        before = self._seen(shard, now)
+        if before is None:
+            return None
+        if before != now:
+            raise self._replaced(shard)
+        return receipt
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -223,6 +236,21 @@ class Column:
         shard, place = self._locate(index)
         return self._reader(shard).times(place)
 
+    def _seen(self, shard: int, now: str | None) -> str | None:
+        """Return the digest of a shard when it was first looked at, which is now if never before.
+
+        None is a shard that is not there.
+        """
+        if "_index" in self.__dict__:
+            return self._index.sha256[shard] or None
+        return self._first_seen.setdefault(shard, now)
+
+    def _replaced(self, shard: int) -> CorruptShard:
+        return CorruptShard(
+            f"column '{self.info.name}', shard {shard}: {self.folder / receipt_file(shard)} "
+            "has been replaced since it was first looked at. Open the store again."
+        )
+
     def _shard_path(self, facts: ShardFacts) -> Path:
         return self.folder / facts.file
 
@@ -271,7 +299,9 @@ class Column:
                 raise SchemaMismatch(
                     f"column '{self.info.name}': shard {shard} is {NOT_EXTRACTED}; extract again."
                 )
-            reader = ShardReader(self._shard_path(line), line, pool=self._pool)
+            reader = ShardReader(
+                self._shard_path(line), line, pool=self._pool, is_shared=self._is_shared
+            )
             if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
                 raise CorruptShard(
                     f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "
@@ -301,7 +331,13 @@ class Column:
 
     @cached_property
     def _index(self) -> ColumnIndex:
-        return read_index(self.folder, self.info, self._samples)
+        index = read_index(self.folder, self.info, self._samples)
+        for shard, sha256 in self._first_seen.items():
+            if sha256 is None:
+                index.leave_out(shard, self._samples.rows_of(shard))  # written since
+            elif index.sha256[shard] != sha256:
+                raise self._replaced(shard)
+        return index
 
     @cached_property
     def _places(self) -> "_Places":

@@ -94,6 +94,20 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
     write_document(folder / receipt_file(receipt.shard), receipt.model_dump(mode="json"))
 
 
+def is_committed(folder: Path, shard: int, sha256: str) -> bool:
+    """Return whether a shard is still the one with this digest, by its receipt.
+
+    A shard is replaced in this order: the receipt is removed, the file takes the other's place, the
+    new receipt is written. So a file that was opened *before* this says yes is the receipt's own.
+    The text is searched, not parsed: that costs a hundredth, and is done at every opening.
+    """
+    try:
+        text = (folder / receipt_file(shard)).read_bytes()
+    except FileNotFoundError:
+        return False
+    return b'"sha256": "%s"' % sha256.encode() in text
+
+
 def read_receipt(folder: Path, shard: int) -> Receipt | None:
     """Return the receipt of a shard, None if the shard is not committed.
 

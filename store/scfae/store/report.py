@@ -1,12 +1,13 @@
 """What a store holds and what became of each sample, as JSON values and as tables."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
+from .derivation import is_derived, parents_now, why_stale
 from .reader import Column
 from .receipt import STATUSES
 from .store import FeatureStore
+from .tables import table
 
 
 def info(store: FeatureStore) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def info(store: FeatureStore) -> dict[str, Any]:
         "shard_size": samples.shard_size,
         "splits": {name: int((samples.split == name).sum()) for name in samples.splits},
         "labels": {name: _label(store, name) for name in samples.label_names},
-        "columns": {name: _column(store.column(name)) for name in store.columns},
+        "columns": {name: _column(store, store.column(name)) for name in store.columns},
     }
 
 
@@ -67,12 +68,17 @@ def info_text(store: FeatureStore) -> str:
             str(column["rows"]),
             f"{column['bytes'] / 1e6:.1f} MB",
             f"{column['shards_done']}/{facts['shards']}",
-            "random weights" if column["is_random"] else column["weights"],
+            _origin(column),
         )
         for name, column in facts["columns"].items()
     ]
     head = ("column", "modality", "format", "row", "rows", "size", "shards", "weights")
-    return "\n".join([*lines, *_table(head, rows)])
+    stale = [
+        f"{name} is stale: {why}{'' if why.endswith('gone') else '; derive it with --replace'}"
+        for name, column in facts["columns"].items()
+        for why in column.get("stale", ())
+    ]
+    return "\n".join([*lines, *table(head, rows), *([""] if stale else []), *stale])
 
 
 def status_text(store: FeatureStore) -> str:
@@ -90,12 +96,16 @@ def status_text(store: FeatureStore) -> str:
         reasons += [
             f"{name}: {count} {fate}: {why}" for (fate, why), count in sorted(often.items())
         ]
-    lines = [f"{store.url}: {len(store.samples)} samples", "", *_table(head, rows)]
+    lines = [f"{store.url}: {len(store.samples)} samples", "", *table(head, rows)]
     return "\n".join([*lines, "", *reasons] if reasons else lines)
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(store: FeatureStore, column: Column) -> dict[str, Any]:
     body = column.info.model_dump(mode="json")
+    lineage: dict[str, Any] = {}
+    if is_derived(column.info):
+        parents = parents_now(store.columns, column.info)
+        lineage = {"parents": parents, "stale": why_stale(store, column.info)}
     return {
         **{key: body[key] for key in body if key != "name"},
         "complete": column.is_complete,
@@ -103,7 +113,15 @@ def _column(column: Column) -> dict[str, Any]:
         "rows": int(column.lengths.sum()),
         "bytes": column.num_bytes,
         "counts": _counts(column),
+        **lineage,
     }
+
+
+def _origin(column: dict[str, Any]) -> str:
+    weights = "random weights" if column["is_random"] else str(column["weights"])
+    if "stale" not in column:
+        return weights
+    return f"{weights}; {column['encoder']} of {' and '.join(column['parents'])}"
 
 
 def _label(store: FeatureStore, name: str) -> dict[str, Any]:
@@ -125,11 +143,3 @@ def _fates(column: Column) -> list[dict[str, Any]]:
 def _counts(column: Column) -> dict[str, int]:
     fates = column.status
     return {name: int((fates == name).sum()) for name in STATUSES}
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (head, *rows)
-    ]

@@ -14,6 +14,7 @@ from .atomic import sha256_file
 from .container import Layout, container, format_of
 from .errors import CorruptShard
 from .files import FilePool, OpenFile, WrongBytes
+from .receipt import is_committed
 
 
 class ShardFacts(Protocol):
@@ -69,11 +70,21 @@ class ShardReader:
         receipt: Its receipt, or what the index says; the file's size is compared with it before
             anything is read.
         pool: Keeps files open; one of its own if not given.
+        is_shared: Writers may replace the shard meanwhile: a file is read only if, after it was
+            opened, the receipt was still beside it.
     """
 
-    def __init__(self, path: Path, receipt: ShardFacts, *, pool: FilePool | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        receipt: ShardFacts,
+        *,
+        pool: FilePool | None = None,
+        is_shared: bool = False,
+    ) -> None:
         self.path = path
         self._receipt = receipt
+        self._is_shared = is_shared
         self._pool = FilePool(capacity=1) if pool is None else pool
 
     @property
@@ -176,6 +187,12 @@ class ShardReader:
             raise self.corrupt("is gone") from None
         except WrongBytes:
             raise self.corrupt("differs from the sha256 of its receipt") from None
+        if self._is_shared and not file.is_checked:
+            # By its name alone it may be the shard that has just taken this one's place.
+            if not is_committed(self.path.parent, self._receipt.shard, self._receipt.sha256):
+                self._pool.forget(self.path, self._receipt.sha256)
+                raise self._replaced()
+            file.is_checked = True
         if file.num_bytes != self._receipt.bytes:
             self._pool.forget(self.path, self._receipt.sha256)
             raise self.corrupt(
@@ -183,9 +200,15 @@ class ShardReader:
             )
         return file
 
+    def _replaced(self) -> CorruptShard:
+        return CorruptShard(
+            f"column '{self._receipt.column}', shard {self._receipt.shard}: {self.path} has been "
+            "replaced since it was first looked at. Open the store again."
+        )
+
     def corrupt(self, what: str) -> CorruptShard:
         """Return the error that names this shard and says what is wrong with it."""
         return CorruptShard(
             f"column '{self._receipt.column}', shard {self._receipt.shard}: {self.path} {what}. "
-            "Run `scfae store verify`, remove the shard's receipt and extract again."
+            "Run `scfae store verify --repair` and extract again."
         )

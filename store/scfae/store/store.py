@@ -4,6 +4,7 @@
 features/
   store.json                 format, partition, digest of the sample table
   samples.parquet            id, shard, split, group, labels, media references
+  pins/DIGEST.json           a run and the columns it reads
   columns/NAME/
     column.json              what the column is, with its fingerprint
     shard-00017.zarr.zip     rows and times, a Zarr v3 group
@@ -210,7 +211,9 @@ class FeatureStore:
         """What columns there are now, by name, sorted."""
         folder = self.path / COLUMNS_FOLDER
         return {
-            p.parent.name: read_column(p.parent) for p in sorted(folder.glob(f"*/{COLUMN_FILE}"))
+            p.parent.name: read_column(p.parent)
+            for p in sorted(folder.glob(f"*/{COLUMN_FILE}"))
+            if not p.parent.name.startswith(TEMPORARY)  # being renamed or dropped
         }
 
     @property
@@ -301,6 +304,18 @@ class FeatureStore:
             SchemaMismatch: If an id is not in the store.
         """
         self._rewrite(lambda samples: samples.updated(rows))
+
+    def rename_column(self, old: str, new: str) -> None:
+        """Give a column another name; see `catalogue.rename_column`."""
+        from .catalogue import rename_column
+
+        rename_column(self, old, new)
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column, at once and for good; see `catalogue.drop_column`."""
+        from .catalogue import drop_column
+
+        drop_column(self, name)
 
     def status(self) -> dict[str, Any]:
         """Return each sample's fate in each column; see `report.status`."""

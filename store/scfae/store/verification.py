@@ -7,9 +7,10 @@ no damage: temporaries, and a shard file whose receipt was not yet written when 
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from .atomic import TEMPORARY, remove
 from .column import COLUMN_FILE, ColumnInfo, read_column
@@ -17,8 +18,9 @@ from .container import SUFFIXES
 from .document import unseal
 from .errors import CorruptShard, StoreVersionError
 from .index import INDEX_FILE, index_damage
-from .lock import LOCK_NAME
-from .receipt import Receipt, read_receipt, receipt_file, shard_file
+from .lock import LOCK_NAME, FolderLock
+from .pins import PINS_FOLDER, read_pin
+from .receipt import is_committed, read_receipt, receipt_file, shard_file, shard_of_file
 from .remote.objects import is_url
 from .samples import SampleTable
 from .shard import ShardReader
@@ -32,8 +34,9 @@ from .store import (
     read_store,
 )
 
+_STRAY: Final = "nothing refers to this file"
 _Found = Callable[[int | None, str, str], None]
-_SHARD = re.compile(r"shard-(\d{5,})\.(json|zarr\.zip|tar|h5)")
+_RECEIPT = re.compile(r"shard-(\d{5,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +74,94 @@ def verify(store: FeatureStore | Path | str) -> list[Damage]:
     path = Path(where)
     damage: list[Damage] = []
     samples = _verify_samples(path, damage)
-    known = {STORE_FILE, SAMPLES_FILE, NEXT_SAMPLES_FILE, COLUMNS_FOLDER, LOCK_NAME}
+    known = {STORE_FILE, SAMPLES_FILE, NEXT_SAMPLES_FILE, COLUMNS_FOLDER, PINS_FOLDER, LOCK_NAME}
     for entry in sorted(path.iterdir()):
         if entry.name not in known and not entry.name.startswith(TEMPORARY):
-            damage.append(Damage(None, None, entry.name, "nothing refers to this file"))
+            damage.append(Damage(None, None, entry.name, _STRAY))
+    for file in sorted((path / PINS_FOLDER).glob("*")):
+        if not file.name.startswith(TEMPORARY):
+            try:
+                read_pin(file)
+            except CorruptShard as error:
+                damage.append(Damage(None, None, f"{PINS_FOLDER}/{file.name}", str(error)))
     for folder in sorted((path / COLUMNS_FOLDER).glob("*")):
-        damage += _verify_column(path, folder, samples)
+        if not folder.name.startswith(TEMPORARY):
+            damage += _verify_column(path, folder, samples)
     return damage
 
 
-def requeue(store: FeatureStore | Path | str, damage: list[Damage]) -> list[tuple[str, int]]:
-    """Withdraw the receipts of damaged shards, so that the next extraction writes them again.
+class Requeued(NamedTuple):
+    """What became of damaged shards, as (column, shard).
+
+    Attributes:
+        withdrawn: Their receipts are gone; the next extraction makes them again.
+        mended: They are whole by now: somebody has written them anew since they were verified.
+    """
+
+    withdrawn: list[tuple[str, int]]
+    mended: list[tuple[str, int]]
+
+
+def requeue(store: FeatureStore | Path | str, damage: Sequence[Damage]) -> Requeued:
+    """Withdraw the receipts of damaged shards, so that whoever made them makes them again.
+
+    A shard is looked at once more under its column's lock: one that is whole by now keeps its
+    receipt. One beyond the sample table is left alone, since nobody would make it again.
 
     Args:
         store: The store.
         damage: What `verify` found.
 
-    Returns:
-        The (column, shard) pairs that were withdrawn.
+    Raises:
+        StoreLocked: If a damaged column is being written.
     """
     path = store.path if isinstance(store, FeatureStore) else Path(store)
-    shards = sorted(
-        {
-            (one.column, one.shard)
-            for one in damage
-            if one.column is not None and one.shard is not None
-        }
+    samples = _verify_samples(path, [])
+    shards: dict[str, set[int]] = {}
+    for one in damage:
+        if one.column is not None and one.shard is not None:
+            shards.setdefault(one.column, set()).add(one.shard)
+    done = Requeued([], [])
+    for column in sorted(shards):
+        folder = path / COLUMNS_FOLDER / column
+        with FolderLock(folder, f"column '{column}'"):
+            info = _info(folder, _collector(path, folder, []))
+            for shard in sorted(shards[column]):
+                if samples is not None and shard >= samples.num_shards:
+                    continue
+                found: list[Damage] = []
+                _verify_shard(folder, shard, info, samples, _collector(path, folder, found))
+                if found:
+                    remove(folder / receipt_file(shard))
+                (done.withdrawn if found else done.mended).append((column, shard))
+    return done
+
+
+def advice(store: Path, damage: Damage) -> str:
+    """Return in a sentence what to do about damage that withdrawing receipts does not repair.
+
+    Args:
+        store: The store's folder, as the user calls it.
+        damage: What `verify` found.
+    """
+    if damage.what == _STRAY:
+        return f"{damage.file} was put there by somebody else: move it out of the store."
+    if damage.file.startswith(f"{PINS_FOLDER}/"):
+        return f"{damage.file} says no more which run it stands for: remove it if none needs it."
+    if damage.column is None:
+        return (
+            f"{damage.file} cannot be made again from the rest: restore it from a backup, or "
+            "extract into a new store."
+        )
+    if damage.shard is None:
+        return (
+            f"{damage.file} says no more what the column is: `scfae store drop {store} "
+            f"{damage.column} --yes`, and extract, derive or import it again."
+        )
+    return (
+        f"{damage.file} belongs to a shard that {SAMPLES_FILE} does not have: restore that from "
+        "the backup it was in, or remove the shard's files."
     )
-    for column, shard in shards:
-        remove(path / COLUMNS_FOLDER / column / receipt_file(shard))
-    return shards
 
 
 def _verify_samples(path: Path, damage: list[Damage]) -> SampleTable | None:
@@ -138,44 +199,26 @@ def _verify_column(path: Path, folder: Path, samples: SampleTable | None) -> lis
     column = folder.name
     files = sorted(entry.name for entry in folder.glob("*") if not _is_ignored(entry.name))
     if not folder.is_dir():
-        return [Damage(None, None, f"{COLUMNS_FOLDER}/{column}", "nothing refers to this file")]
+        return [Damage(None, None, f"{COLUMNS_FOLDER}/{column}", _STRAY)]
     if not files:
         return []  # a column whose writer died before it began
     damage: list[Damage] = []
 
-    def found(shard: int | None, name: str, what: str) -> None:
-        damage.append(Damage(column, shard, str((folder / name).relative_to(path)), what))
-
-    info: ColumnInfo | None = None
-    try:
-        info = read_column(folder)
-    except FileNotFoundError:
-        found(None, COLUMN_FILE, "the file is gone")
-    except CorruptShard as error:
-        found(None, COLUMN_FILE, str(error))
-    if info is not None and info.name != column:
-        found(None, COLUMN_FILE, f"it describes column '{info.name}'")
-        info = None
+    found = _collector(path, folder, damage)
+    info = _info(folder, found)
     shards: set[int] = set()
     for name in files:
-        match = _SHARD.fullmatch(name)
-        shard = int(match[1]) if match else -1
-        if match and name in _names(shard, info):
+        match = _RECEIPT.fullmatch(name)
+        shard = int(match[1]) if match else shard_of_file(name)
+        if shard is not None and (name in _names(shard, info) or _is_named(folder, shard, name)):
             shards.add(shard)
         elif name != COLUMN_FILE:
-            found(None, name, "nothing refers to this file")
+            found(None, name, _STRAY)
     for shard in sorted(shards):
         if samples is not None and shard >= samples.num_shards:
             found(shard, receipt_file(shard), f"the store has only {samples.num_shards} shards")
-            continue
-        try:
-            receipt = read_receipt(folder, shard)
-        except CorruptShard as error:
-            found(shard, receipt_file(shard), str(error))
-            continue
-        if receipt is None or (info and receipt.fingerprint != info.fingerprint):
-            continue  # not committed, or left over from a column that was replaced
-        _verify_shard(folder, receipt, info, samples, found)
+        else:
+            _verify_shard(folder, shard, info, samples, found)
     if info is not None and samples is not None:
         # A damaged cache is ignored by readers, and so is none; one that lies would be believed.
         lie = index_damage(folder, info, samples)
@@ -184,22 +227,53 @@ def _verify_column(path: Path, folder: Path, samples: SampleTable | None) -> lis
     return damage
 
 
+def _collector(path: Path, folder: Path, damage: list[Damage]) -> _Found:
+    def found(shard: int | None, name: str, what: str) -> None:
+        damage.append(Damage(folder.name, shard, str((folder / name).relative_to(path)), what))
+
+    return found
+
+
+def _info(folder: Path, found: _Found) -> ColumnInfo | None:
+    try:
+        info = read_column(folder)
+    except FileNotFoundError:
+        found(None, COLUMN_FILE, "the file is gone")
+        return None
+    except CorruptShard as error:
+        found(None, COLUMN_FILE, str(error))
+        return None
+    if info.name != folder.name:
+        found(None, COLUMN_FILE, f"it describes column '{info.name}'")
+        return None
+    return info
+
+
 def _verify_shard(
     folder: Path,
-    receipt: Receipt,
+    shard: int,
     info: ColumnInfo | None,
     samples: SampleTable | None,
     found: _Found,
 ) -> None:
-    shard = receipt.shard
     name = receipt_file(shard)
+    try:
+        receipt = read_receipt(folder, shard)
+    except CorruptShard as error:
+        found(shard, name, str(error))
+        return
+    if receipt is None or (info and receipt.fingerprint != info.fingerprint):
+        return  # not committed, or left over from a column that was replaced
     if samples is not None and receipt.ids_sha256 != samples.ids_sha256(shard):
         found(shard, name, "it is the receipt of other samples")
     reader = ShardReader(folder / receipt.file, receipt)
     try:
         reader.verify()
     except CorruptShard as error:
-        found(shard, receipt.file, str(error))
+        if is_committed(folder, receipt.shard, receipt.sha256):
+            found(shard, receipt.file, str(error))
+        else:  # a writer has replaced it meanwhile
+            _verify_shard(folder, shard, info, samples, found)
         return
     if info is not None and (reader.dim, reader.dtype.name) != (info.dim, info.dtype):
         what = f"it holds {reader.dtype.name} [R, {reader.dim}], not {info.dtype} [R, {info.dim}]"
@@ -210,6 +284,15 @@ def _names(shard: int, info: ColumnInfo | None) -> set[str]:
     """Return the files that a shard may have; of any format if the column's is not known."""
     forms = list(SUFFIXES) if info is None else [info.format]
     return {receipt_file(shard), *(shard_file(shard, form) for form in forms)}
+
+
+def _is_named(folder: Path, shard: int, name: str) -> bool:
+    """Return whether a shard's receipt names a file, which may have its digest in its name."""
+    try:
+        receipt = read_receipt(folder, shard)
+    except CorruptShard:
+        return True  # found by itself
+    return receipt is not None and receipt.file == name
 
 
 def _is_ignored(name: str) -> bool:

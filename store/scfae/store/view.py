@@ -279,9 +279,11 @@ def _sha256(array: npt.NDArray[Any]) -> str:
 
 def _check_complete(column: Column, num_shards: int) -> None:
     if not column.is_complete:
+        is_derived = column.info.encoder.startswith("derived:")
+        again = "store derive" if is_derived else "extract"
         raise SchemaMismatch(
             f"column '{column.info.name}' is not complete: {len(column.missing_shards)} of "
-            f"{num_shards} shards are not extracted yet. Run `scfae extract` again; it does only "
+            f"{num_shards} shards are not extracted yet. Run `scfae {again}` again; it does only "
             "what is missing."
         )
 

@@ -18,6 +18,7 @@ from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
 from .container import SUFFIXES, ShardContents, write_shard
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
 from .lock import FolderLock
+from .pins import refuse_pinned
 from .receipt import (
     STATUSES,
     Receipt,
@@ -71,12 +72,13 @@ class ColumnWriter:
         self._samples = samples
         self._is_replacing = is_replacing
         self._held: ExitStack | None = None
+        self._lock = FolderLock(folder, f"column '{info.name}'")
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         fsync_folder(self.folder.parent)
         with ExitStack() as stack:
-            stack.enter_context(FolderLock(self.folder, f"column '{self.info.name}'"))
+            stack.enter_context(self._lock)
             clean_temporaries(self.folder)
             self._begin()
             self._held = stack.pop_all()
@@ -97,12 +99,17 @@ class ColumnWriter:
 
         Raises:
             FingerprintMismatch: If it is there by another encoder, other weights or recipe.
+            ColumnPinned: If it is to be replaced, and a run reads it.
         """
-        if self._is_replacing or not (self.folder / COLUMN_FILE).exists():
+        if not (self.folder / COLUMN_FILE).exists():
             return
         there = read_column(self.folder)
         differences = self.info.differences(there)
-        if differences or there.fingerprint != self.info.fingerprint:
+        if not differences and there.fingerprint == self.info.fingerprint:
+            return
+        if self._is_replacing:
+            refuse_pinned(self.folder, there.fingerprint)
+        else:
             raise FingerprintMismatch(
                 f"column '{self.info.name}' is there already and was made differently "
                 f"({'; '.join(differences) or 'the fingerprint'}). Use --replace to throw it away, "
@@ -133,6 +140,7 @@ class ColumnWriter:
 
         Raises:
             SchemaMismatch: If the number of samples, a shape or a status does not fit.
+            StoreLocked: If another host has taken the column over; see `FolderLock`.
         """
         if self._held is None:
             raise SchemaMismatch("a ColumnWriter commits only inside its `with` block")
@@ -141,6 +149,7 @@ class ColumnWriter:
             raise SchemaMismatch(f"shard {shard} has {len(here)} samples, {len(samples)} given")
         ids = self._samples.ids
         fates = [self._settle(one, str(ids[i])) for i, one in zip(here, samples, strict=True)]
+        self._lock.check()
         # From here on the old shard, if any, is not there: a kill must not leave a receipt
         # beside another shard's bytes.
         if (self.folder / receipt_file(shard)).exists():

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from scfae.store import Damage, FeatureStore, verify
 from scfae.store.document import read_document, write_document
-from scfae.store.errors import StoreNotFound, StoreVersionError
+from scfae.store.errors import StoreLocked, StoreNotFound, StoreVersionError
+from scfae.store.lock import FolderLock
 from scfae.store.receipt import receipt_file, shard_file
 from scfae.store.testing import make_store
-from scfae.store.verification import requeue
+from scfae.store.verification import advice, requeue
 
 SHARDS = 3
 COLUMNS = ("audio", "video")
@@ -216,14 +217,56 @@ def test_requeued_shards_are_extracted_again_and_others_are_not(store: Path) -> 
     (store / "columns/video" / shard_file(1)).write_bytes(b"")
     (store / "columns/audio" / receipt_file(2)).write_bytes(b"")
     damage = verify(store)
-    assert requeue(store, damage) == [("audio", 2), ("video", 1)]
+    assert requeue(store, damage) == ([("audio", 2), ("video", 1)], [])
     assert verify(store) == []
     opened = FeatureStore.open(store)
     for column, shard in [("audio", 2), ("video", 1)]:
         assert opened.column(column).missing_shards == [shard]
 
 
+def test_a_shard_that_is_whole_again_by_now_keeps_its_receipt(store: Path) -> None:
+    path = store / "columns/video" / shard_file(1)
+    intact = path.read_bytes()
+    path.write_bytes(b"")
+    damage = verify(store)
+    path.write_bytes(intact)
+    assert requeue(store, damage) == ([], [("video", 1)])
+    assert FeatureStore.open(store).column("video").is_complete
+
+
+def test_nothing_is_withdrawn_from_a_column_that_is_being_written(store: Path) -> None:
+    (store / "columns/video" / shard_file(1)).write_bytes(b"")
+    damage = verify(store)
+    with (
+        FolderLock(store / "columns/video", "column 'video'"),
+        pytest.raises(StoreLocked, match="column 'video' is being written"),
+    ):
+        requeue(store, damage)
+    assert verify(store) == damage
+
+
+def test_damage_that_no_receipt_stands_for_gets_a_sentence_each(store: Path) -> None:
+    shutil.copy(store / "columns/audio/column.json", store / "columns/audio/notes.txt")
+    for file in ("samples.parquet", "columns/video/column.json", "pins/x.json"):
+        (store / file).parent.mkdir(exist_ok=True)
+        (store / file).write_bytes(b"?")
+    damage = verify(store)
+    assert requeue(store, damage) == ([], [])
+    words = {one.file: advice(store, one) for one in damage}
+    assert "move it out of the store" in words["columns/audio/notes.txt"]
+    assert "restore it from a backup" in words["samples.parquet"]
+    assert "remove it if none needs it" in words["pins/x.json"]
+    assert f"`scfae store drop {store} video --yes`" in words["columns/video/column.json"]
+
+
+def test_a_shard_beyond_the_samples_is_not_withdrawn(store: Path) -> None:
+    shutil.copy(store / "columns/audio" / receipt_file(0), store / "columns/audio/shard-00007.json")
+    (damage,) = verify(store)
+    assert requeue(store, [damage]) == ([], [])
+    assert "belongs to a shard that samples.parquet does not have" in advice(store, damage)
+
+
 def test_requeue_leaves_damage_without_a_shard_alone(store: Path) -> None:
     before = files(store)
-    assert requeue(store, [Damage("audio", None, "columns/audio/column.json", "gone")]) == []
+    assert requeue(store, [Damage("audio", None, "columns/audio/column.json", "gone")]) == ([], [])
     assert files(store) == before

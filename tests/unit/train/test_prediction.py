@@ -208,3 +208,9 @@ def test_random_encoders_are_made_again_from_their_seed() -> None:
     again = _load("audio", info, "cpu").spec
     assert again.is_random
     assert again.weights_sha256 == spec.weights_sha256
+
+
+def test_a_column_that_was_computed_from_others_is_refused() -> None:
+    info = ColumnInfo.create("small", "video", encoder="derived:pool=mean,pca=8", dim=8)
+    with pytest.raises(RunStateError, match="video: the run reads column 'small', which was comp"):
+        _load("video", info, "cpu")

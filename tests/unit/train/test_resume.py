@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from scfae.store import FeatureStore, SampleRow
-from scfae.store.errors import ConfigError, RunNotFound, RunStateError
+from scfae.store import FeatureStore, SampleRow, collect_garbage
+from scfae.store.errors import ColumnPinned, ConfigError, RunNotFound, RunStateError
 from scfae.store.testing import make_store
 from scfae.store.writer import ShardSample
 from scfae.train import loop
@@ -234,6 +235,17 @@ def test_a_changed_store_is_one_clear_error(tmp_path: Path, change: str) -> None
         store.update_labels([SampleRow(id=sample.id, split=split, labels={"digit": digit})])
     with pytest.raises(RunStateError, match=r"the store has changed since .*--run"):
         train(config)
+
+
+def test_a_run_pins_what_it_reads_as_long_as_its_folder_is_there(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", num_samples=60, labels={"digit": 2}, shard_size=16)
+    run = train(make_config(store.path, tmp_path / "run", batch_size=12))
+    for name in ("audio", "video"):
+        with pytest.raises(ColumnPinned, match=f"the run {run.path}"):
+            store.drop_column(name)
+    shutil.rmtree(run.path)
+    collect_garbage(store, grace_s=0, is_deleting=True)
+    store.drop_column("audio")
 
 
 def test_resume_needs_a_run(store: FeatureStore, tmp_path: Path) -> None:

@@ -30,9 +30,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "the whole system on real input, in minutes: ends with a report.html"),
     "encoders": Command("encoders", "every encoder, its weights, licence, and whether it is here"),
     "extract": Command("extract", "run encoders over media into a feature store; resumes itself"),
-    "store": Command(
-        "store", "info | status | verify: what a store holds, and whether it is whole"
-    ),
+    "store": Command("store", "what a store holds, whether it is whole; derive, diff, drop, gc …"),
     "train": Command("train", "train a fusion model on chosen columns into a run folder"),
     "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),

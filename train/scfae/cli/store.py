@@ -1,8 +1,8 @@
-"""`scfae store info|status|verify`: what a store holds, and whether it is whole."""
+"""`scfae store ACTION`: what a store holds, and what can be done with it."""
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
@@ -10,6 +10,7 @@ import tyro
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
 
+from . import store_columns, store_derive, store_diff, store_gc, store_verify
 from .arguments import parse, print_json
 
 
@@ -31,16 +32,6 @@ class StatusArguments:
     """The feature store: a folder or a URL."""
     json: bool = False
     """As one JSON document, with a row for every input."""
-
-
-@dataclass(frozen=True)
-class VerifyArguments:
-    """Read everything again and compare with the checksums; status 1 when something is damaged."""
-
-    store: Annotated[str, tyro.conf.Positional]
-    """The feature store: a folder or a URL."""
-    json: bool = False
-    """As one JSON document."""
 
 
 def _info(argv: Sequence[str]) -> int:
@@ -67,29 +58,28 @@ def _status(argv: Sequence[str]) -> int:
     return 0
 
 
-def _verify(argv: Sequence[str]) -> int:
-    flags = parse(VerifyArguments, "scfae store verify", argv, "  scfae store verify features/")
-    from scfae.store import verify
-
-    damage = verify(flags.store)
-    if flags.json:
-        print_json({"ok": not damage, "damage": [asdict(one) for one in damage]})
-    elif damage:
-        for one in damage:
-            print(f"column {one.column}, shard {one.shard}, {one.file}: {one.what}")
-    else:
-        print(f"{flags.store}: every file agrees with its checksum")
-    return 1 if damage else 0
-
-
-ACTIONS = {"info": _info, "status": _status, "verify": _verify}
+ACTIONS = {
+    "info": _info,
+    "status": _status,
+    "verify": store_verify.run,
+    "diff": store_diff.run,
+    "derive": store_derive.run,
+    "rename": store_columns.rename,
+    "drop": store_columns.drop,
+    "gc": store_gc.run,
+}
 
 USAGE = """\
-usage: scfae store {info|status|verify} STORE [--json]
+usage: scfae store ACTION STORE …
 
   info    samples, splits, labels, columns: encoder, weights, dim, rows
   status  each sample's fate in each column: ok, partial, missing or failed, and why
-  verify  re-read every file against its checksum; status 1 when something is damaged
+  verify  re-read every file against its checksum; --repair has damaged shards made again
+  diff    two columns side by side: who made them, and how far their rows agree
+  derive  a column computed from another: pooled, projected, resampled, in another dtype
+  rename  give a column another name
+  drop    remove a column
+  gc      remove what nothing refers to any more
 
 example:
   scfae store status features/ --json
@@ -105,6 +95,6 @@ def run(argv: Sequence[str]) -> int:
         near = difflib.get_close_matches(argv[0], ACTIONS, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ConfigError(
-            f"scfae store has no action '{argv[0]}'.{hint} Actions: info, status, verify."
+            f"scfae store has no action '{argv[0]}'.{hint} Actions: {', '.join(ACTIONS)}."
         )
     return ACTIONS[argv[0]](argv[1:])

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scfae.store import Batch, FeatureStore, FeatureStream
+from scfae.store import Batch, FeatureStore, FeatureStream, pin_run
 from scfae.store.atomic import clean_temporaries
 from scfae.store.config import digest
 from scfae.store.errors import RunNotFound, RunStateError, TaskError
@@ -110,6 +110,8 @@ def train(
         changed = {}
         for note in splits.notes:
             logger.warning(note)
+    if not pin_run(store.path, run.path, {i.name: i.fingerprint for i in columns.values()}):
+        logger.warning("%s is read-only, so nobody is kept from changing it meanwhile", store.path)
     with run.lock(), StopSignals() as stop:
         clean_temporaries(run.path)
         clean_temporaries(run.path / "checkpoints")

@@ -18,6 +18,7 @@ from scfae.extract.decoder_pool import DecoderPool, Request
 from scfae.extract.media import Decoded
 from scfae.extract.recipe import Recipe
 from scfae.store import ColumnInfo
+from scfae.store.derivation import is_derived
 from scfae.store.errors import ConfigError, RunStateError
 
 from .device import choose_device
@@ -81,6 +82,11 @@ def predict(
 
 def _load(modality: str, info: ColumnInfo, device: str) -> Encoder:
     """Return the encoder that made a column."""
+    if is_derived(info):
+        raise RunStateError(
+            f"{modality}: the run reads column '{info.name}', which was computed from others "
+            f"({info.encoder}); predictions from media need a run on columns of encoders."
+        )
     weights = None if info.weights == "published" else info.weights
     encoder = load_encoder(info.encoder, weights=weights, device=device)
     now = (encoder.spec.weights_sha256, encoder.spec.recipe)

@@ -226,6 +226,8 @@ class RemoteStore(FeatureStore):
 class RemoteColumn(Column):
     """A column as its receipts were when it was opened; its shards come through the cache."""
 
+    _is_shared = False  # an object is named by its contents
+
     def __init__(
         self,
         folder: Path,
