@@ -1,10 +1,11 @@
-"""Shards as flat HDF5 files; h5py and MATLAB read them as they are.
+"""Shards as flat HDF5 files; h5py and whatever else knows HDF5 1.8 read them as they are.
 
 The file holds `data [R, D]`, `times [R, 2]` and `offsets [n + 1]` as Zarr shards do, and `ids`,
 `status` and `reasons` `[n]` for people. Every dataset is contiguous, without chunks or filters, so
 its bytes lie in the file as they lie in memory; the HDF5 library only says where that is. No
-timestamps are kept and the format's version is fixed: the same features give the same bytes.
-Strings have a fixed length, since those of variable length lie outside of HDF5's checksums.
+timestamps are kept and the format's version is fixed: one version of the library gives the same
+bytes for the same features. Strings have a fixed length, since those of variable length lie outside
+of HDF5's checksums.
 
 Shapes: n samples of the shard, R rows of all of them, D features.
 """
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     import h5py
     from typing_extensions import Buffer
 
-# Of 2018: the first in which all structures carry checksums, and old enough for every reader.
-_LIBRARY: Final = ("v110", "v110")
+# HDF5 1.8, of 2008: the first whose structures all carry checksums, and every reader knows it.
+_LIBRARY: Final = ("v108", "v108")
 
 
 class Hdf5:

@@ -162,6 +162,7 @@ def test_a_few_damages_are_found_or_harmless(tmp_path: Path, form: Format) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("max_rows", [1, 4])
 @pytest.mark.parametrize("form", SUFFIXES)
 def test_a_thousand_damages_are_found_or_harmless(

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -23,6 +24,7 @@ GOLDEN: dict[Format, Path] = {
     "webdataset": FOLDER / "store-v1-webdataset",
     "hdf5": FOLDER / "store-v1-hdf5",
 }
+HDF5_VERSION = "2.0.0"
 N = 5
 ORDER = ["s2", "s0", "s1", "s3", "é4"]
 FINGERPRINTS = {"ge2e.fps=2": "2d32450fcdd1ba70", "pixels": "c0471d42ccfb0cf3"}
@@ -155,6 +157,8 @@ def test_fingerprints_are_those_of_then(golden: Path) -> None:
 def test_the_same_data_gives_the_same_bytes_today(
     golden: Path, form: Format, tmp_path: Path
 ) -> None:
+    if form == "hdf5" and h5py.version.hdf5_version != HDF5_VERSION:
+        pytest.skip("releases of the HDF5 library differ in the space they leave in headers")
     store = write(tmp_path / "today", form)
     files = files_of(golden / "columns")
     assert len(files) == 2 * (1 + 2 * 3)

@@ -22,6 +22,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scfae.store.atomic import sha256_file
 from scfae.store.container import (
     ALIGNMENT_BYTES,
     SUFFIXES,
@@ -33,7 +34,10 @@ from scfae.store.container import (
     write_shard,
 )
 from scfae.store.document import seal
+from scfae.store.errors import CorruptShard
 from scfae.store.files import OpenFile
+from scfae.store.receipt import Receipt
+from scfae.store.shard import ShardReader
 from scfae.store.webdataset import BLOCK_BYTES, INDEX
 
 LENGTHS = [3, 0, 1, 5, 0]
@@ -319,3 +323,37 @@ def test_a_fork_while_threads_parse_shards_does_not_hang(tmp_path: Path, form: F
         stop.set()
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"rows_at": [1 << 40]}, "has rows outside of it"),
+        ({"rows_at": [-(1 << 20)]}, "has rows outside of it"),
+        ({"times_at": [1 << 20]}, "has times outside of it"),
+        ({"times_at": [1 << 70]}, "is not a readable shard"),
+        ({"dim": 1 << 40}, "has rows outside of it"),
+        ({"dim": 0}, r"holds float32 \[R, 0\]"),
+        ({"dtype": "object"}, "holds object"),
+        ({"dtype": "int32"}, "holds int32"),
+    ],
+    ids=str,
+)
+def test_an_index_that_lies_is_refused(tmp_path: Path, fields: dict[str, Any], what: str) -> None:
+    path = tar(tmp_path / "shard.tar", [(INDEX, index(**fields)), ("rows", bytes(64))])
+    receipt = Receipt(
+        column="ge2e",
+        shard=0,
+        fingerprint="f",
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=sha256_file(path),
+        rows=1,
+        lengths=[1],
+        status=["ok"],
+        reasons={},
+        media=[None],
+        ids_sha256="i",
+    )
+    with pytest.raises(CorruptShard, match=what):
+        ShardReader(path, receipt).rows(0)
