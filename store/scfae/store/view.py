@@ -75,6 +75,8 @@ class StoreView:
         self._columns = dict(columns)
         self.indices = indices
         self.label_names = label_names
+        self._lengths: dict[str, npt.NDArray[np.int64]] = {}
+        self._labels: dict[str, LabelColumn] = {}
 
     @classmethod
     def select(
@@ -179,8 +181,11 @@ class StoreView:
         )
 
     def lengths(self, modality: str) -> npt.NDArray[np.int64]:
-        """Return the rows of each sample, T, `[N]`."""
-        return self._columns[modality].lengths[self.indices]
+        """Return the rows of each sample, T, `[N]`; not to be written to."""
+        found = self._lengths.get(modality)
+        if found is None:
+            found = self._lengths[modality] = self._columns[modality].lengths[self.indices]
+        return found
 
     def rows(self, i: int, modality: str) -> npt.NDArray[Any]:
         """Return the rows `[T, D]` of the sample at position `i`, float32 or float16 as stored."""
@@ -230,11 +235,17 @@ class StoreView:
         return np.dtype(self._columns[modality].info.dtype)
 
     def label(self, name: str) -> LabelColumn:
-        """Return one label of every sample of the view.
+        """Return one label of every sample of the view; not to be written to.
 
         Raises:
             UnknownColumn: If the store has no such label.
         """
+        found = self._labels.get(name)
+        if found is None:
+            found = self._labels[name] = self._label(name)
+        return found
+
+    def _label(self, name: str) -> LabelColumn:
         kind = self._samples.label_kind(name)
         everywhere = self._samples.label_array(name)
         mine = everywhere.take(pa.array(self.indices))

@@ -3,6 +3,7 @@
 Shapes: n samples of a shard, T rows, D features.
 """
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from .atomic import clean_temporaries, fsync_folder, remove
 from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
 from .container import SUFFIXES, ShardContents, write_shard
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
+from .index import MIN_CACHED, read_index
 from .lock import FolderLock
 from .pins import refuse_pinned
 from .receipt import (
@@ -73,6 +75,7 @@ class ColumnWriter:
         self._is_replacing = is_replacing
         self._held: ExitStack | None = None
         self._lock = FolderLock(folder, f"column '{info.name}'")
+        self._num_committed = 0
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +94,11 @@ class ColumnWriter:
         trace: TracebackType | None,
     ) -> None:
         if self._held is not None:
+            if error is None and self._num_committed >= MIN_CACHED:
+                # So that the first reader need not parse all receipts. It is no part of any commit,
+                # and a damaged receipt is the business of whoever reads it.
+                with contextlib.suppress(CorruptShard):
+                    read_index(self.folder, self.info, self._samples)
             self._held.close()
             self._held = None
 
@@ -191,6 +199,7 @@ class ColumnWriter:
             ids_sha256=self._samples.ids_sha256(shard),
         )
         write_receipt(self.folder, receipt)
+        self._num_committed += 1
         return receipt
 
     def _begin(self) -> None:
@@ -267,10 +276,10 @@ class ColumnWriter:
 
 def _unfit(rows: npt.NDArray[Any], dtype: str) -> str | None:
     """Return why rows cannot be stored, None if they can."""
+    with np.errstate(over="ignore"):
+        stored = rows.astype(dtype, copy=False)
+    if np.isfinite(stored).all():
+        return None  # a cast makes no infinity or NaN finite
     if not np.isfinite(rows).all():
         return "the encoder gave values that are not finite"
-    with np.errstate(over="ignore"):
-        stored = rows.astype(dtype)
-    if not np.isfinite(stored).all():
-        return f"values up to {np.abs(rows).max():.4g} do not fit into {dtype}"
-    return None
+    return f"values up to {np.abs(rows).max():.4g} do not fit into {dtype}"

@@ -12,6 +12,7 @@ import json
 import math
 import struct
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,9 @@ def _add(archive: zipfile.ZipFile, name: str, contents: bytes | memoryview) -> N
 
 
 def _place(archive: StoredZip, name: str) -> Place:
-    metadata = json.loads(archive.read(f"{name}/zarr.json"))
-    shape = tuple(int(size) for size in metadata["shape"])
+    shape, dtype = _described(archive.read(f"{name}/zarr.json"))
     if len(shape) != len(_AXES[name]):
         raise ValueError(f"{name} has {len(shape)} axes")
-    dtype = np.dtype(str(metadata["data_type"])).newbyteorder("<")
     num_bytes = math.prod(shape) * dtype.itemsize
     if num_bytes == 0:
         return Place(0, shape, dtype)
@@ -112,3 +111,10 @@ def _place(archive: StoredZip, name: str) -> Place:
     if held != num_bytes:
         raise ValueError(f"the chunk of {name} has {held} bytes")
     return Place(start, shape, dtype)
+
+
+@lru_cache(maxsize=256)  # the shards of a column are described in much the same words
+def _described(text: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    metadata = json.loads(text)
+    shape = tuple(int(size) for size in metadata["shape"])
+    return shape, np.dtype(str(metadata["data_type"])).newbyteorder("<")

@@ -99,6 +99,21 @@ def test_the_cache_stands_for_receipts_that_have_not_changed(store: FeatureStore
     assert verify(store) == []
 
 
+def test_a_writer_of_many_shards_leaves_the_cache_for_readers(store: FeatureStore) -> None:
+    info = store.column("video").info
+    with eager() as patch:
+        patch.setattr("scfae.store.writer.MIN_CACHED", 3)
+        for num_commits, is_there in ((2, False), (3, True)):
+            with store.add_column(info) as writer:
+                for shard in range(num_commits):
+                    writer.commit(shard, [ShardSample(status="failed", reason="x")] * SHARD_SIZE)
+                time.sleep(2 * YOUNG_NS / 1e9)
+            assert (writer.folder / INDEX_FILE).exists() == is_there
+        expected = from_receipts(store)
+        patch.setattr(index_module, "read_receipt", no_receipt)
+        assert facts(read(store)) == expected
+
+
 def test_only_what_changed_is_read_again(store: FeatureStore) -> None:
     column = store.column("video")
     with eager() as patch:
