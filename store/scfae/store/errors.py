@@ -21,6 +21,7 @@ ScfaeError
 │  ├─ FingerprintMismatch               the column was made by another encoder or recipe
 │  ├─ CorruptShard                      bytes differ from the receipt
 │  └─ StoreLocked                       another process writes this column
+├─ ImportRefused                        features made elsewhere that cannot be taken as they are
 ├─ StreamStateError                     state of another stream
 ├─ TaskError                            labels, splits or classes do not fit the task
 ├─ CheckpointError
@@ -124,6 +125,10 @@ class CorruptShard(StoreError):
 
 class StoreLocked(StoreError):
     """Another process is writing this column."""
+
+
+class ImportRefused(ScfaeError):
+    """Features made elsewhere cannot be taken as they are; the message names file and shape."""
 
 
 class StreamStateError(ScfaeError):

@@ -21,6 +21,7 @@ COMMANDS = {
     "store-info": ["store", "info"],
     "store-status": ["store", "status"],
     "store-verify": ["store", "verify"],
+    "store-import": ["store", "import"],
     "train": ["train"],
     "evaluate": ["evaluate"],
     "predict": ["predict"],
