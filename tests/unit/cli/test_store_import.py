@@ -123,13 +123,15 @@ def test_a_pickle_of_very_many_small_things_is_refused(tmp_path: Path, refused: 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path, refused: Refused) -> None:
     source = tmp_path / "bomb.npz"
-    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("data.npy", "w") as member:
-            np.lib.format.write_array_header_1_0(
-                member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 19, 64)}
-            )
-            for _ in range(128):
-                member.write(bytes(1 << 20))
+    with (
+        zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("data.npy", "w") as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 19, 64)}
+        )
+        for _ in range(128):
+            member.write(bytes(1 << 20))
     assert source.stat().st_size < 1 << 20
     assert "--max-bytes" in refused(source, "--max-bytes", 1 << 20)
 
@@ -262,7 +264,9 @@ def test_an_npy_that_is_shorter_than_it_says_is_refused(folder: Path, refused: R
     [
         pytest.param(f"id,x\ngood,{'y' * (1 << 21)}\n", "field larger than", id="field"),
         pytest.param(f"id,x\ngood,{'y' * (1 << 23)}", "line 2: has more than", id="line"),
-        pytest.param("id,x\ngood,1\ngood,2\n", "line 3: the id 'good' is that of line 2", id="twice"),
+        pytest.param(
+            "id,x\ngood,1\ngood,2\n", "line 3: the id 'good' is that of line 2", id="twice"
+        ),
         pytest.param("id,x\ngood,1,2\n", "another number of fields", id="fields"),
         pytest.param("name,x\ngood,1\n", "no column 'id'", id="no id"),
     ],

@@ -85,13 +85,14 @@ class Hdf5:
         self._seen: set[Any] = set()
         try:
             self.walk(self.file, "")
+            datasets = self._datasets.values()
+            self._is_matlab = any("MATLAB_class" in one.attrs for one in datasets)
         except ImportRefused:
             self.close()
             raise
         except Exception as error:  # what damage makes of HDF5
             self.close()
             raise ImportRefused(f"{path}: is a damaged HDF5 file ({error}).") from None
-        self._is_matlab = any("MATLAB_class" in one.attrs for one in self._datasets.values())
         self.form = "mat" if self._is_matlab else "hdf5"
 
     @property

@@ -74,8 +74,6 @@ class Npz:
             raise ImportRefused(f"{path}: is not a readable .npz ({error}).") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in members:
-            if member.is_dir():
-                continue
             self._check(member)
             name = member.filename.removesuffix(".npy")
             if name in self._members:

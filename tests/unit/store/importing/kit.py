@@ -66,7 +66,7 @@ def write_source(kind: str, folder: Path, given: Samples) -> Path:
     elif kind == "npz fortran":
         np.savez(path, **(ragged | {"data": np.asfortranarray(ragged["data"])}))
     elif kind == "npz names":
-        np.savez_compressed(path, **given)
+        np.savez_compressed(path, **dict(given))  # type: ignore[arg-type]
     elif kind == "mat":
         cells = np.array(list(given), dtype=object)
         scipy.io.savemat(path, ragged | {"ids": cells}, do_compression=True)
