@@ -1,5 +1,6 @@
 """`.pt` files of tensors: loaded with `weights_only=True`, after a look at what they unpack to."""
 
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,9 @@ def read_tensors(path: Path, budget: ByteBudget) -> Iterator[tuple[str, Array]]:
 
     _check_archive(path, budget)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sparse tensors, which are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch makes of hostile files is of a dozen kinds
         why = str(error).split(".")[0].splitlines()[0][:200] if str(error) else "damaged"
         raise ImportRefused(
