@@ -30,8 +30,8 @@ class ImportArguments:
 
     source: Annotated[Path, tyro.conf.Positional]
     """A folder or file of features."""
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store; made on first use, with the samples of the source."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store, a folder or URL; made on first use, with the samples of the source."""
     column: Annotated[str, tyro.conf.arg(metavar="NAME")]
     """Name of the column."""
     modality: Annotated[str, tyro.conf.arg(metavar="M")]

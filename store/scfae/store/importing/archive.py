@@ -10,16 +10,18 @@ Shapes: n samples, R rows of all of them, T rows of one, D features.
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, ImportRefused, ManifestError
-from ..samples import SampleRow
 from .arrays import Array, read_all, read_text
 from .limits import check_ids
 from .source import Rows, SameDim, UnusableSample, check_times, rows_shape
+
+if TYPE_CHECKING:
+    from ..samples import SampleRow
 
 _BESIDE: Final = ("ids", "offsets", "times", "lengths")
 
@@ -170,7 +172,7 @@ class ArchiveSource:
         ImportRefused: If an array cannot be taken.
     """
 
-    labels: Mapping[str, SampleRow]
+    labels: "Mapping[str, SampleRow]"
 
     def __init__(self, archive: Archive, *, key: str | None, sha256: str) -> None:
         self._archive = archive

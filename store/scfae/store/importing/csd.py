@@ -18,8 +18,8 @@ from ..atomic import sha256_file
 from ..errors import ImportRefused, ManifestError
 from ..samples import SampleRow
 from .arrays import read_all
-from .hdf5 import Hdf5
-from .limits import ByteBudget, check_ids, regular_file
+from .hdf5 import open_tried
+from .limits import check_ids
 from .source import Rows, SameDim, UnusableSample, check_numbers, rows_shape
 
 _SEGMENT = re.compile(r"(.+)\[\d+\]")
@@ -41,9 +41,8 @@ class CsdSource:
     labels: Mapping[str, SampleRow]
 
     def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
-        num_bytes = regular_file(path).st_size
         self._path = path
-        self._archive = Hdf5(path, ByteBudget(path, num_bytes, max_bytes))
+        self._archive = open_tried(path, max_bytes)
         try:
             self._prefix = self._find()
             self.sha256 = sha256_file(path)

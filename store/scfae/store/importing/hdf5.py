@@ -180,10 +180,22 @@ class Hdf5:
         return np.array(names, dtype=np.str_)
 
 
+def open_tried(path: Path, max_bytes: int | None) -> Hdf5:
+    """Return the arrays of a file that a child process has read before.
+
+    Raises:
+        ImportRefused: If it is no HDF5 file that ends, or anything in it leads out of it.
+    """
+    from .trial import try_reading
+
+    num_bytes = regular_file(path).st_size
+    try_reading(path, max_bytes=max_bytes)
+    return Hdf5(path, ByteBudget(path, num_bytes, max_bytes))
+
+
 def open_hdf5(path: Path, *, key: str | None, max_bytes: int | None) -> Source:
     """Return one HDF5 file of many samples as a source; raises as `open_source`."""
-    num_bytes = regular_file(path).st_size
-    archive = Hdf5(path, ByteBudget(path, num_bytes, max_bytes))
+    archive = open_tried(path, max_bytes)
     if key is not None and key not in archive.names:
         inside = [name for name in archive.names if name.startswith(f"{key.strip('/')}/")]
         if not inside:

@@ -346,7 +346,8 @@ class _Unpickler(_Base):  # type: ignore[misc]
         target.update(_key(item) for item in items)
 
     def _frozenset(self) -> None:
-        self.append(frozenset(_key(item) for item in self.pop_mark()))
+        items = self.pop_mark()  # first: it changes what `append` appends to
+        self.append(frozenset(_key(item) for item in items))
 
 
 def read_pickle(path: Path, budget: ByteBudget) -> Any:

@@ -118,7 +118,7 @@ def import_features(
 
     Args:
         source: A folder or file; see `open_source`.
-        store: The store's folder, made if there is none.
+        store: The store's folder or URL, made if there is none.
         column: Name of the column.
         modality: What it says, e.g. `audio`.
         labels: A table of splits, groups and labels by id.
@@ -153,7 +153,7 @@ def import_features(
         given = {} if labels is None else read_labels(Path(labels), max_bytes=max_bytes)
         rows = _sample_rows(opened, given, labels, notices)
         target, added = _prepare(
-            Path(store),
+            store,
             info,
             rows,
             given,
@@ -174,7 +174,7 @@ def import_features(
         written = target.column(column)
         fates, ids = written.status, target.samples.ids
         return ImportReport(
-            store=str(target.path),
+            store=str(store),
             column=column,
             kind=opened.kind,
             sha256=opened.sha256,
@@ -266,7 +266,7 @@ def _merged(row: SampleRow, new: SampleRow | None, *, is_new_first: bool) -> Sam
 
 
 def _prepare(
-    path: Path,
+    path: str | Path,
     info: ColumnInfo,
     rows: Sequence[SampleRow],
     given: Mapping[str, SampleRow],

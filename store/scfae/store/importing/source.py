@@ -6,14 +6,16 @@ Shapes: T rows of a sample, D features.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, ImportRefused, ManifestError
-from ..samples import SampleRow
 from .arrays import Array
+
+if TYPE_CHECKING:
+    from ..samples import SampleRow
 
 HDF5_SUFFIXES: Final = (".h5", ".hdf5", ".hdf")
 PICKLE_SUFFIXES: Final = (".pkl", ".pickle", ".p")
@@ -73,7 +75,7 @@ class Source(Protocol):
         """The widest dtype of its rows."""
 
     @property
-    def labels(self) -> Mapping[str, SampleRow]:
+    def labels(self) -> "Mapping[str, SampleRow]":
         """Split, group and labels by id, where the source tells them."""
 
     @property

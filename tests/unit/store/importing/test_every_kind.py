@@ -16,6 +16,7 @@ from scfae.store.importing.source import UnusableSample
 
 from .kit import KINDS, imported, rows_by_id, samples, times_of, write_source
 
+SLOW_TO_OPEN = ("pt", "pt dict", "hdf5", "hdf5 names", "mat 7.3", "csd")
 WITH_TIMES = ("npz files", "npz", "npz packed", "npz fortran", "mat", "mat 7.3", "hdf5", "csd")
 
 
@@ -58,7 +59,7 @@ def test_half_precision_stays_half(kind: str, tmp_path: Path) -> None:
     assert all(rows.tobytes() == given[name].tobytes() for name, rows in rows_by_id(store).items())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith(("pt", "hdf5"))])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SLOW_TO_OPEN])
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=4))
 def test_damage_is_an_error_of_ours_or_harmless(
@@ -80,7 +81,7 @@ def test_damage_is_an_error_of_ours_or_harmless(
 
 
 @pytest.mark.parametrize("kind", ["npz", "mat", "hdf5", "csd", "mmsa"])
-@pytest.mark.parametrize("left", [0, 1, 100, 0.5, 0.99])
+@pytest.mark.parametrize("left", [0, 100, 0.9])
 def test_a_file_cut_short_is_refused(kind: str, tmp_path: Path, left: float) -> None:
     source = write_source(kind, tmp_path, samples())
     data = source.read_bytes()

@@ -42,7 +42,7 @@ def read(folder: Path, data: bytes, max_bytes: int | None = None) -> Any:
     return read_pickle(path, ByteBudget(path, len(data), max_bytes))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(PLAIN, PROTOCOLS)
 def test_plain_containers_are_what_pickle_reads(
     tmp_path_factory: pytest.TempPathFactory, value: Any, protocol: int
@@ -58,7 +58,7 @@ def test_plain_containers_are_what_pickle_reads(
     PROTOCOLS,
     st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_arrays_are_what_pickle_reads(
     tmp_path_factory: pytest.TempPathFactory, value: Any, protocol: int, is_fortran: bool
 ) -> None:
