@@ -22,6 +22,7 @@ ScfaeError
 │  ├─ CorruptShard                      bytes differ from the receipt
 │  ├─ StoreLocked                       another process writes this column
 │  └─ ColumnPinned                      a run reads this column
+├─ ImportRefused                        features made elsewhere that cannot be taken as they are
 ├─ StreamStateError                     state of another stream
 ├─ TaskError                            labels, splits or classes do not fit the task
 ├─ CheckpointError
@@ -129,6 +130,10 @@ class StoreLocked(StoreError):
 
 class ColumnPinned(StoreError):
     """A run was started with this column as it is, so it is neither replaced nor dropped."""
+
+
+class ImportRefused(ScfaeError):
+    """Features made elsewhere cannot be taken as they are; the message names file and shape."""
 
 
 class StreamStateError(ScfaeError):

@@ -204,7 +204,7 @@ class FileWindow(io.RawIOBase):
         """Move and return the position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.num_bytes}
         if base[whence] + offset < 0:
-            raise ValueError("a seek before the beginning")
+            raise OSError("a seek before the beginning")  # which zipfile expects of a short file
         self._position = base[whence] + offset
         return self._position
 

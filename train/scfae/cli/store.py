@@ -10,7 +10,7 @@ import tyro
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
 
-from . import store_columns, store_derive, store_diff, store_gc, store_verify
+from . import store_columns, store_derive, store_diff, store_gc, store_import, store_verify
 from .arguments import parse, print_json
 
 
@@ -67,6 +67,7 @@ ACTIONS = {
     "rename": store_columns.rename,
     "drop": store_columns.drop,
     "gc": store_gc.run,
+    "import": store_import.run,
 }
 
 USAGE = """\
@@ -80,6 +81,7 @@ usage: scfae store ACTION STORE …
   rename  give a column another name
   drop    remove a column
   gc      remove what nothing refers to any more
+  import  SOURCE STORE: make a column from features made elsewhere (.npy, .npz, .pt, .h5, .mat, …)
 
 example:
   scfae store status features/ --json

@@ -1,0 +1,385 @@
+"""Features made elsewhere become a column: checked, then copied shard by shard, receipts last.
+
+Shapes: T rows of a sample, D features.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..column import ColumnInfo, DType
+from ..container import Format
+from ..errors import ConfigError, SchemaMismatch, StoreNotFound
+from ..receipt import STATUSES
+from ..samples import SampleRow
+from ..store import FeatureStore
+from ..writer import ShardSample
+from .labels import read_labels
+from .source import Source, UnusableSample, open_source
+
+Nonfinite = Literal["fail", "zero"]
+Progress = Callable[[int, int, str], None]
+"""Receives (samples done, samples in all, what happens now)."""
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, and what became of every sample of the column.
+
+    Attributes:
+        store: The store's folder.
+        column: Name of the column.
+        kind: What the source was.
+        sha256: Its digest.
+        samples: Samples of the store.
+        samples_added: Those that this import added.
+        shards_done: Shards imported now.
+        shards_kept: Shards that were there already.
+        counts: Samples by fate, over the whole column.
+        rows: Rows of the whole column.
+        reasons: (sample, fate, reason) of each that is not ok, over the whole column.
+        notices: What a person should know.
+    """
+
+    store: str
+    column: str
+    kind: str
+    sha256: str
+    samples: int
+    samples_added: int
+    shards_done: int
+    shards_kept: int
+    counts: dict[str, int]
+    rows: int
+    reasons: list[tuple[str, str, str]]
+    notices: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "store": self.store,
+            "column": self.column,
+            "source": {"kind": self.kind, "sha256": self.sha256},
+            "samples": self.samples,
+            "samples_added": self.samples_added,
+            "shards_imported": self.shards_done,
+            "shards_kept": self.shards_kept,
+            "counts": self.counts,
+            "rows": self.rows,
+            "reasons": [
+                {"id": name, "status": fate, "reason": why} for name, fate, why in self.reasons
+            ],
+            "notices": self.notices,
+        }
+
+    def text(self) -> str:
+        """Return a few lines for a person."""
+        fates = ", ".join(f"{count} {fate}" for fate, count in self.counts.items() if count)
+        lines = [
+            *self.notices,
+            f"{self.store}: {self.samples} samples, {self.samples_added} of them new",
+            f"  {self.column}: {self.rows} rows; {fates}; {self.shards_done} shards imported, "
+            f"{self.shards_kept} kept",
+            *(f"  {name}: {fate}: {why}" for name, fate, why in self.reasons[:_SHOWN]),
+        ]
+        if len(self.reasons) > _SHOWN:
+            more = len(self.reasons) - _SHOWN
+            lines.append(f"  … and {more} more; see: scfae store status {self.store}")
+        return "\n".join(lines)
+
+
+def import_features(
+    source: str | Path,
+    store: str | Path,
+    *,
+    column: str,
+    modality: str,
+    labels: str | Path | None = None,
+    key: str | None = None,
+    shard_size: int = 256,
+    dtype: DType | None = None,
+    form: Format = "zarr",
+    nonfinite: Nonfinite = "fail",
+    add_samples: bool = False,
+    replace_column: bool = False,
+    max_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Make a column of a store from features made elsewhere; the same source again does nothing.
+
+    A new store has the source's samples. In one that is there, ids are matched: samples that the
+    source does not have become `missing`.
+
+    Args:
+        source: A folder or file; see `open_source`.
+        store: The store's folder or URL, made if there is none.
+        column: Name of the column.
+        modality: What it says, e.g. `audio`.
+        labels: A table of splits, groups and labels by id.
+        key: Which array or entry of the source holds the rows.
+        shard_size: Samples a shard, of a new store.
+        dtype: Of the stored rows; None is the source's, float16 or float32.
+        form: File format of the shards.
+        nonfinite: What becomes of a sample with NaN or infinity: `fail` makes it failed, `zero`
+            puts 0 in their place and makes it partial.
+        add_samples: Add ids that the store does not know.
+        replace_column: Throw away a column of this name that was made differently.
+        max_bytes: What a compressed source may unpack to; None is 20 times its size, at least
+            1 GiB.
+        progress: Receives (samples done, samples in all, text).
+
+    Raises:
+        ManifestError: If the source or the labels hold nothing to read.
+        ConfigError: If an argument is out of range.
+        ImportRefused: If anything in the source cannot be taken; the store is not touched.
+        SchemaMismatch: If the source has ids that the store does not know.
+        FingerprintMismatch: If the column is there and was made differently.
+    """
+    if shard_size < 1:
+        raise ConfigError(f"--shard-size must be at least 1, not {shard_size}.")
+    if not modality:
+        raise ConfigError("--modality: say what the column says, e.g. audio.")
+    path = Path(source)
+    with open_source(path, modality=modality, key=key, max_bytes=max_bytes) as opened:
+        info = _describe(opened, path, column, modality, key=key, dtype=dtype, form=form)
+        info = info.model_copy() if nonfinite == "fail" else _with_zeros(info)
+        notices = list(opened.notices)
+        given = {} if labels is None else read_labels(Path(labels), max_bytes=max_bytes)
+        rows = _sample_rows(opened, given, labels, notices)
+        target, added = _prepare(
+            store,
+            info,
+            rows,
+            given,
+            shard_size=shard_size,
+            add_samples=add_samples,
+            replace_column=replace_column,
+            notices=notices,
+        )
+        done, kept = _copy(
+            opened,
+            target,
+            info,
+            name=path.name,
+            nonfinite=nonfinite,
+            replace_column=replace_column,
+            progress=progress,
+        )
+        written = target.column(column)
+        fates, ids = written.status, target.samples.ids
+        return ImportReport(
+            store=str(store),
+            column=column,
+            kind=opened.kind,
+            sha256=opened.sha256,
+            samples=len(ids),
+            samples_added=added,
+            shards_done=done,
+            shards_kept=kept,
+            counts={fate: int((fates == fate).sum()) for fate in STATUSES},
+            rows=int(written.lengths.sum()),
+            reasons=[
+                (str(ids[i]), str(fates[i]), why) for i, why in sorted(written.reasons.items())
+            ],
+            notices=notices,
+        )
+
+
+def _describe(
+    source: Source,
+    path: Path,
+    column: str,
+    modality: str,
+    *,
+    key: str | None,
+    dtype: DType | None,
+    form: Format,
+) -> ColumnInfo:
+    chosen: DType = dtype or ("float16" if source.dtype == np.float16 else "float32")
+    recipe: dict[str, Any] = {
+        "source": path.name or path.resolve().name,
+        "source_kind": source.kind,
+        "source_sha256": source.sha256,
+        "source_dtype": source.dtype.name,
+    }
+    if key is not None:
+        recipe["key"] = key
+    return ColumnInfo.create(
+        column,
+        modality,
+        encoder=f"imported:{source.kind}",
+        weights="none",
+        recipe=recipe,
+        dim=source.dim,
+        dtype=chosen,
+        format=form,
+    )
+
+
+def _with_zeros(info: ColumnInfo) -> ColumnInfo:
+    fields = info.model_dump(exclude={"name", "modality", "encoder", "dim", "fingerprint"})
+    fields["recipe"] = info.recipe | {"nonfinite": "zero"}
+    return ColumnInfo.create(info.name, info.modality, encoder=info.encoder, dim=info.dim, **fields)
+
+
+def _sample_rows(
+    source: Source,
+    given: Mapping[str, SampleRow],
+    labels: str | Path | None,
+    notices: list[str],
+) -> list[SampleRow]:
+    """Return the source's samples; a table of labels goes before what the source says."""
+    own = source.labels
+    rows = [
+        _merged(own.get(name, SampleRow(name)), given.get(name), is_new_first=True)
+        for name in source.ids
+    ]
+    if labels is not None:
+        without = [name for name in source.ids if name not in given]
+        if without:
+            notices.append(
+                f"{labels}: has no line for {len(without)} of {len(rows)} samples, e.g. "
+                f"'{without[0]}'"
+            )
+    return rows
+
+
+def _merged(row: SampleRow, new: SampleRow | None, *, is_new_first: bool) -> SampleRow:
+    """Return a sample with what `new` adds to it; where both know something, one goes first."""
+    if new is None:
+        return row
+    first, second = (new, row) if is_new_first else (row, new)
+    known = {name: value for name, value in first.labels.items() if value is not None}
+    return replace(
+        row,
+        media={**second.media, **first.media},
+        split=first.split or second.split,
+        group=first.group or second.group,
+        labels={**first.labels, **second.labels, **known},
+    )
+
+
+def _prepare(
+    path: str | Path,
+    info: ColumnInfo,
+    rows: Sequence[SampleRow],
+    given: Mapping[str, SampleRow],
+    *,
+    shard_size: int,
+    add_samples: bool,
+    replace_column: bool,
+    notices: list[str],
+) -> tuple[FeatureStore, int]:
+    """Return the store with the samples in it, and how many are new; refuse before changing it."""
+    by_id = {row.id: row for row in rows}
+    try:
+        store = FeatureStore.open(path)
+    except StoreNotFound:
+        _note_strangers(given, by_id, notices)
+        return FeatureStore.create(path, rows, shard_size=shard_size), len(rows)
+    there = {row.id: row for row in store.samples.rows()}
+    unknown = [name for name in by_id if name not in there]
+    if unknown and not add_samples:
+        shown = ", ".join(f"'{name}'" for name in unknown[:3])
+        raise SchemaMismatch(
+            f"{len(unknown)} of {len(rows)} samples of the source are not in {path}, e.g. {shown}; "
+            "rename them as the store has them, or append them with --add-samples."
+        )
+    store.add_column(info, replace=replace_column)  # refuses before samples are added
+    if store.samples.shard_size != shard_size:
+        notices.append(
+            f"{path} has shards of {store.samples.shard_size} samples; --shard-size is for new "
+            "stores"
+        )
+    _note_strangers(given, by_id | there, notices)
+    store.append_samples(rows)
+    changed = []
+    for name, old in there.items():
+        row = _merged(old, by_id.get(name), is_new_first=False)
+        row = _merged(row, given.get(name), is_new_first=True)
+        if row != old:
+            changed.append(row)
+    if changed:
+        store.update_labels(changed)
+        notices.append(f"{path}: split, group or labels of {len(changed)} samples were updated")
+    return store, len(unknown)
+
+
+def _note_strangers(
+    given: Mapping[str, SampleRow], known: Mapping[str, SampleRow], notices: list[str]
+) -> None:
+    strangers = [name for name in given if name not in known]
+    if strangers:
+        notices.append(
+            f"the labels of {len(strangers)} ids without features were left, e.g. '{strangers[0]}'"
+        )
+
+
+def _copy(
+    source: Source,
+    store: FeatureStore,
+    info: ColumnInfo,
+    *,
+    name: str,
+    nonfinite: Nonfinite,
+    replace_column: bool,
+    progress: Progress | None,
+) -> tuple[int, int]:
+    """Write the shards that are not there; return how many were written and kept."""
+    samples, known = store.samples, set(source.ids)
+    ids = [str(one) for one in samples.ids]
+    media = [source.sample_sha256(one) if one in known else None for one in ids]
+    absent = ShardSample(status="missing", reason=f"not in the source {name}")
+    with store.add_column(info, replace=replace_column) as writer:
+        shards = writer.missing_shards(media)
+        total = sum(len(samples.rows_of(shard)) for shard in shards)
+        done = 0
+        for shard in shards:
+            here = samples.rows_of(shard)
+            writer.commit(
+                shard,
+                [
+                    replace(_taken(source, ids[i], nonfinite), media_sha256=media[i])
+                    if ids[i] in known
+                    else absent
+                    for i in here
+                ],
+            )
+            done += len(here)
+            if progress is not None:
+                progress(done, total, f"shard {shard}")
+    return len(shards), samples.num_shards - len(shards)
+
+
+def _taken(source: Source, name: str, nonfinite: Nonfinite) -> ShardSample:
+    """Return one sample as it goes into the store."""
+    try:
+        rows, times = source.sample(name)
+    except UnusableSample as error:
+        return ShardSample(status="failed", reason=str(error))
+    if len(rows) == 0:
+        return ShardSample(status="missing", reason="the source has no rows for it")
+    rows = _as_floats(rows)
+    bad = ~np.isfinite(rows)
+    count = int(bad.sum())
+    if not count:
+        return ShardSample(rows, times)
+    if nonfinite == "zero":
+        reason = f"{count} of {rows.size} values were not finite and are set to 0"
+        return ShardSample(np.where(bad, 0, rows), times, status="partial", reason=reason)
+    row, feature = np.argwhere(bad)[0].tolist()
+    reason = (
+        f"{count} of {rows.size} values are not finite, the first is {rows[row, feature]} at row "
+        f"{row}, feature {feature}"
+    )
+    return ShardSample(status="failed", reason=reason)
+
+
+def _as_floats(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return rows if rows.dtype.kind == "f" else rows.astype(np.float64)
