@@ -105,8 +105,22 @@ class FeatureStore:
             StoreError: If there is something at `path` already.
             ManifestError: If ids repeat.
         """
-        path = _local(path)
         samples = SampleTable.create(rows, shard_size, seed=seed)
+        return cls.create_with(path, samples, samples.to_bytes())
+
+    @classmethod
+    def create_with(cls, path: str | Path, samples: SampleTable, data: bytes) -> Self:
+        """Make a store without columns over a sample table that was dealt to shards before.
+
+        Args:
+            path: A folder that is empty or does not exist.
+            samples: The table.
+            data: Its bytes, as `samples.parquet` will hold them.
+
+        Raises:
+            StoreError: If there is something at `path` already.
+        """
+        path = _local(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -118,15 +132,14 @@ class FeatureStore:
             if names - {LOCK_NAME, SAMPLES_FILE}:
                 raise StoreError(f"{path} is not empty and no feature store; give another folder.")
             clean_temporaries(path)
-            data = samples.to_bytes()
             write_atomic(path / SAMPLES_FILE, data)
             header = Header(
                 format_version=FORMAT_VERSION,
                 created_with=f"scfae {metadata.version('scfae')}",
                 num_samples=len(samples),
                 num_shards=samples.num_shards,
-                shard_size=shard_size,
-                seed=seed,
+                shard_size=samples.shard_size,
+                seed=samples.seed,
                 samples_sha256=hashlib.sha256(data).hexdigest(),
             )
             write_document(path / STORE_FILE, header.model_dump())
@@ -299,7 +312,7 @@ def read_store(path: Path) -> tuple[Header, SampleTable]:
     """
     for _ in range(_READ_ATTEMPTS):
         header = read_header(path)
-        data = _samples_bytes(path, header)
+        data = samples_bytes(path, header)
         if data is not None:
             samples = SampleTable.from_bytes(data, shard_size=header.shard_size, seed=header.seed)
             return header, samples
@@ -347,8 +360,8 @@ def _version(data: bytes) -> int:
     return version if isinstance(version, int) else 0
 
 
-def _samples_bytes(path: Path, header: Header) -> bytes | None:
-    """Return the table that the header names; None if there is none."""
+def samples_bytes(path: Path, header: Header) -> bytes | None:
+    """Return the bytes of the table that the header names; None if there is none."""
     # The next one first: if it is renamed before it is looked for, it is found by its new name.
     for name in (NEXT_SAMPLES_FILE, SAMPLES_FILE):
         try:
