@@ -21,6 +21,7 @@ COMMANDS = {
     "store-info": ["store", "info"],
     "store-status": ["store", "status"],
     "store-verify": ["store", "verify"],
+    "store-export": ["store", "export"],
     "train": ["train"],
     "evaluate": ["evaluate"],
     "predict": ["predict"],

@@ -83,14 +83,21 @@ def _verify(argv: Sequence[str]) -> int:
     return 1 if damage else 0
 
 
-ACTIONS = {"info": _info, "status": _status, "verify": _verify}
+def _export(argv: Sequence[str]) -> int:
+    from .store_export import run as run_export
+
+    return run_export(argv)
+
+
+ACTIONS = {"info": _info, "status": _status, "verify": _verify, "export": _export}
 
 USAGE = """\
-usage: scfae store {info|status|verify} STORE [--json]
+usage: scfae store {info|status|verify|export} STORE [--json]
 
   info    samples, splits, labels, columns: encoder, weights, dim, rows
   status  each sample's fate in each column: ok, partial, missing or failed, and why
   verify  re-read every file against its checksum; status 1 when something is damaged
+  export  STORE OUT --to FORM: as webdataset, hdf5, npz, parquet or zarr, with all provenance
 
 example:
   scfae store status features/ --json
@@ -106,6 +113,6 @@ def run(argv: Sequence[str]) -> int:
         near = difflib.get_close_matches(argv[0], ACTIONS, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ConfigError(
-            f"scfae store has no action '{argv[0]}'.{hint} Actions: info, status, verify."
+            f"scfae store has no action '{argv[0]}'.{hint} Actions: {', '.join(ACTIONS)}."
         )
     return ACTIONS[argv[0]](argv[1:])

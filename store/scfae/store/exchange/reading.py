@@ -73,11 +73,12 @@ class ExportedRows:
             raise self._corrupt(fates, str(error)) from None
         except Exception as error:  # bytes from outside make parsers raise a dozen kinds
             raise self._corrupt(fates, f"its file is not readable ({error})") from None
-        if rows.data.dtype != np.dtype(self.info.dtype) or rows.data.shape[1:] != (self.info.dim,):
-            found = f"{rows.data.dtype} [R, {rows.data.shape[-1]}]"
-            raise self._corrupt(
-                fates, f"it holds {found}, not {self.info.dtype} [R, {self.info.dim}]"
-            )
+        shape = (fates.rows, self.info.dim)
+        if (rows.data.dtype, rows.data.shape) != (np.dtype(self.info.dtype), shape):
+            found = f"{rows.data.dtype} {list(rows.data.shape)}"
+            raise self._corrupt(fates, f"it holds {found}, not {self.info.dtype} {list(shape)}")
+        if rows.times.shape != (fates.rows, 2):
+            raise self._corrupt(fates, f"its times are {list(rows.times.shape)}")
         if not np.isfinite(rows.data).all():
             raise self._corrupt(fates, "it holds values that are not finite, as no store does")
         return rows

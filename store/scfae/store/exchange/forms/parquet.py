@@ -90,13 +90,10 @@ class ParquetReader:
 
     def read(self, fates: ShardFates) -> ShardRows:
         """Return the rows of a shard."""
-        group = self._file.metadata.row_group(fates.shard)
         wanted = {
             self._key: (_list_type(self._dtype, self._dim), self._dim),
             f"{self._key}.times": (_list_type(np.dtype(np.float64), 2), 2),
         }
-        for name, (_, width) in wanted.items():
-            _check_size(group, name, sum(max(1, length * width) for length in fates.lengths))
         leaves = [name + _LEAF for name in wanted]
         table = self._file.read_row_group(fates.shard, columns=leaves, use_threads=False)
         arrays = []
@@ -112,19 +109,6 @@ class ParquetReader:
             arrays.append(flat.to_numpy(zero_copy_only=True).reshape(-1, width))
         offsets = np.concatenate([[0], np.cumsum(fates.lengths)]).astype(np.int64)
         return ShardRows(arrays[0], offsets, arrays[1])
-
-
-def _check_size(group: Any, name: str, num_values: int) -> None:
-    """Refuse a column chunk that would unfold into more than the fates say."""
-    for number in range(group.num_columns):
-        chunk = group.column(number)
-        if chunk.path_in_schema == name + _LEAF:
-            if chunk.num_values != num_values or chunk.compression != "UNCOMPRESSED":
-                raise ValueError(
-                    f"{name} holds {chunk.num_values} {chunk.compression} values, not {num_values}"
-                )
-            return
-    raise ValueError(f"it has no column {name}")
 
 
 def _writer(source: Source, columns: Sequence[ColumnSource]) -> Callable[[Path], None]:
