@@ -22,6 +22,7 @@ COMMANDS = {
     "store-status": ["store", "status"],
     "store-verify": ["store", "verify"],
     "store-export": ["store", "export"],
+    "store-import": ["store", "import"],
     "train": ["train"],
     "evaluate": ["evaluate"],
     "predict": ["predict"],

@@ -18,7 +18,8 @@ def test_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert report["samples"] == 20
     assert set(report["columns"]) == {"audio", "video"}
     assert store_restore.is_meant([out, back])
-    assert store_restore.run([out, back, "--columns", "audio", "--json"]) == 0
+    assert not store_restore.is_meant([str(store.path), back])
+    assert main(["store", "import", out, back, "--columns", "audio", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["columns"]["audio"]["same_bytes"] is True
     assert FeatureStore.open(back).columns == {"audio": store.columns["audio"]}
 
@@ -49,3 +50,16 @@ def test_wrong_words_end_with_status_2_and_failures_with_1(
     (tmp_path / "out").write_text("")
     assert main([*words, "--to", "npz"]) == 1
     assert "is a file" in capsys.readouterr().err
+
+
+def test_a_damaged_export_ends_with_status_1_and_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path / "store", num_samples=9)
+    out, back = str(tmp_path / "out"), tmp_path / "back"
+    assert main(["store", "export", str(store.path), out, "--to", "hdf5"]) == 0
+    (tmp_path / "out" / "columns" / "audio" / "shard-00000.h5").unlink()
+    capsys.readouterr()
+    assert main(["store", "import", out, str(back)]) == 1
+    assert "columns/audio/shard-00000.h5 is gone" in capsys.readouterr().err
+    assert not back.exists()

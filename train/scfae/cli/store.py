@@ -89,15 +89,28 @@ def _export(argv: Sequence[str]) -> int:
     return run_export(argv)
 
 
-ACTIONS = {"info": _info, "status": _status, "verify": _verify, "export": _export}
+def _import(argv: Sequence[str]) -> int:
+    from .store_restore import run as run_restore
+
+    return run_restore(argv)
+
+
+ACTIONS = {
+    "info": _info,
+    "status": _status,
+    "verify": _verify,
+    "export": _export,
+    "import": _import,
+}
 
 USAGE = """\
-usage: scfae store {info|status|verify|export} STORE [--json]
+usage: scfae store {info|status|verify|export|import} STORE [--json]
 
   info    samples, splits, labels, columns: encoder, weights, dim, rows
   status  each sample's fate in each column: ok, partial, missing or failed, and why
   verify  re-read every file against its checksum; status 1 when something is damaged
   export  STORE OUT --to FORM: as webdataset, hdf5, npz, parquet or zarr, with all provenance
+  import  SOURCE STORE: a store again of what export wrote, equal in every bit
 
 example:
   scfae store status features/ --json

@@ -10,6 +10,7 @@ Shapes: n samples of a shard, N of the export, R rows, D features.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ..container import ShardContents
 from ..errors import ConfigError, CorruptShard, SchemaMismatch, UnknownColumn
 from ..reader import NOT_EXTRACTED, Column
 from ..receipt import Receipt
-from ..samples import SampleTable
+from ..samples import Objects, SampleTable
 from ..shard import ShardReader
 from ..store import FeatureStore, read_store, samples_bytes
 from .fates import ShardFates
@@ -115,6 +116,11 @@ class Source:
             ColumnSource(key, column.info, column, self._marks(column))
             for key, column in zip(keys, opened, strict=True)
         ]
+
+    @cached_property
+    def labels(self) -> dict[str, Objects]:
+        """Every label of every sample `[N]`: int, float, str or None."""
+        return {name: self.samples.label(name) for name in self.samples.label_names}
 
     @property
     def num_shards(self) -> int:

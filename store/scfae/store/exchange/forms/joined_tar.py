@@ -108,7 +108,6 @@ def _writer(source: Source, shard: int) -> Callable[[Path], None]:
         rows = {one.key: source.rows(one, shard) for one in source.columns}
         told = {one.key: source.told(one, shard) for one in source.columns}
         names = {one.key: one.info.name for one in source.columns}
-        labels = {name: samples.label(name) for name in samples.label_names}
         with (
             atomic_file(path) as file,
             tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive,
@@ -123,7 +122,7 @@ def _writer(source: Source, shard: int) -> Callable[[Path], None]:
                     "id": str(samples.ids[index]),
                     "split": samples.split[index],
                     "group": samples.group[index],
-                    "labels": {label: values[index] for label, values in labels.items()},
+                    "labels": {label: values[index] for label, values in source.labels.items()},
                     "columns": {
                         name: {
                             "column": names[name],

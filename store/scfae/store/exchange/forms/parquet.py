@@ -172,7 +172,7 @@ def _table(
     samples, here = source.samples, source.samples.rows_of(shard)
     part = slice(here.start, here.stop)
     arrays: list[Any] = [samples.ids[part].tolist(), samples.split[part], samples.group[part]]
-    arrays += [samples.label(name)[part] for name in samples.label_names]
+    arrays += [values[part] for values in source.labels.values()]
     for one in columns:
         rows = source.rows(one, shard)
         status, reasons = source.told(one, shard)
