@@ -18,17 +18,14 @@ EXAMPLE = """\
   scfae store export features/ tars/ --to webdataset --joined --split train
   scfae store import features-hdf5/ again/          # a store again, equal in every bit
 
-Run the same command again after a crash: it goes on where it stopped.
+scfae-export.json, written last, says where every column comes from and what the bytes of every
+file must be. Run the same command again after a crash: it goes on where it stopped.
 """
 
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Write columns of a store as files that other programs open, with all that is known of them.
-
-    scfae-export.json, written last, says where every column comes from and what the bytes of every
-    file must be; `scfae store import OUT STORE` makes a store of it again, equal in every bit.
-    """
+    """Write columns of a store as files that other programs open, with all that is known of it."""
 
     store: Annotated[Path, tyro.conf.Positional]
     """The feature store."""

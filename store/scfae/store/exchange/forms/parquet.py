@@ -3,11 +3,13 @@
 A row is a sample, a row group is a shard: `id`, `split`, `group`, `label.NAME`, and for each column
 `KEY` (list of rows, each of D floats), `KEY.times` (list of [start, end] in seconds), `KEY.status`
 and `KEY.reason`. Numbers are stored plain, float16 as float16. A README.md names the files, so that
-`load_dataset(OUT, COLUMN)` finds them.
+`load_dataset(OUT, COLUMN)` finds them; their split is the one that was exported, or `samples`.
 
 Shapes: n samples of a shard, R rows of all of them, D features.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -195,13 +197,14 @@ def _lists(rows: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Any:
 
 def _readme(files: dict[str, str], split: str | None) -> str:
     """Return a dataset card: Hugging Face datasets reads the names of files from its head."""
+    is_known = split is not None and split != "all" and re.fullmatch(r"\w+(\.\w+)*", split)
     lines = ["---", "configs:"]
     for name, file in files.items():
         lines += [
-            f"- config_name: {name}",
+            f"- config_name: {json.dumps(name)}",
             "  data_files:",
-            f"  - split: {split or 'all'}",
-            f"    path: {file}",
+            f"  - split: {json.dumps(split if is_known else 'samples')}",
+            f"    path: {json.dumps(file)}",
         ]
     lines += [
         "---",
