@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..atomic import atomic_file, clean_temporaries, write_atomic
+from ..atomic import TEMPORARY, atomic_file, clean_temporaries, write_atomic
 from ..config import digest
 from ..errors import ConfigError, StoreError
 from ..lock import LOCK_NAME, FolderLock
@@ -115,7 +115,8 @@ def _check_out(root: Path) -> None:
         raise StoreError(f"{root} is a file; give a folder to export into.")
     if not root.exists() or is_export(root) or (root / JOURNAL_FILE).exists():
         return
-    if any(entry.name != LOCK_NAME for entry in root.iterdir()):
+    names = {entry.name for entry in root.iterdir() if not entry.name.startswith(TEMPORARY)}
+    if names - {LOCK_NAME}:
         raise StoreError(f"{root} is not empty and no export of ours; give another folder.")
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from ..atomic import clean_temporaries, remove, sha256_file
+from ..atomic import clean_temporaries, remove, sha256_file, write_atomic
 from ..config import Frozen, canonical_json
 from ..errors import StoreError
 from .manifest import ExportedFile
@@ -60,7 +60,7 @@ class Journal:
         if self._path.exists():
             self._read(plan)
         else:
-            self._append({"plan": plan})
+            write_atomic(self._path, _first_line(plan))
 
     def make(self, piece: Piece) -> tuple[ExportedFile, bool]:
         """Write a file unless it is there, whole and of the same source.
@@ -90,7 +90,7 @@ class Journal:
 
     def _read(self, plan: str) -> None:
         first, *lines = self._path.read_bytes().split(b"\n")
-        if first != canonical_json({"plan": plan}):
+        if first + b"\n" != _first_line(plan):
             raise StoreError(
                 f"{self._root} holds a part of another export, or of another state of the store; "
                 "remove it, or give another folder."
@@ -101,6 +101,10 @@ class Journal:
             except (ValueError, TypeError, ValidationError):
                 continue  # the last line may be torn by a kill: its file is written again
             self._done[done.file] = done
+
+
+def _first_line(plan: str) -> bytes:
+    return canonical_json({"plan": plan}) + b"\n"
 
 
 def _is_whole(path: Path, done: _Done) -> bool:

@@ -83,6 +83,15 @@ def test_a_file_torn_by_a_kill_is_written_again(tmp_path: Path) -> None:
     assert facts(FeatureStore.open(tmp_path / "back")) == facts(store)
 
 
+def test_a_folder_that_a_kill_left_all_but_empty_is_taken(tmp_path: Path) -> None:
+    store = a_store(tmp_path / "store")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").write_bytes(b"")
+    (tmp_path / "out" / ".tmp-0123").write_bytes(b"half")
+    export(store, tmp_path / "out", to="npz")
+    assert not [name for name in contents(tmp_path / "out") if name.startswith(".")]
+
+
 def test_a_folder_of_other_things_is_refused_and_untouched(tmp_path: Path) -> None:
     store = a_store(tmp_path / "store")
     (tmp_path / "out").mkdir()
