@@ -113,6 +113,14 @@ class SampleTable:
             _to_table(self.rows() + dealt, together), shard_size=self.shard_size, seed=self.seed
         )
 
+    def select(self, indices: npt.NDArray[np.int64]) -> "SampleTable":
+        """Return a table of some samples, `indices` rising; shards are numbered without gaps."""
+        _, shards = np.unique(self.shard_of[indices], return_inverse=True)
+        table = self._table.take(indices)
+        place = table.column_names.index("shard")
+        table = table.set_column(place, "shard", pa.array(shards.astype(np.int32), pa.int32()))
+        return SampleTable(table, shard_size=self.shard_size, seed=self.seed)
+
     def updated(self, rows: Sequence[SampleRow]) -> "SampleTable":
         """Return a table with split, group, media, duration and labels taken from `rows`.
 

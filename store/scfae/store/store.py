@@ -69,22 +69,20 @@ class Header(Frozen):
     samples_sha256: str
 
     @classmethod
-    def new(cls, samples: SampleTable, data: bytes, *, shard_size: int, seed: int) -> Self:
+    def new(cls, samples: SampleTable, data: bytes) -> Self:
         """Return the header of a new store.
 
         Args:
             samples: Its samples.
             data: The bytes of the sample table.
-            shard_size: Samples a shard.
-            seed: Decides which sample is in which shard.
         """
         return cls(
             format_version=FORMAT_VERSION,
             created_with=f"scfae {metadata.version('scfae')}",
             num_samples=len(samples),
             num_shards=samples.num_shards,
-            shard_size=shard_size,
-            seed=seed,
+            shard_size=samples.shard_size,
+            seed=samples.seed,
             samples_sha256=hashlib.sha256(data).hexdigest(),
         )
 
@@ -143,6 +141,21 @@ class FeatureStore:
             return RemoteStore.create_url(os.fspath(path), rows, shard_size=shard_size, seed=seed)
         path = _local(path)
         samples = SampleTable.create(rows, shard_size, seed=seed)
+        return cls.create_with(path, samples, samples.to_bytes())
+
+    @classmethod
+    def create_with(cls, path: str | Path, samples: SampleTable, data: bytes) -> Self:
+        """Make a store without columns over a sample table that was dealt to shards before.
+
+        Args:
+            path: A folder that is empty or does not exist.
+            samples: The table.
+            data: Its bytes, as `samples.parquet` will hold them.
+
+        Raises:
+            StoreError: If there is something at `path` already.
+        """
+        path = _local(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -154,9 +167,8 @@ class FeatureStore:
             if names - {LOCK_NAME, SAMPLES_FILE}:
                 raise StoreError(f"{path} is not empty and no feature store; give another folder.")
             clean_temporaries(path)
-            data = samples.to_bytes()
             write_atomic(path / SAMPLES_FILE, data)
-            header = Header.new(samples, data, shard_size=shard_size, seed=seed)
+            header = Header.new(samples, data)
             write_document(path / STORE_FILE, header.model_dump())
             fsync_folder(path.parent)
         return cls(path, header, samples=samples)
@@ -357,7 +369,7 @@ def read_store(path: Path) -> tuple[Header, SampleTable]:
     """
     for _ in range(_READ_ATTEMPTS):
         header = read_header(path)
-        data = _samples_bytes(path, header)
+        data = samples_bytes(path, header)
         if data is not None:
             samples = SampleTable.from_bytes(data, shard_size=header.shard_size, seed=header.seed)
             return header, samples
@@ -405,8 +417,8 @@ def _version(data: bytes) -> int:
     return version if isinstance(version, int) else 0
 
 
-def _samples_bytes(path: Path, header: Header) -> bytes | None:
-    """Return the table that the header names; None if there is none."""
+def samples_bytes(path: Path, header: Header) -> bytes | None:
+    """Return the bytes of the table that the header names; None if there is none."""
     # The next one first: if it is renamed before it is looked for, it is found by its new name.
     for name in (NEXT_SAMPLES_FILE, SAMPLES_FILE):
         try:

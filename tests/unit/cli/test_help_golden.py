@@ -26,6 +26,7 @@ COMMANDS = {
     "store-rename": ["store", "rename"],
     "store-drop": ["store", "drop"],
     "store-gc": ["store", "gc"],
+    "store-export": ["store", "export"],
     "store-import": ["store", "import"],
     "train": ["train"],
     "evaluate": ["evaluate"],

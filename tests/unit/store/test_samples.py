@@ -214,3 +214,12 @@ def test_there_is_no_shard_beyond_the_last() -> None:
     for shard in (-1, 2):
         with pytest.raises(SchemaMismatch, match=f"there is no shard {shard}: the store has 2"):
             table.rows_of(shard)
+
+
+def test_selected_samples_keep_their_order_and_shards_have_no_gaps() -> None:
+    table = SampleTable.create([SampleRow(f"s{i}", labels={"a": i}) for i in range(9)], 2, seed=1)
+    some = table.select(np.array([1, 4, 5, 8]))
+    assert some.ids.tolist() == table.ids[[1, 4, 5, 8]].tolist()
+    assert some.label("a").tolist() == table.label("a")[[1, 4, 5, 8]].tolist()
+    assert some.shard_of.tolist() == [0, 1, 1, 2]
+    assert (some.shard_size, some.seed) == (2, 1)

@@ -10,7 +10,15 @@ import tyro
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
 
-from . import store_columns, store_derive, store_diff, store_gc, store_import, store_verify
+from . import (
+    store_columns,
+    store_derive,
+    store_diff,
+    store_export,
+    store_gc,
+    store_import,
+    store_verify,
+)
 from .arguments import parse, print_json
 
 
@@ -68,6 +76,7 @@ ACTIONS = {
     "drop": store_columns.drop,
     "gc": store_gc.run,
     "import": store_import.run,
+    "export": store_export.run,
 }
 
 USAGE = """\
@@ -81,7 +90,9 @@ usage: scfae store ACTION STORE …
   rename  give a column another name
   drop    remove a column
   gc      remove what nothing refers to any more
-  import  SOURCE STORE: make a column from features made elsewhere (.npy, .npz, .pt, .h5, .mat, …)
+  import  SOURCE STORE: a column from features made elsewhere (.npy, .npz, .pt, .h5, .mat, …),
+          or a store again of what export wrote
+  export  STORE OUT --to FORM: as webdataset, hdf5, npz, parquet or zarr, with all provenance
 
 example:
   scfae store status features/ --json

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from . import store_restore
 from .arguments import parse, print_json, say
 from .interrupt import Stopped, raise_on_sigterm
 from .progress import Progress
@@ -60,6 +61,8 @@ class ImportArguments:
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
+    if store_restore.is_meant(argv):
+        return store_restore.run(argv)
     flags = parse(ImportArguments, "scfae store import", argv, EXAMPLE)
 
     from scfae.store.importing import import_features

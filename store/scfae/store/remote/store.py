@@ -116,7 +116,7 @@ class RemoteStore(FeatureStore):
         objects = open_objects(url, options)
         samples = SampleTable.create(rows, shard_size, seed=seed)
         data = samples.to_bytes()
-        header = Header.new(samples, data, shard_size=shard_size, seed=seed)
+        header = Header.new(samples, data)
         objects.put(_samples_key(header), data)
         document = seal(header.model_dump())
         try:
