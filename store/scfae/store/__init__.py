@@ -12,11 +12,15 @@ from . import errors
 if TYPE_CHECKING:
     from .batch import Batch
     from .column import ColumnInfo, column_name
+    from .damage import DamagedShardWarning
+    from .dataset import StreamDataset
+    from .mask_table import exact_rate_masks, write_mask_table
     from .masking import masks_for
     from .memory import MemoryView
     from .reader import Column
     from .receipt import Receipt, Status
     from .samples import SampleRow, SampleTable
+    from .skew import SkewedWindowWarning
     from .store import FeatureStore
     from .stream import FeatureStream
     from .verification import Damage, verify
@@ -29,6 +33,7 @@ _MODULES = {
     "ColumnInfo": "column",
     "ColumnWriter": "writer",
     "Damage": "verification",
+    "DamagedShardWarning": "damage",
     "FeatureStore": "store",
     "FeatureStream": "stream",
     "LabelColumn": "view",
@@ -38,11 +43,15 @@ _MODULES = {
     "SampleRow": "samples",
     "SampleTable": "samples",
     "ShardSample": "writer",
+    "SkewedWindowWarning": "skew",
     "Status": "receipt",
     "StoreView": "view",
+    "StreamDataset": "dataset",
     "column_name": "column",
+    "exact_rate_masks": "mask_table",
     "masks_for": "masking",
     "verify": "verification",
+    "write_mask_table": "mask_table",
 }
 
 __all__ = [
@@ -51,6 +60,7 @@ __all__ = [
     "ColumnInfo",
     "ColumnWriter",
     "Damage",
+    "DamagedShardWarning",
     "FeatureStore",
     "FeatureStream",
     "LabelColumn",
@@ -60,12 +70,16 @@ __all__ = [
     "SampleRow",
     "SampleTable",
     "ShardSample",
+    "SkewedWindowWarning",
     "Status",
     "StoreView",
+    "StreamDataset",
     "column_name",
     "errors",
+    "exact_rate_masks",
     "masks_for",
     "verify",
+    "write_mask_table",
 ]
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
 from .reader import Column
+from .sample_view import group_numbers
 from .samples import Label, SampleTable
 
 
@@ -145,6 +146,11 @@ class StoreView:
     def shard_of(self) -> npt.NDArray[np.int64]:
         """Shard of each sample `[N]`."""
         return self._samples.shard_of[self.indices]
+
+    @cached_property
+    def group_of(self) -> npt.NDArray[np.int64]:
+        """Number of each sample's group `[N]`; a sample without one is a group of its own."""
+        return group_numbers(self._samples.group[self.indices])
 
     @cached_property
     def available(self) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from scfae.store import Batch, MemoryView
-from scfae.store.batch import collate, label_tensor
+from scfae.store.batch import label_tensor
+from scfae.store.collate import Collator, Facts
+from scfae.store.crop import Crop
 from scfae.store.errors import SchemaMismatch
 
 LENGTHS = {"video": [2, 0, 3, 1], "audio": [1, 4, 0, 2]}
@@ -35,13 +37,23 @@ class Watched(MemoryView):
 def make(view: MemoryView, positions: list[int], present: npt.ArrayLike | None = None) -> Batch:
     chosen = np.array(positions, dtype=np.int64)
     kept = view.available[chosen] if present is None else np.array(present, dtype=bool)
-    return collate(
-        view,
-        chosen,
-        present=kept,
+    return collator(view).collate(
+        chosen, kept, keys=np.zeros(len(chosen), np.uint64), seed=0, epoch=0
+    )[0]
+
+
+def collator(view: MemoryView, **settings: Any) -> Collator:
+    facts = Facts(
         lengths={m: view.lengths(m) for m in view.modalities},
         labels={name: label_tensor(view.label(name)) for name in view.label_names},
     )
+    crop = Crop.parse(
+        settings.pop("crop", None),
+        settings.pop("stride", None),
+        settings.pop("crop_at", "center"),
+        view.modalities,
+    )
+    return Collator(view, facts, crop=crop, **settings)
 
 
 def test_rows_are_padded_with_zeros_in_the_order_of_the_batch() -> None:
@@ -152,13 +164,8 @@ def test_to_moves_every_tensor() -> None:
 def test_pinned_batches_copy_asynchronously() -> None:
     view = Watched(n=[1, 2, 3, 4])
     chosen = np.arange(4)
-    batch = collate(
-        view,
-        chosen,
-        present=view.available,
-        lengths={m: view.lengths(m) for m in view.modalities},
-        labels={"n": label_tensor(view.label("n"))},
-        pin_memory=True,
+    batch, _ = collator(view, pin_memory=True).collate(
+        chosen, view.available, keys=np.zeros(4, np.uint64), seed=0, epoch=0
     )
     tensors = [*batch.features.values(), *batch.lengths.values(), *batch.labels.values()]
     assert all(t.is_pinned() for t in [*tensors, batch.present])

@@ -7,7 +7,8 @@ import pytest
 
 from scfae.store import masks_for
 from scfae.store.errors import ConfigError
-from scfae.store.masking import id_keys, parse_policy
+from scfae.store.hashing import id_keys
+from scfae.store.masking import parse_policy
 from scfae.store.order import Booleans
 
 MODALITIES = ("video", "audio", "text")
@@ -123,7 +124,7 @@ def test_only_keeps_the_named_even_if_nothing_is_left() -> None:
     [
         ("bernouli:0.3", "not a policy"),
         ("none:1", "not a policy"),
-        ("subsets:2", "not a policy"),
+        ("subsets:2", "NAME=NUMBER"),
         ("", "not a policy"),
         ("bernoulli", "probability"),
         ("bernoulli:x", "probability"),
