@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .errors import ConfigError
 from .hashing import splitmix64
-from .order import Booleans, Integers, ShardIndex, ShuffledOrder
+from .order import Booleans, Integers, ShuffledOrder
 from .sample_view import SampleView
 
 
@@ -59,14 +59,13 @@ def class_codes(view: SampleView, label: str) -> Integers:
     return codes.astype(np.int64)
 
 
-def balanced_order(index: ShardIndex, classes: Integers, base: ShuffledOrder) -> FixedOrder:
+def balanced_order(classes: Integers, base: ShuffledOrder) -> FixedOrder:
     """Return an order of N samples in which each class comes N / C times, give or take one.
 
     In a run of n samples inside a window, a class is there as often as its share of the window
     says, give or take one, and a sample does not come again before the rest of its class did.
 
     Args:
-        index: The shards of the samples.
         classes: Number of each sample's class, 0 .. C-1, `[N]`.
         base: The order of the epoch without balance: its keys and windows are used.
     """
@@ -84,7 +83,7 @@ def balanced_order(index: ShardIndex, classes: Integers, base: ShuffledOrder) ->
     copies += place < shares[classes[by_class]] % sizes[classes[by_class]]
     chosen = np.repeat(by_class, copies)
     round_number = _place_in_run(np.repeat(np.arange(total), copies))
-    window = index.each_sample(base.window_of_shard)[chosen]
+    window = base.window_of_sample[chosen]
     run = window * num_classes + classes[chosen]
     # Rounds through a class, each in an order of its own.
     rounds = splitmix64(base.keys[chosen] + round_number.astype(np.uint64))

@@ -61,7 +61,8 @@ class BufferRing:
             self._slots.remove(free[0])  # too small; the next batches may be as large as this one
         if len(self._slots) == self._depth:
             return np.empty(shape, dtype)
-        self._slots.append(_Slot(num_bytes))
+        # Pages that are never written cost nothing, and the next batch may be a little longer.
+        self._slots.append(_Slot(num_bytes + num_bytes // 8))
         return self._slots[-1].lend(shape, dtype, num_bytes)  # type: ignore[no-any-return]
 
 

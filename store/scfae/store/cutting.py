@@ -44,14 +44,14 @@ def _fitting(units: Units, order: Integers, batch_size: int, max_rows: int) -> I
     Found for all places together by halving: the longest of 2^k neighbours is that of two halves,
     and padded rows only grow with a batch. So it takes log2 B passes over n numbers.
     """
-    longest = units.longest[order]
+    longest = np.ascontiguousarray(units.longest[order].T)
     sizes = np.ones(len(order), dtype=np.int64) if units.sizes is None else units.sizes[order]
     before = np.append(0, np.cumsum(sizes))
     levels = [longest]
     while 2 ** len(levels) <= batch_size:
         half = 2 ** (len(levels) - 1)
         level = levels[-1].copy()
-        np.maximum(level[:-half], levels[-1][half:], out=level[:-half])
+        np.maximum(level[:, :-half], levels[-1][:, half:], out=level[:, :-half])
         levels.append(level)
     places = np.arange(len(order))
     count = np.zeros(len(order), dtype=np.int64)
@@ -60,9 +60,9 @@ def _fitting(units: Units, order: Integers, batch_size: int, max_rows: int) -> I
         wanted = count + 2**power
         end = np.minimum(places + wanted, len(order))
         begin = np.minimum(places + count, len(order) - 1)
-        grown = np.maximum(maximum, levels[power][begin])
-        rows = (before[end] - before[places]) * grown.sum(axis=1)
+        grown = np.maximum(maximum, levels[power][:, begin])
+        rows = (before[end] - before[places]) * grown.sum(axis=0)
         fits = (wanted <= batch_size) & (places + wanted <= len(order)) & (rows <= max_rows)
         count = np.where(fits, wanted, count)
-        maximum = np.where(fits[:, None], grown, maximum)
+        maximum = np.where(fits, grown, maximum)
     return np.maximum(count, 1)

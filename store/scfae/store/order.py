@@ -108,11 +108,11 @@ class ShuffledOrder:
         self._sorted: dict[int, Integers] = {}
 
     @property
-    def window_of_shard(self) -> Integers:
-        """The window that each shard is in `[S]`."""
+    def window_of_sample(self) -> Integers:
+        """The window that each position is in `[N]`."""
         windows = np.empty(len(self._shards), dtype=np.int64)
         windows[self._shards] = np.arange(len(self._shards)) // self._window_shards
-        return windows
+        return self._index.each_sample(windows)
 
     def window(self, number: int) -> Integers:
         """Return the positions of a window, permuted."""

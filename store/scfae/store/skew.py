@@ -41,7 +41,10 @@ def warn_of_skew(view: SampleView, window: Integers) -> None:
         label = view.label(name)
         if label.kind == "float":
             continue
-        _, codes = np.unique(label.values, return_inverse=True)
+        values = np.asarray(label.values, dtype=np.int64)
+        codes = values - values.min()
+        if codes.max() > 4 * len(codes):
+            codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
         if found := worst_excess(window, codes.astype(np.int64)):
             sample, share, usual = found
             value = label.values[sample]
@@ -62,19 +65,27 @@ def worst_excess(window: Integers, codes: Integers) -> tuple[int, float, float] 
     Returns:
         A sample that has the value, its share of the window, and its share of all.
     """
-    num_values = int(codes.max(initial=-1)) + 1
-    pairs = window * num_values + codes
-    found, first, counts = np.unique(pairs, return_index=True, return_counts=True)
-    usual = (np.bincount(codes, minlength=num_values) / len(codes))[found % num_values]
-    size = np.bincount(window)[found // num_values]
-    share = counts / size
-    chance = _STANDARD_ERRORS * np.sqrt(usual * (1 - usual) / size)
+    sizes = np.bincount(window)
+    totals = np.bincount(codes)
+    # Only these can fill so much of the smallest window: few, also where each sample has its own.
+    frequent = totals >= max(_MIN_SAMPLES, EXCESS * sizes.min())
+    chosen = np.flatnonzero(frequent[codes])
+    if len(chosen) == 0:
+        return None
+    names = np.cumsum(frequent) - 1
+    num_values = int(names[-1]) + 1
+    pairs = window[chosen] * num_values + names[codes[chosen]]
+    counts = np.bincount(pairs, minlength=len(sizes) * num_values).reshape(-1, num_values)
+    usual = (totals[frequent] / len(codes))[None, :]
+    share = counts / sizes[:, None]
+    chance = _STANDARD_ERRORS * np.sqrt(usual * (1 - usual) / sizes[:, None])
     is_much = (share - usual > np.maximum(EXCESS, chance)) & (counts >= _MIN_SAMPLES)
     excess = np.where(is_much, share - usual, 0.0)
     if not excess.any():
         return None
-    worst = int(excess.argmax())
-    return int(first[worst]), float(share[worst]), float(usual[worst])
+    where, value = np.unravel_index(int(excess.argmax()), excess.shape)
+    sample = int(chosen[np.flatnonzero(pairs == where * num_values + value)[0]])
+    return sample, float(share[where, value]), float(usual[0, value])
 
 
 def _warn(what: str, share: float, usual: float) -> None:

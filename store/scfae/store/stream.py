@@ -259,6 +259,7 @@ class FeatureStream:
             epoch: Which; by default the current one.
         """
         epoch = self._epoch if epoch is None else epoch
+        self._warn_of_skew(epoch)
         needs_keys = self.policy.is_random or self.options.crop.is_random
         return EpochReader(
             plan=self._plan(epoch),
@@ -336,16 +337,22 @@ class FeatureStream:
     def _order(self, epoch: int) -> Order:
         if not self.shuffle:
             return GivenOrder(self._index, window_shards=self.window_shards)
-        order = ShuffledOrder(self._index, self.seed, epoch=epoch, window_shards=self.window_shards)
-        if not self._is_skew_known:
-            self._is_skew_known = True
-            window = self._index.each_sample(order.window_of_shard)
-            warn_of_skew(
-                self.view, window if self._groups is None else self._groups.each_sample(window)
-            )
+        order = self._shuffled(epoch)
         if self._classes is None:
             return order
-        return balanced_order(self._index, self._classes, order)
+        return balanced_order(self._classes, order)
+
+    def _shuffled(self, epoch: int) -> ShuffledOrder:
+        return ShuffledOrder(self._index, self.seed, epoch=epoch, window_shards=self.window_shards)
+
+    def _warn_of_skew(self, epoch: int) -> None:
+        if self._is_skew_known or not self.shuffle:
+            return
+        self._is_skew_known = True
+        window = self._shuffled(epoch).window_of_sample
+        warn_of_skew(
+            self.view, window if self._groups is None else self._groups.each_sample(window)
+        )
 
     def _units(self, epoch: int) -> Units:
         rules = self.options.rules
