@@ -96,8 +96,10 @@ def test_each_epoch_with_workers_is_set_and_a_repeated_one_refused(
     for epoch in (0, 1, 5):
         dataset.set_epoch(epoch)
         assert_same(list(loaded), list(stream(view, epoch=epoch)))
+    again: Any = iter(loaded)
     with pytest.raises(StreamStateError, match=r"call\s+dataset.set_epoch\(epoch\)"):
-        list(loaded)
+        next(again)
+    again._shutdown_workers()  # the traceback keeps it: torch's __del__ would wait 5 s for each
 
 
 def test_evaluation_may_be_repeated_with_workers(view: StoreView) -> None:
@@ -178,10 +180,21 @@ def test_a_fork_waits_until_no_loader_reads() -> None:
 def test_a_prefetcher_of_the_parent_is_harmless_in_a_child() -> None:
     ahead = Prefetcher(iter(range(100)), 1)
     next(ahead)
-    with ahead._channel._changed:  # as if its thread held the lock in the instant of the fork
-        child = os.fork()
+    is_held, is_forked = threading.Event(), threading.Event()
+
+    def hold() -> None:  # as its thread may, in the instant of the fork
+        with ahead._channel._changed:
+            is_held.set()
+            is_forked.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    is_held.wait()
+    child = os.fork()
     if child == 0:
         ahead.close()
         os._exit(0)
+    is_forked.set()
+    holder.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     ahead.close()
