@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from .batch import Batch
     from .column import ColumnInfo, column_name
     from .comparison import compare_columns
+    from .damage import DamagedShardWarning
+    from .dataset import StreamDataset
     from .derivation import Chain, derive
     from .garbage import collect_garbage
+    from .mask_table import exact_rate_masks, write_mask_table
     from .masking import masks_for
     from .memory import MemoryView
     from .pins import pin_run
     from .reader import Column
     from .receipt import Receipt, Status
     from .samples import SampleRow, SampleTable
+    from .skew import SkewedWindowWarning
     from .store import FeatureStore
     from .stream import FeatureStream
     from .verification import Damage, verify
@@ -34,6 +38,7 @@ _MODULES = {
     "ColumnInfo": "column",
     "ColumnWriter": "writer",
     "Damage": "verification",
+    "DamagedShardWarning": "damage",
     "FeatureStore": "store",
     "FeatureStream": "stream",
     "LabelColumn": "view",
@@ -43,15 +48,19 @@ _MODULES = {
     "SampleRow": "samples",
     "SampleTable": "samples",
     "ShardSample": "writer",
+    "SkewedWindowWarning": "skew",
     "Status": "receipt",
     "StoreView": "view",
+    "StreamDataset": "dataset",
     "collect_garbage": "garbage",
     "column_name": "column",
     "compare_columns": "comparison",
     "derive": "derivation",
+    "exact_rate_masks": "mask_table",
     "masks_for": "masking",
     "pin_run": "pins",
     "verify": "verification",
+    "write_mask_table": "mask_table",
 }
 
 __all__ = [
@@ -61,6 +70,7 @@ __all__ = [
     "ColumnInfo",
     "ColumnWriter",
     "Damage",
+    "DamagedShardWarning",
     "FeatureStore",
     "FeatureStream",
     "LabelColumn",
@@ -70,16 +80,20 @@ __all__ = [
     "SampleRow",
     "SampleTable",
     "ShardSample",
+    "SkewedWindowWarning",
     "Status",
     "StoreView",
+    "StreamDataset",
     "collect_garbage",
     "column_name",
     "compare_columns",
     "derive",
     "errors",
+    "exact_rate_masks",
     "masks_for",
     "pin_run",
     "verify",
+    "write_mask_table",
 ]
 
 

@@ -1,137 +1,97 @@
-"""Which present modalities are hidden in training: a pure function of (seed, epoch, sample id).
+"""Which present modalities are hidden: a pure function of (seed, epoch, sample id).
 
-| policy        | a sample keeps                                                            |
-|---------------|---------------------------------------------------------------------------|
-| `none`        | everything                                                                |
-| `bernoulli:P` | each present modality with probability 1 - P, and always at least one     |
-| `subsets`     | a non-empty subset of its present modalities, all subsets equally likely  |
-| `only:M1,M2`  | the named modalities; nothing, where it has none of them                  |
+| policy                          | a sample keeps                                                 |
+|---------------------------------|----------------------------------------------------------------|
+| `none`                          | everything                                                     |
+| `bernoulli:P`                   | each modality with probability 1 - P, and always at least one  |
+| `bernoulli:M1=P1,M2=P2`         | the same with a P of its own for each, 0 where not named       |
+| `subsets`                       | a non-empty subset of what it has, all equally likely          |
+| `subsets:M1=W1,M1+M2=W2`        | one of the named subsets by weight, as far as it has it        |
+| `only:M1,M2` (or `fixed:`)      | the named modalities; nothing, where it has none of them       |
+| `rate:R`                        | all but a share R over the data set, the same in every epoch   |
+| `schedule:0:POLICY,5:POLICY`    | what the policy of the epoch says, each from its first epoch   |
+| `table:PATH`                    | what a stored table says; see `mask_table`                     |
 
-Nothing is drawn from a generator with a state. The 64-bit BLAKE2 hash of the id is mixed with one
-of (seed, epoch, modality) by splitmix64 (Steele, Lea, Flood, OOPSLA 2014), so the mask of a sample
-is the same on every machine, in any batch and for any order of the modalities.
+The mask of a sample is the same on every machine, in any batch and for any order of modalities.
 
 Shapes: N samples, M modalities.
 """
 
-import hashlib
+import itertools
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import ConfigError
+from .hashing import id_keys
+from .mask_table import MaskTable, read_mask_table
 from .order import Booleans, check_seed
+from .policies import (
+    Bernoulli,
+    Everything,
+    MaskPolicy,
+    Only,
+    Rate,
+    Schedule,
+    Subsets,
+    WeightedSubsets,
+)
 
-Keys = npt.NDArray[np.uint64]
-Kind = Literal["none", "bernoulli", "subsets", "only"]
-
-POLICIES: Final = "none, bernoulli:P (P from 0 to 1), subsets or only:MODALITY,..."
-
-
-@dataclass(frozen=True, slots=True)
-class MaskPolicy:
-    """A masking policy for the modalities of one view, made by `parse_policy`.
-
-    Attributes:
-        kind: Which of the four policies.
-        modalities: All modalities, in the order of the masks' columns.
-        probability: Of dropping, for `bernoulli`.
-        only: The modalities to keep, for `only`, in the order of `modalities`.
-    """
-
-    kind: Kind
-    modalities: tuple[str, ...]
-    probability: float = 0.0
-    only: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        match self.kind:
-            case "bernoulli":
-                return f"bernoulli:{self.probability!r}"
-            case "only":
-                return f"only:{','.join(self.only)}"
-            case kind:
-                return kind
-
-    @property
-    def is_random(self) -> bool:
-        """Whether masks depend on the sample, so that `id_keys` are needed."""
-        return self.kind in ("bernoulli", "subsets")
-
-    def masks(self, keys: Keys, available: Booleans, *, seed: int, epoch: int) -> Booleans:
-        """Return what remains `[N, M]`, a part of `available`.
-
-        Args:
-            keys: `id_keys` of the samples `[N]`; not read unless `is_random`.
-            available: What the samples have `[N, M]`.
-            seed: Non-negative.
-            epoch: Non-negative; masks change with it.
-        """
-        match self.kind:
-            case "none":
-                return available.copy()
-            case "only":
-                chosen: Booleans = np.array([m in self.only for m in self.modalities], dtype=bool)
-                return np.logical_and(available, chosen)
-            case "bernoulli":
-                return self._bernoulli(keys, available, seed, epoch)
-            case "subsets":
-                return self._subsets(keys, available, seed, epoch)
-
-    def _bernoulli(self, keys: Keys, available: Booleans, seed: int, epoch: int) -> Booleans:
-        drawn = np.empty(available.shape, dtype=np.float64)
-        for column, modality in enumerate(self.modalities):
-            drawn[:, column] = _uniform(_mix(keys, seed, epoch, "bernoulli", modality))
-        kept = available & (drawn >= self.probability)
-        bare = available.any(axis=1) & ~kept.any(axis=1)
-        # Given that all were dropped, the draws are still exchangeable: the largest is fair.
-        last = np.where(available[bare], drawn[bare], -1.0).argmax(axis=1)
-        kept[np.flatnonzero(bare), last] = True
-        return kept
-
-    def _subsets(self, keys: Keys, available: Booleans, seed: int, epoch: int) -> Booleans:
-        # Bit k of a number from 1 to 2^n - 1 is the k-th, by name, of a sample's n modalities.
-        by_name = np.argsort(np.array(self.modalities), kind="stable")
-        has = available[:, by_name]
-        bit = np.maximum(np.cumsum(has, axis=1) - 1, 0).astype(np.uint64)
-        num_subsets = (np.uint64(1) << has.sum(axis=1).astype(np.uint64)) - np.uint64(1)
-        chosen = _mix(keys, seed, epoch, "subsets", "") % np.maximum(num_subsets, np.uint64(1))
-        kept = np.empty_like(available)
-        kept[:, by_name] = has & ((((chosen + np.uint64(1))[:, None] >> bit) & np.uint64(1)) == 1)
-        return kept
+POLICIES: Final = (
+    "none, bernoulli:P (P from 0 to 1), bernoulli:MODALITY=P,..., subsets, "
+    "subsets:MODALITY+MODALITY=WEIGHT,..., only:MODALITY,..., rate:R, "
+    "schedule:EPOCH:POLICY,... or table:PATH"
+)
+_MAX_SUBSET_MODALITIES: Final = 62
 
 
 def parse_policy(policy: str, modalities: Sequence[str]) -> MaskPolicy:
     """Read a policy as users write it, such as `bernoulli:0.3` or `only:audio`.
 
     Raises:
-        ConfigError: If it is none of the four, its probability is not from 0 to 1, or it names an
-            unknown modality. The message names the field `masking`.
+        ConfigError: If it is none of the table, a number in it is out of range, it names an
+            unknown modality or its file cannot be used. The message names the field `masking`.
     """
     known = tuple(modalities)
     kind, colon, argument = policy.strip().partition(":")
-    if kind == "none" and not colon:
-        return MaskPolicy("none", known)
-    if kind == "subsets" and not colon:
-        if len(known) > 62:
-            raise ConfigError(f"masking: subsets takes at most 62 modalities, not {len(known)}")
-        return MaskPolicy("subsets", known)
-    if kind == "bernoulli":
-        return MaskPolicy("bernoulli", known, probability=_probability(argument))
-    if kind == "only":
-        named = {name.strip() for name in argument.split(",")} - {""}
-        if unknown := sorted(named - set(known)):
-            raise ConfigError(
-                f"masking: only: names {', '.join(unknown)}; this view has {', '.join(known)}"
-            )
-        if not named:
-            raise ConfigError(f"masking: only: names no modality; this view has {', '.join(known)}")
-        return MaskPolicy("only", known, only=tuple(m for m in known if m in named))
-    raise ConfigError(f"masking: {policy!r} is not a policy; use {POLICIES}")
+    match kind:
+        case "none" if not colon:
+            return Everything(known)
+        case "subsets":
+            return _subsets(argument, known) if colon else _uniform_subsets(known)
+        case "bernoulli":
+            return _bernoulli(argument, known)
+        case "only" | "fixed":
+            return _only(kind, argument, known)
+        case "rate" if colon:
+            return Rate(known, _share("rate", "share", argument))
+        case "schedule" if colon:
+            return _schedule(argument, known)
+        case "table" if colon:
+            if not argument.strip():
+                raise ConfigError("masking: table: names no file")
+            return read_mask_table(argument.strip(), known)
+        case _:
+            raise ConfigError(f"masking: {policy!r} is not a policy; use {POLICIES}")
+
+
+def named_modalities(policy: str) -> tuple[str, ...] | None:
+    """Return the modalities that a policy names, to check its spelling without a view.
+
+    None if what it names is not in its text: a table has its modalities in its file.
+    """
+    kind, _, argument = policy.strip().partition(":")
+    if kind == "table":
+        return None
+    if kind == "schedule":
+        each = [named_modalities(part.partition(":")[2]) for part in _schedule_parts(argument)]
+        return None if None in each else tuple(name for names in each for name in names or ())
+    names = re.split(r"[,+]", re.sub(r"=[^,]*", "", argument))
+    return tuple(dict.fromkeys(name.strip() for name in names))
 
 
 def masks_for(
@@ -145,13 +105,13 @@ def masks_for(
 ) -> Booleans:
     """Return which modalities remain `[N, M]` of those available, by the table of this module.
 
-    A modality that is present is never the last to go, except under `only`. A sample with nothing
-    available keeps nothing.
+    A modality that is present is never the last to go, except under `only` and `table`. A sample
+    with nothing available keeps nothing.
 
     Args:
         ids: Sample ids `[N]`.
         available: What the samples have `[N, M]`.
-        policy: `none`, `bernoulli:P`, `subsets` or `only:M1,M2`.
+        policy: See this module, e.g. `bernoulli:0.3`.
         seed: Non-negative.
         epoch: Non-negative.
         modalities: Names of the M columns.
@@ -162,37 +122,106 @@ def masks_for(
     check_seed(seed, epoch=epoch)
     parsed = parse_policy(policy, modalities)
     keys = id_keys(ids) if parsed.is_random else np.zeros(len(ids), dtype=np.uint64)
+    check_tables(parsed, np.asarray(ids))
     return parsed.masks(keys, np.asarray(available, dtype=bool), seed=seed, epoch=epoch)
 
 
-def id_keys(ids: Sequence[str] | npt.NDArray[Any]) -> Keys:
-    """Return a 64-bit hash of each id `[N]`: BLAKE2b, about a microsecond each, worth caching."""
-    hashes = b"".join(hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
-    return np.frombuffer(hashes, dtype="<u8").astype(np.uint64)
+def check_tables(policy: MaskPolicy, ids: npt.NDArray[Any]) -> None:
+    """Check that every table of a policy has a row for each sample.
+
+    Raises:
+        ConfigError: If one lacks a sample.
+    """
+    policies = policy.policies if isinstance(policy, Schedule) else (policy,)
+    for each in policies:
+        if isinstance(each, MaskTable):
+            each.check(ids, id_keys(ids))
 
 
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+def _uniform_subsets(known: tuple[str, ...]) -> Subsets:
+    if len(known) > _MAX_SUBSET_MODALITIES:
+        raise ConfigError(
+            f"masking: subsets takes at most {_MAX_SUBSET_MODALITIES} modalities, not {len(known)}"
+        )
+    return Subsets(known)
+
+
+def _subsets(argument: str, known: tuple[str, ...]) -> WeightedSubsets:
+    weights: dict[tuple[str, ...], float] = {}
+    for name, value in _pairs("subsets", argument):
+        names = tuple(sorted({part.strip() for part in name.split("+")} - {""}))
+        _check_known("subsets", names, known)
+        if names in weights:
+            raise ConfigError(f"masking: subsets: names {'+'.join(names)} twice")
+        weights[names] = _number(value)
+        if not 0 < weights[names] < math.inf:
+            raise ConfigError(f"masking: subsets: takes weights above 0, not {value!r}")
+    return WeightedSubsets(known, tuple(sorted(weights.items())))
+
+
+def _bernoulli(argument: str, known: tuple[str, ...]) -> Bernoulli:
+    if "=" not in argument:
+        return Bernoulli(known, (_share("bernoulli", "probability", argument),) * len(known))
+    named: dict[str, float] = {}
+    for name, value in _pairs("bernoulli", argument):
+        _check_known("bernoulli", (name,), known)
+        if name in named:
+            raise ConfigError(f"masking: bernoulli: names {name} twice")
+        named[name] = _share("bernoulli", "probability", value)
+    return Bernoulli(known, tuple(named.get(m, 0.0) for m in known), is_named=True)
+
+
+def _only(kind: str, argument: str, known: tuple[str, ...]) -> Only:
+    named = {name.strip() for name in argument.split(",")} - {""}
+    _check_known(kind, tuple(sorted(named)), known)
+    return Only(known, tuple(m for m in known if m in named))
+
+
+def _schedule(argument: str, known: tuple[str, ...]) -> Schedule:
+    starts, policies = [], []
+    for part in _schedule_parts(argument):
+        start, _, policy = part.partition(":")
+        if not start.strip().isdecimal():
+            raise ConfigError(f"masking: schedule: {part!r} is not EPOCH:POLICY")
+        if policy.strip().startswith("schedule"):
+            raise ConfigError("masking: schedule: holds a schedule; write its epochs here")
+        starts.append(int(start))
+        policies.append(parse_policy(policy, known))
+    if starts[0] != 0 or any(a >= b for a, b in itertools.pairwise(starts)):
+        raise ConfigError(f"masking: schedule: epochs must rise from 0, not {starts}")
+    return Schedule(tuple(starts), tuple(policies))
+
+
+def _schedule_parts(argument: str) -> list[str]:
+    # A comma may also stand inside a policy; one that ends it is followed by an epoch.
+    return re.split(r",(?=\s*\d+\s*:)", argument)
+
+
+def _pairs(kind: str, argument: str) -> list[tuple[str, str]]:
+    pairs = [part.partition("=") for part in argument.split(",")]
+    if any(not name.strip() or not equals for name, equals, _ in pairs):
+        raise ConfigError(f"masking: {kind}: takes NAME=NUMBER,..., not {argument!r}")
+    return [(name.strip(), value) for name, _, value in pairs]
+
+
+def _check_known(kind: str, named: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if unknown := [name for name in named if name not in known]:
+        raise ConfigError(
+            f"masking: {kind}: names {', '.join(unknown)}; this view has {', '.join(known)}"
+        )
+    if not named:
+        raise ConfigError(f"masking: {kind}: names no modality; this view has {', '.join(known)}")
+
+
+def _share(kind: str, what: str, text: str) -> float:
+    value = _number(text)
     if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"masking: bernoulli: takes a probability from 0 to 1, not {text!r}")
+        raise ConfigError(f"masking: {kind}: takes a {what} from 0 to 1, not {text!r}")
     return value
 
 
-def _mix(keys: Keys, seed: int, epoch: int, purpose: str, modality: str) -> Keys:
-    text = f"scfae.masking/1\0{seed}\0{epoch}\0{purpose}\0{modality}".encode()
-    salt = np.frombuffer(hashlib.blake2b(text, digest_size=8).digest(), dtype="<u8")
-    return _splitmix64(_splitmix64(keys ^ salt) + salt)
-
-
-def _splitmix64(x: Keys) -> Keys:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _uniform(keys: Keys) -> npt.NDArray[np.float64]:
-    return (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

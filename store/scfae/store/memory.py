@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .errors import SchemaMismatch
 from .order import Booleans, Integers
+from .sample_view import group_numbers
 
 
 class MemoryLabels(NamedTuple):
@@ -21,6 +22,7 @@ class MemoryLabels(NamedTuple):
     values: npt.NDArray[Any]
     classes: tuple[str, ...] | None
     kind: str
+    present: Booleans
 
 
 class MemoryView:
@@ -30,6 +32,7 @@ class MemoryView:
         ids: One id a sample.
         features: For each modality N arrays `[T, D]`; T = 0 is a missing modality.
         labels: For each label N integers, floats or strings.
+        groups: A group's name a sample; None, or an entry of None, is a group of its own.
         shard_size: How many consecutive samples count as one shard when shuffling.
 
     Raises:
@@ -42,16 +45,20 @@ class MemoryView:
         features: Mapping[str, Sequence[npt.NDArray[Any]]],
         *,
         labels: Mapping[str, Sequence[Any]] | None = None,
+        groups: Sequence[str | None] | None = None,
         shard_size: int = 256,
     ) -> None:
         self.ids: npt.NDArray[Any] = np.array(list(ids), dtype=np.str_)
         self.indices: Integers = np.arange(len(self.ids), dtype=np.int64)
         self.shard_of: Integers = self.indices // shard_size
+        self.group_of: Integers = group_numbers(groups or [None] * len(self.ids))
         self.modalities: tuple[str, ...] = tuple(features)
         self.label_names: tuple[str, ...] = tuple(labels or ())
         self._features = {m: list(arrays) for m, arrays in features.items()}
         self._labels = {name: _labels(values) for name, values in (labels or {}).items()}
         self.dims: dict[str, int] = {m: self._dim(m) for m in self.modalities}
+        if len(self.group_of) != len(self):
+            raise SchemaMismatch(f"groups: {len(self.group_of)} for {len(self)} samples")
         for name, label in self._labels.items():
             if len(label.values) != len(self):
                 raise SchemaMismatch(f"label {name}: {len(label.values)} for {len(self)} samples")
@@ -85,6 +92,23 @@ class MemoryView:
         """Return the rows `[T, D]` of the sample at position `i`."""
         return self._features[modality][i]
 
+    def read_rows(self, i: int, modality: str, out: npt.NDArray[Any], *, first: int = 0) -> None:
+        """Copy rows `first` to `first + len(out)` of the sample at position `i` to `out`.
+
+        Raises:
+            ValueError: If `out` does not fit the sample.
+        """
+        rows = self.rows(i, modality)[first : first + len(out)]
+        # Checked, since numpy would broadcast a single row over the whole sample.
+        if rows.shape != out.shape:
+            raise ValueError(f"rows of shape {rows.shape} do not fill {out.shape}")
+        out[:] = rows
+
+    def dtype(self, modality: str) -> np.dtype[Any]:
+        """Return float16 where all rows are, else float32."""
+        kinds = {rows.dtype for rows in self._features[modality]}
+        return np.dtype(np.float16 if kinds == {np.dtype(np.float16)} else np.float32)
+
     def label(self, name: str) -> MemoryLabels:
         """Return one label of every sample."""
         return self._labels[name]
@@ -101,11 +125,12 @@ class MemoryView:
 
 def _labels(values: Sequence[Any]) -> MemoryLabels:
     array = np.array(list(values))
+    everywhere = np.ones(len(array), dtype=bool)
     if array.dtype.kind == "U":
         classes, codes = np.unique(array, return_inverse=True)
-        return MemoryLabels(codes.astype(np.int64), tuple(classes.tolist()), "str")
+        return MemoryLabels(codes.astype(np.int64), tuple(classes.tolist()), "str", everywhere)
     if array.dtype.kind == "f":
-        return MemoryLabels(array.astype(np.float64), None, "float")
+        return MemoryLabels(array.astype(np.float64), None, "float", ~np.isnan(array))
     if array.dtype.kind in "biu" or len(array) == 0:
-        return MemoryLabels(array.astype(np.int64), None, "int")
+        return MemoryLabels(array.astype(np.int64), None, "int", everywhere)
     raise SchemaMismatch(f"labels must be integers, floats or strings, not {array.dtype}")

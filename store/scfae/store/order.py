@@ -7,12 +7,15 @@ World size, number of workers and prefetch do not enter: rank r of W takes its s
 batch. Philox's raw output and SeedSequence are the parts of numpy that are guaranteed not to change
 between releases, so permutations here are stable sorts by raw keys and never `Generator.shuffle`.
 
-Shapes: N samples, M modalities, T rows, D features a row.
+A window is sorted when a batch needs it, so that resuming in the middle of a million samples takes
+no longer than beginning.
+
+Shapes: N samples, S shards, V windows.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+import operator
+from typing import Final, Protocol, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -26,69 +29,130 @@ Booleans = npt.NDArray[np.bool_]
 MIN_WINDOW_SHARDS: Final = 8
 WINDOW_FRACTION: Final = 0.02
 _MAX_SEED: Final = 2**63
+_WINDOWS_KEPT: Final = 3
 
 
-class Labels(Protocol):
-    """One label of every sample: `values [N]`, int64 or float; `classes` name codes of strings."""
-
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        """Integers, floats (null is NaN) or the codes of strings (null is -1)."""
+class Order(Protocol):
+    """Positions in the order of an epoch, in windows that are read one after the other."""
 
     @property
-    def classes(self) -> tuple[str, ...] | None:
-        """What the codes stand for, None for numbers."""
+    def window_ends(self) -> Integers:
+        """Where the windows end in the order `[V]`, rising; the last is the end of the order."""
+
+    def slice(self, start: int, end: int) -> Integers:
+        """Return the positions at places `start` to `end` of the order."""
+
+
+class ShardIndex:
+    """Where the samples of each shard are; made once for all epochs of a view.
+
+    Args:
+        shard_of: Shard number of each sample `[N]`.
+    """
+
+    def __init__(self, shard_of: npt.ArrayLike) -> None:
+        shards = np.asarray(shard_of, dtype=np.int64)
+        self.num_samples = len(shards)
+        is_sorted = bool((shards[1:] >= shards[:-1]).all())
+        # None where they lie in the order of the shards, as those of a store do.
+        self._members = None if is_sorted else np.argsort(shards, kind="stable")
+        ordered = shards if self._members is None else shards[self._members]
+        starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+        self.bounds: Integers = np.append(starts, len(ordered)).astype(np.int64)
 
     @property
-    def kind(self) -> str:
-        """`int`, `float` or `str`."""
+    def num_shards(self) -> int:
+        """Shards that have samples, S."""
+        return len(self.bounds) - 1
+
+    def samples_of(self, shards: Integers) -> Integers:
+        """Return the positions of all samples of some shards, rising.
+
+        Args:
+            shards: Numbers 0 .. S-1 of shards, by rising shard number of the view.
+        """
+        ranges = [np.arange(self.bounds[k], self.bounds[k + 1]) for k in np.sort(shards)]
+        places: Integers = np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
+        return places if self._members is None else np.sort(self._members[places])
+
+    def each_sample(self, values: Integers) -> Integers:
+        """Return for each sample `[N]` the value of its shard, of values `[S]`."""
+        repeated = np.repeat(values, np.diff(self.bounds))
+        if self._members is None:
+            return repeated
+        out = np.empty_like(repeated)
+        out[self._members] = repeated
+        return out
 
 
-class SampleView(Protocol):
-    """What a stream reads: samples by position 0 .. N-1, each with rows of several modalities."""
+class ShuffledOrder:
+    """A permutation of 0 .. N-1: shards permuted, then the samples of each window of shards.
 
-    def __len__(self) -> int: ...
+    Args:
+        index: The shards of the samples.
+        seed: Another seed is another order.
+        epoch: Every epoch has an order of its own.
+        window_shards: How many shards are mixed; all of them or more is a full shuffle.
+    """
+
+    def __init__(self, index: ShardIndex, seed: int, *, epoch: int, window_shards: int) -> None:
+        bits = np.random.Philox(np.random.SeedSequence([seed, epoch]))
+        self._index = index
+        self._shards = np.argsort(bits.random_raw(index.num_shards), kind="stable")
+        self._window_shards = window_shards
+        self.keys = bits.random_raw(index.num_samples)
+        sizes = np.diff(index.bounds)[self._shards]
+        shard_ends = np.cumsum(sizes)
+        last_shards = np.arange(window_shards, index.num_shards + window_shards, window_shards) - 1
+        self.window_ends: Integers = shard_ends[np.minimum(last_shards, index.num_shards - 1)]
+        self._sorted: dict[int, Integers] = {}
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """The modalities in the order of the user, which is the order of masks' columns."""
+    def window_of_sample(self) -> Integers:
+        """The window that each position is in `[N]`."""
+        windows = np.empty(len(self._shards), dtype=np.int64)
+        windows[self._shards] = np.arange(len(self._shards)) // self._window_shards
+        return self._index.each_sample(windows)
 
-    @property
-    def dims(self) -> Mapping[str, int]:
-        """Features a row, D, of each modality."""
+    def window(self, number: int) -> Integers:
+        """Return the positions of a window, permuted."""
+        found = self._sorted.get(number)
+        if found is None:
+            first = number * self._window_shards
+            inside = self._index.samples_of(self._shards[first : first + self._window_shards])
+            found = inside[np.argsort(self.keys[inside], kind="stable")]
+            # Another thread may do the same: both results are the same.
+            self._sorted = dict([*self._sorted.items(), (number, found)][-_WINDOWS_KEPT:])
+        return found
 
-    @property
-    def ids(self) -> npt.NDArray[Any]:
-        """Sample ids `[N]`, strings."""
+    def slice(self, start: int, end: int) -> Integers:
+        """Return the positions at places `start` to `end` of the order."""
+        parts = []
+        number = int(np.searchsorted(self.window_ends, start, side="right"))
+        while start < end:
+            window = self.window(number)
+            first = int(self.window_ends[number]) - len(window)
+            parts.append(window[start - first : end - first])
+            start, number = int(self.window_ends[number]), number + 1
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
-    @property
-    def indices(self) -> npt.NDArray[Any]:
-        """Places in the store `[N]`; samples of one shard lie together, in file order."""
 
-    @property
-    def shard_of(self) -> npt.NDArray[Any]:
-        """Shard number of each sample `[N]`."""
+class GivenOrder:
+    """The positions 0 .. N-1 as they are, for evaluation; windows are as many samples each.
 
-    @property
-    def available(self) -> Booleans:
-        """Which modalities a sample has `[N, M]`, i.e. T > 0."""
+    Args:
+        index: The shards of the samples.
+        window_shards: How many shards of mean size a window has.
+    """
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes when samples, columns or their contents change."""
+    def __init__(self, index: ShardIndex, *, window_shards: int) -> None:
+        size = max(1, round(window_shards * index.num_samples / max(1, index.num_shards)))
+        ends = np.arange(size, index.num_samples + size, size, dtype=np.int64)
+        self.window_ends: Integers = np.minimum(ends, index.num_samples)
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The labels this view was asked for."""
-
-    def lengths(self, modality: str, /) -> npt.NDArray[Any]:
-        """Rows of each sample, T, `[N]`."""
-
-    def rows(self, i: int, modality: str, /) -> npt.NDArray[Any]:
-        """Rows `[T, D]` of the sample at position `i`, float16 or float32."""
-
-    def label(self, name: str, /) -> Labels:
-        """One label of every sample."""
+    def slice(self, start: int, end: int) -> Integers:
+        """Return the positions at places `start` to `end` of the order."""
+        return np.arange(start, end, dtype=np.int64)
 
 
 def default_window(num_shards: int) -> int:
@@ -114,17 +178,11 @@ def global_order(
     check_seed(seed, epoch=epoch)
     if window_shards < 1:
         raise ConfigError(f"window_shards: must be at least 1, not {window_shards}")
-    shards = np.asarray(shard_of, dtype=np.int64)
-    if not shuffle or len(shards) == 0:
-        return np.arange(len(shards), dtype=np.int64)
-    bits = np.random.Philox(np.random.SeedSequence([seed, epoch]))
-    distinct, which = np.unique(shards, return_inverse=True)
-    rank_of_shard = np.empty(len(distinct), dtype=np.int64)
-    rank_of_shard[_by_keys(bits, len(distinct))] = np.arange(len(distinct))
-    window = rank_of_shard[which] // window_shards
-    keys = bits.random_raw(len(shards))
-    # One sort for all windows; lexsort is stable and its last key is the first criterion.
-    return np.lexsort((keys, window)).astype(np.int64)
+    index = ShardIndex(shard_of)
+    if not shuffle:
+        return np.arange(index.num_samples, dtype=np.int64)
+    order = ShuffledOrder(index, seed, epoch=epoch, window_shards=window_shards)
+    return order.slice(0, index.num_samples)
 
 
 def rank_slice(num_samples: int, rank: int, *, world_size: int) -> slice:
@@ -149,5 +207,16 @@ def check_seed(seed: int, *, epoch: int) -> None:
             raise ConfigError(f"{field}: must be an integer from 0 to 2**63 - 1, not {value}")
 
 
-def _by_keys(bits: np.random.Philox, n: int) -> Integers:
-    return np.argsort(bits.random_raw(n), kind="stable").astype(np.int64)
+def integer(field: str, value: SupportsIndex, *, least: int) -> int:
+    """Return a setting as an int.
+
+    Raises:
+        ConfigError: If it is none or less than `least`; names the field.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{field}: must be an integer, not {value!r}") from None
+    if number < least:
+        raise ConfigError(f"{field}: must be at least {least}, not {number}")
+    return number

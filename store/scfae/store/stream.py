@@ -1,53 +1,93 @@
 """Batches of a view in one global order, masked, prefetched, and resumable at any batch.
 
-The state is a handful of integers and does not know ranks: it says how many samples of the global
-order were consumed, counted when a batch is handed over and not when it was prefetched.
+The state is a handful of integers and does not know ranks: it says how far the global order was
+consumed, counted when a batch is handed over and not when it was prefetched.
 
 Shapes: N samples of the view, M modalities, W ranks.
 """
 
-import hashlib
-import operator
-import os
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from .batch import Batch, collate, label_tensor
+from .balance import balanced_order, class_codes
+from .batch import Batch, Layout, label_tensor
+from .collate import Collator, Facts
+from .crop import PerModality
+from .damage import count_damage
+from .epoch_reader import EpochReader, ReadBatch
 from .errors import ConfigError, StreamStateError
-from .masking import Keys, MaskPolicy, id_keys, parse_policy
-from .order import Integers, SampleView, check_seed, default_window, global_order, rank_slice
-from .prefetch import Prefetcher
+from .hashing import IdKeys
+from .iteration import Iteration
+from .masking import check_tables, parse_policy
+from .options import (
+    BatchOptions,
+    Bucketing,
+    CropAt,
+    FeatureDtype,
+    Last,
+    OnDamage,
+)
+from .order import (
+    GivenOrder,
+    Integers,
+    Order,
+    ShardIndex,
+    ShuffledOrder,
+    check_seed,
+    default_window,
+    integer,
+)
+from .plan import EpochPlan
+from .policies import MaskPolicy
+from .sample_view import SampleView
+from .skew import warn_of_skew
+from .state import State, check_state, make_state, plan_digest
+from .units import Groups, Units
 
-State = dict[str, int | str]
-
-STATE_FORMAT: Final = 1
-_STATE_FIELDS: Final = ("plan", "seed", "epoch", "position", "batch_size")
+if TYPE_CHECKING:
+    from .dataset import StreamDataset
 
 
 class FeatureStream:
     """Iterates over the rest of an epoch, then starts the next epoch at the next `for`.
 
-    Every rank makes `len(stream)` steps an epoch, with its contiguous part of each global batch;
-    the last batch may be smaller, and a rank's part of it even empty. Samples without any present
-    modality (also those that have none of `only:`) stay in the batch with `present` all False.
+    Every rank makes `len(stream)` steps an epoch, with its contiguous part of each global batch.
+    Samples without any present modality (also those that have none of `only:`) stay in the batch
+    with `present` all False.
 
     Args:
         view: A store's view, or a `MemoryView`.
-        batch_size: Samples of a global batch, over all ranks.
-        seed: Decides order and masks, together with the epoch.
+        batch_size: Samples of a global batch, over all ranks; groups, with `group_batches`.
+        seed: Decides order, masks and random crops, together with the epoch.
         epoch: Where to start.
         rank: This process, 0 .. W-1.
         world_size: Number of processes W.
-        masking: `none`, `bernoulli:P`, `subsets` or `only:M1,M2`; see `masking`.
+        masking: Which modalities are hidden, e.g. `bernoulli:0.3`; see `masking`.
         shuffle: False keeps the order of the view.
         window_shards: How many shards are mixed; by default 8, or 2 % where that is more.
+        bucketing: `length` sorts each shuffle window by length before batches are cut, and then
+            permutes the batches, so that there is little padding; `none` does not.
+        max_rows: A global batch ends before its padded rows, summed over modalities, exceed this;
+            a sample that exceeds it alone is a batch alone. Steps then differ between epochs.
+        last: The last batch of an epoch, where it is not full: `short` leaves it so, and a rank's
+            part of it may be empty; `drop` leaves it out; `wrap` fills it from the start of the
+            epoch; `pad` fills it with samples of weight 0 that have nothing (`Batch.is_padding`).
+        balance: A label whose classes come equally often, rare samples more than once an epoch;
+            `none` for each sample once.
+        group_batches: A batch holds whole groups (dialogues, speakers), in the order of the ids
+            inside a group, and no group is split between ranks.
+        crop: At most so many rows of a sample are read; one number, or one a modality.
+        crop_at: Which rows: a `random` window, or the one in the `center`.
+        stride: Every how many-th row is read, before the crop; one number, or one a modality.
+        layout: `padded`, `packed` (no padding, `Batch.cu_seqlens`) or `pooled` (the mean row).
+        dtype: Of the features: `float32`, or as `stored`.
+        on_damage: `stop` raises where a shard is damaged; `mask` hides its modality from its
+            samples, warns once a shard and counts in `damaged`. The order is the same.
         prefetch: Batches read ahead by one thread; 0 reads in the thread that iterates.
         pin_memory: Page-locked batches for asynchronous copies; ignored without CUDA.
 
@@ -67,33 +107,71 @@ class FeatureStream:
         masking: str = "none",
         shuffle: bool = True,
         window_shards: int | None = None,
+        bucketing: Bucketing = "none",
+        max_rows: int | None = None,
+        last: Last = "short",
+        balance: str = "none",
+        group_batches: bool = False,
+        crop: PerModality = None,
+        crop_at: CropAt = "random",
+        stride: PerModality = None,
+        layout: Layout = "padded",
+        dtype: FeatureDtype = "float32",
+        on_damage: OnDamage = "stop",
         prefetch: int = 2,
         pin_memory: bool = False,
     ) -> None:
         self.view = view
-        self.batch_size = _integer("batch_size", batch_size, least=1)
-        self.seed = _integer("seed", seed, least=0)
-        self.world_size = _integer("world_size", world_size, least=1)
-        self.rank = _integer("rank", rank, least=0)
-        self.prefetch = _integer("prefetch", prefetch, least=0)
+        self.batch_size = integer("batch_size", batch_size, least=1)
+        self.seed = integer("seed", seed, least=0)
+        self.world_size = integer("world_size", world_size, least=1)
+        self.rank = integer("rank", rank, least=0)
+        self.prefetch = integer("prefetch", prefetch, least=0)
         self.shuffle = bool(shuffle)
         self.policy: MaskPolicy = parse_policy(masking, view.modalities)
-        self._epoch = _integer("epoch", epoch, least=0)
+        self.damaged: dict[tuple[str, int], int] = {}
+        self._epoch = integer("epoch", epoch, least=0)
         self._position = 0
         check_seed(self.seed, epoch=self._epoch)
         if self.rank >= self.world_size:
             raise ConfigError(f"rank: {rank} of world_size {world_size}; ranks count from 0")
-        shards = len(np.unique(view.shard_of))
-        self.window_shards = default_window(shards)
+        self.options = BatchOptions.parse(
+            view.modalities,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            bucketing=bucketing,
+            max_rows=max_rows,
+            last=last,
+            balance=balance,
+            group_batches=group_batches,
+            crop=crop,
+            crop_at=crop_at,
+            stride=stride,
+            layout=layout,
+            dtype=dtype,
+            on_damage=on_damage,
+        )
+        check_tables(self.policy, view.ids)
+        self._groups = Groups(view.group_of) if self.options.group_batches else None
+        of_units = view.shard_of if self._groups is None else view.shard_of[self._groups.first]
+        self._index = ShardIndex(of_units)
+        self.options.check_last(self._index.num_samples)
+        self._classes = class_codes(view, balance) if self.options.balance is not None else None
+        self.window_shards = default_window(self._index.num_shards)
         if window_shards is not None:
-            self.window_shards = _integer("window_shards", window_shards, least=1)
+            self.window_shards = integer("window_shards", window_shards, least=1)
         self._pin_memory = bool(pin_memory) and torch.cuda.is_available()
-        self._active: weakref.ref[_Iteration] | None = None
-        self._order: tuple[int, Integers] | None = None
+        self._is_skew_known = False
+        self._active: weakref.ref[Iteration] | None = None
+        self._planned: tuple[int, EpochPlan] | None = None
+        self._known_units: dict[tuple[bool, ...], Units] = {}
 
     def __len__(self) -> int:
-        """Return the steps of a whole epoch, the same on every rank."""
-        return -(-len(self.view) // self.batch_size)
+        """Return the steps of this epoch, the same on every rank.
+
+        All epochs have as many, unless `max_rows` cuts batches by what comes together.
+        """
+        return self._plan(self._epoch).num_batches
 
     @property
     def epoch(self) -> int:
@@ -102,8 +180,13 @@ class FeatureStream:
 
     @property
     def position(self) -> int:
-        """Samples of this epoch's global order that were consumed, over all ranks."""
+        """Samples (or groups) of this epoch's order that were consumed, over all ranks."""
         return self._position
+
+    @property
+    def is_same_every_epoch(self) -> bool:
+        """Whether order, masks and crops do not depend on the epoch, as in evaluation."""
+        return not (self.shuffle or self.policy.changes or self.options.crop.is_random)
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate from the current position to the end of the epoch.
@@ -112,9 +195,15 @@ class FeatureStream:
         """
         if (active := self._iteration()) is not None:
             active.close()
-        iteration = _Iteration(self, self._reader())
+        iteration = Iteration(self, self.reader())
         self._active = weakref.ref(iteration)
         return iteration
+
+    def dataset(self) -> "StreamDataset":
+        """Return the stream as a `torch.utils.data.IterableDataset`; see `StreamDataset`."""
+        from .dataset import StreamDataset
+
+        return StreamDataset(self)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; where it is the current one, stay at the position.
@@ -125,108 +214,168 @@ class FeatureStream:
             ConfigError: If `epoch` is negative.
             StreamStateError: If an iteration is under way.
         """
-        wanted = _integer("epoch", epoch, least=0)
+        wanted = integer("epoch", epoch, least=0)
         check_seed(self.seed, epoch=wanted)
         self._refuse_while_iterating("set_epoch")
         if wanted != self._epoch:
             self._epoch, self._position = wanted, 0
 
-    def state_dict(self) -> State:
+    def state_dict(self, after: Batch | None = None) -> State:
         """Return where the stream is, as integers and strings, the same on every rank.
 
         After the last batch of an epoch and before the iteration ended, the state is the end of
         that epoch: resumed from there, the rest of the epoch is empty.
+
+        Args:
+            after: The state behind this batch instead, also one that another process read.
         """
-        return {
-            "format": STATE_FORMAT,
-            "plan": self._plan,
-            "seed": self.seed,
-            "epoch": self._epoch,
-            "position": self._position,
-            "batch_size": self.batch_size,
-        }
+        return make_state(
+            self._digest,
+            seed=self.seed,
+            epoch=self._epoch if after is None else after.epoch,
+            position=self._position if after is None else after.position,
+            batch_size=self.batch_size,
+            options=self._options_text,
+        )
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
         """Go to where `state` was taken, from any rank of any world size.
 
         Raises:
             StreamStateError: If an iteration is under way, or the state was taken from a stream
-                of other samples, columns, order, masking, seed or batch size, or is damaged.
+                of other samples, columns, order, masking, seed, batch size or options (layout,
+                dtype, damage and prefetch may differ), or is damaged. The message says which.
         """
         self._refuse_while_iterating("load_state_dict")
-        if state.get("format") != STATE_FORMAT:
-            raise StreamStateError(
-                f"stream state: format {state.get('format')!r} is not {STATE_FORMAT}; "
-                "it was saved by another version of scfae"
-            )
-        if lacking := [field for field in _STATE_FIELDS if field not in state]:
-            raise StreamStateError(f"stream state: lacks {', '.join(lacking)}")
-        for field, mine in (("seed", self.seed), ("batch_size", self.batch_size)):
-            if state[field] != mine:
-                raise StreamStateError(
-                    f"stream state: {field} is {state[field]}, but this stream's is {mine}"
-                )
-        if state["plan"] != self._plan:
-            raise StreamStateError(
-                f"stream state: was taken from a stream that differs in "
-                f"{_difference(str(state['plan']), self._plan)}; make the stream as it was then"
-            )
-        epoch, position = state["epoch"], state["position"]
-        if not isinstance(epoch, int) or epoch < 0:
-            raise StreamStateError(f"stream state: epoch {epoch!r} is not a number of an epoch")
-        at_batch = isinstance(position, int) and 0 <= position <= len(self.view)
-        if not at_batch or (position != len(self.view) and int(position) % self.batch_size):
+        epoch, position = check_state(state, self.state_dict())
+        if not self._plan(epoch).is_between_batches(position):
             raise StreamStateError(f"stream state: position {position!r} is not between batches")
-        self._epoch, self._position = epoch, int(position)
+        self._epoch, self._position = epoch, position
 
-    @cached_property
-    def _plan(self) -> str:
-        return "".join(
-            _short_digest(*part)
-            for part in (
-                (self.view.fingerprint,),
-                (self.shuffle, self.window_shards),
-                (str(self.policy),),
-                (self.seed, self.batch_size),
-            )
-        )
+    def reader(self, epoch: int | None = None) -> EpochReader:
+        """Return what reads this rank's part of an epoch; it does not move the stream.
 
-    @cached_property
-    def _columns(self) -> "_Columns":
-        view = self.view
-        return _Columns(
-            keys=id_keys(view.ids) if self.policy.is_random else np.zeros(len(view), np.uint64),
-            available=np.asarray(view.available, dtype=bool),
-            lengths={m: np.asarray(view.lengths(m)) for m in view.modalities},
-            labels={name: label_tensor(view.label(name)) for name in view.label_names},
-        )
-
-    def _reader(self) -> "_Reader":
-        if self._order is None or self._order[0] != self._epoch:
-            order = global_order(
-                self.view.shard_of,
-                self.seed,
-                epoch=self._epoch,
-                window_shards=self.window_shards,
-                shuffle=self.shuffle,
-            )
-            self._order = (self._epoch, order)
-        return _Reader(
-            view=self.view,
-            columns=self._columns,
-            order=self._order[1],
+        Args:
+            epoch: Which; by default the current one.
+        """
+        epoch = self._epoch if epoch is None else epoch
+        self._warn_of_skew(epoch)
+        needs_keys = self.policy.is_random or self.options.crop.is_random
+        return EpochReader(
+            plan=self._plan(epoch),
+            groups=self._groups,
+            ids=self.view.ids,
+            available=self._available,
+            keys=self._keys if needs_keys else None,
             policy=self.policy,
+            collator=Collator(
+                self.view,
+                self._facts,
+                crop=self.options.crop,
+                layout=self.options.layout,
+                keeps_dtype=self.options.keeps_dtype,
+                masks_damage=self.options.masks_damage,
+                pin_memory=self._pin_memory,
+                # Read ahead, being read, in use, and the one before until its name is reused.
+                num_buffers=self.prefetch + 3,
+            ),
             seed=self.seed,
-            epoch=self._epoch,
-            batch_size=self.batch_size,
+            epoch=epoch,
             rank=self.rank,
             world_size=self.world_size,
-            pin_memory=self._pin_memory,
         )
 
-    def _iteration(self) -> "_Iteration | None":
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes to another process: an iteration under way does not."""
+        return self.__dict__ | {"_active": None, "_planned": None}
+
+    @cached_property
+    def _digest(self) -> str:
+        return plan_digest(
+            fingerprint=self.view.fingerprint,
+            shuffle=self.shuffle,
+            window_shards=self.window_shards,
+            masking=str(self.policy),
+            seed=self.seed,
+            batch_size=self.batch_size,
+            options=self._options_text,
+        )
+
+    @cached_property
+    def _options_text(self) -> str:
+        return self.options.text(None if self._groups is None else self.view.group_of)
+
+    @cached_property
+    def _keys(self) -> IdKeys:
+        return IdKeys(self.view.ids)
+
+    @cached_property
+    def _available(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return np.asarray(self.view.available, dtype=bool)
+
+    @cached_property
+    def _facts(self) -> Facts:
+        view = self.view
+        return Facts(
+            lengths={m: np.asarray(view.lengths(m)) for m in view.modalities},
+            labels={name: label_tensor(view.label(name)) for name in view.label_names},
+            groups=None if self._groups is None else view.group_of,
+        )
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        if self._planned is None or self._planned[0] != epoch:
+            plan = EpochPlan(
+                self._order(epoch),
+                self._units(epoch),
+                self.options.rules,
+                seed=self.seed,
+                epoch=epoch,
+            )
+            self._planned = (epoch, plan)
+        return self._planned[1]
+
+    def _order(self, epoch: int) -> Order:
+        if not self.shuffle:
+            return GivenOrder(self._index, window_shards=self.window_shards)
+        order = self._shuffled(epoch)
+        if self._classes is None:
+            return order
+        return balanced_order(self._classes, order)
+
+    def _shuffled(self, epoch: int) -> ShuffledOrder:
+        return ShuffledOrder(self._index, self.seed, epoch=epoch, window_shards=self.window_shards)
+
+    def _warn_of_skew(self, epoch: int) -> None:
+        if self._is_skew_known or not self.shuffle:
+            return
+        self._is_skew_known = True
+        window = self._shuffled(epoch).window_of_sample
+        warn_of_skew(
+            self.view, window if self._groups is None else self._groups.each_sample(window)
+        )
+
+    def _units(self, epoch: int) -> Units:
+        rules = self.options.rules
+        if rules.bucketing == "none" and rules.max_rows is None:
+            return Units.unknown()
+        may_keep = self.policy.may_keep(epoch)
+        if may_keep not in self._known_units:
+            view, crop = self.view, self.options.crop
+            longest = np.zeros((len(view), len(may_keep)), dtype=np.int64)
+            cost: Integers = np.zeros(len(view), dtype=np.int64)
+            for column, modality in enumerate(view.modalities):
+                if may_keep[column]:
+                    longest[:, column] = crop.lengths(column, self._facts.lengths[modality])
+                    cost += longest[:, column] * view.dims[modality]
+            samples = Units(longest, cost)
+            self._known_units[may_keep] = (
+                samples if self._groups is None else self._groups.of_samples(samples)
+            )
+        return self._known_units[may_keep]
+
+    def _iteration(self) -> Iteration | None:
         active = self._active() if self._active is not None else None
-        return active if active is not None and not active.is_closed else None
+        return active if active is not None and active.is_under_way else None
 
     def _refuse_while_iterating(self, what: str) -> None:
         if self._iteration() is not None:
@@ -234,129 +383,9 @@ class FeatureStream:
                 f"{what}: an iteration over this stream is under way; leave its loop first"
             )
 
-    def _advance(self, position: int) -> None:
-        self._position = position
+    def _advance(self, read: ReadBatch) -> None:
+        count_damage(self.damaged, read.damage, stacklevel=3)
+        self._position = read.position
 
     def _end_epoch(self) -> None:
         self._epoch, self._position = self._epoch + 1, 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Columns:
-    """What is known of all samples without reading rows; the same in every epoch."""
-
-    keys: Keys
-    available: npt.NDArray[np.bool_]
-    lengths: dict[str, npt.NDArray[np.int64]]
-    labels: dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reader:
-    """Reads one rank's part of an epoch. Refers to no stream, so a thread may own it."""
-
-    view: SampleView
-    columns: _Columns
-    order: Integers
-    policy: MaskPolicy
-    seed: int
-    epoch: int
-    batch_size: int
-    rank: int
-    world_size: int
-    pin_memory: bool
-
-    def batches(self, position: int) -> Iterator[tuple[Batch, int]]:
-        """Yield the batches from a position on, each with the position behind it."""
-        while position < len(self.order):
-            batch = self.order[position : position + self.batch_size]
-            mine = batch[rank_slice(len(batch), self.rank, world_size=self.world_size)]
-            position += len(batch)
-            yield self._read(mine), position
-
-    def _read(self, positions: Integers) -> Batch:
-        present = self.policy.masks(
-            self.columns.keys[positions],
-            self.columns.available[positions],
-            seed=self.seed,
-            epoch=self.epoch,
-        )
-        return collate(
-            self.view,
-            positions,
-            present=present,
-            lengths=self.columns.lengths,
-            labels=self.columns.labels,
-            pin_memory=self.pin_memory,
-        )
-
-
-class _Iteration(Iterator[Batch]):
-    """The rest of one epoch; moves its stream on with every batch that it hands over."""
-
-    def __init__(self, stream: FeatureStream, reader: _Reader) -> None:
-        self.is_closed = False
-        self._stream = stream
-        self._pid = os.getpid()
-        batches = reader.batches(stream.position)
-        self._batches: Iterator[tuple[Batch, int]] = (
-            Prefetcher(batches, stream.prefetch, name="scfae-stream")
-            if stream.prefetch
-            else batches
-        )
-
-    def __next__(self) -> Batch:
-        if self.is_closed:
-            raise StopIteration
-        if self._pid != os.getpid():
-            raise RuntimeError("this iterator belongs to the parent process; start one after fork")
-        try:
-            batch, position = next(self._batches)
-        except StopIteration:
-            self.close()
-            self._stream._end_epoch()
-            raise
-        except Exception:
-            # The position is still behind the last good batch: the next iteration tries again.
-            self.close()
-            raise
-        self._stream._advance(position)
-        return batch
-
-    def close(self) -> None:
-        """End the loader thread; the iteration yields no more. May be called again."""
-        self.is_closed = True
-        if isinstance(self._batches, Prefetcher):
-            self._batches.close()
-
-
-def _integer(field: str, value: SupportsIndex, *, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ConfigError(f"{field}: must be an integer, not {value!r}") from None
-    if number < least:
-        raise ConfigError(f"{field}: must be at least {least}, not {number}")
-    return number
-
-
-_PLAN_PARTS: Final = (
-    "the view (its samples, columns or labels)",
-    "shuffle or window_shards",
-    "masking",
-    "seed or batch_size",
-)
-_PART_DIGITS: Final = 16
-
-
-def _short_digest(*values: object) -> str:
-    # A plan is one such digest for each part, so that a mismatch can say which part it is.
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:_PART_DIGITS]
-
-
-def _difference(theirs: str, mine: str) -> str:
-    if len(theirs) != len(mine):
-        return "its plan"
-    starts = range(0, len(mine), _PART_DIGITS)
-    pairs = [(theirs[i : i + _PART_DIGITS], mine[i : i + _PART_DIGITS]) for i in starts]
-    return " and ".join(name for name, (a, b) in zip(_PLAN_PARTS, pairs, strict=True) if a != b)

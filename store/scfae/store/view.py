@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
 from .reader import Column, Fetched
+from .sample_view import group_numbers
 from .samples import Label, SampleTable
 
 
@@ -154,6 +155,11 @@ class StoreView:
     def shard_of(self) -> npt.NDArray[np.int64]:
         """Shard of each sample `[N]`."""
         return self._samples.shard_of[self.indices]
+
+    @cached_property
+    def group_of(self) -> npt.NDArray[np.int64]:
+        """Number of each sample's group `[N]`; a sample without one is a group of its own."""
+        return group_numbers(self._samples.group[self.indices])
 
     @cached_property
     def available(self) -> npt.NDArray[np.bool_]:

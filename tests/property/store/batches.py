@@ -49,4 +49,5 @@ def together(parts: Sequence[Batch]) -> Batch:
         present=torch.cat([p.present for p in parts]),
         labels={k: torch.cat([p.labels[k] for p in parts]) for k in first.labels},
         modalities=first.modalities,
+        is_padding=torch.cat([p.is_padding for p in parts]),
     )

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from scfae.store import Batch, MemoryView
-from scfae.store.batch import collate, label_tensor
+from scfae.store.batch import label_tensor
+from scfae.store.collate import Collator, Facts
+from scfae.store.crop import Crop
 from scfae.store.errors import SchemaMismatch
 
 LENGTHS = {"video": [2, 0, 3, 1], "audio": [1, 4, 0, 2]}
@@ -32,16 +34,33 @@ class Watched(MemoryView):
         return super().rows(i, modality)
 
 
-def make(view: MemoryView, positions: list[int], present: npt.ArrayLike | None = None) -> Batch:
+def make(
+    view: MemoryView, positions: list[int], present: npt.ArrayLike | None = None, **settings: Any
+) -> Batch:
+    return read(collator(view, **settings), view, positions, present)
+
+
+def read(
+    made: Collator, view: MemoryView, positions: list[int], present: npt.ArrayLike | None = None
+) -> Batch:
     chosen = np.array(positions, dtype=np.int64)
     kept = view.available[chosen] if present is None else np.array(present, dtype=bool)
-    return collate(
-        view,
-        chosen,
-        present=kept,
+    keys = np.zeros(len(chosen), np.uint64)
+    return made.collate(chosen, kept, keys=keys, seed=0, epoch=0)[0]
+
+
+def collator(view: MemoryView, **settings: Any) -> Collator:
+    facts = Facts(
         lengths={m: view.lengths(m) for m in view.modalities},
         labels={name: label_tensor(view.label(name)) for name in view.label_names},
     )
+    crop = Crop.parse(
+        settings.pop("crop", None),
+        settings.pop("stride", None),
+        settings.pop("crop_at", "center"),
+        view.modalities,
+    )
+    return Collator(view, facts, crop=crop, **settings)
 
 
 def test_rows_are_padded_with_zeros_in_the_order_of_the_batch() -> None:
@@ -148,17 +167,83 @@ def test_to_moves_every_tensor() -> None:
     assert batch.ids == ["a", "b"]
 
 
+def test_packed_batches_hold_the_rows_of_padded_ones_without_the_padding() -> None:
+    view = Watched()
+    padded, packed = make(view, [2, 1, 0]), make(view, [2, 1, 0], layout="packed")
+    assert packed.layout == "packed"
+    for modality in DIMS:
+        for mine, others in zip(packed.packed(modality), padded.packed(modality), strict=True):
+            assert mine.dtype == others.dtype
+            assert torch.equal(mine, others)
+        assert torch.equal(packed.lengths[modality], padded.lengths[modality])
+    assert packed.features["video"].shape == (5, 3)
+
+
+def test_pooled_batches_hold_the_mean_row() -> None:
+    view = Watched("float16")
+    batch = make(view, [0, 1, 2], layout="pooled")
+    assert batch.features["audio"].shape == (3, 1, 2)
+    assert batch.lengths["audio"].tolist() == [1, 1, 0]
+    assert not batch.features["audio"][2].any()
+    wanted = MemoryView.rows(view, 1, "audio").astype(np.float32).mean(axis=0)
+    assert np.allclose(batch.features["audio"][1, 0], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed", "pooled"])
+def test_stored_halves_stay_halves_where_asked(layout: str) -> None:
+    view = Watched("float16")
+    halves = make(view, [0, 3], layout=layout, keeps_dtype=True)
+    floats = make(view, [0, 3], layout=layout)
+    for modality in DIMS:
+        assert halves.features[modality].dtype == torch.float16
+        assert floats.features[modality].dtype == torch.float32
+        assert torch.equal(halves.features[modality], floats.features[modality].half())
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed", "pooled"])
+@pytest.mark.parametrize("keeps_dtype", [False, True])
+def test_crop_and_stride_choose_rows_before_anything_else(layout: str, keeps_dtype: bool) -> None:
+    random = np.random.default_rng(0)
+    rows = [random.normal(size=(T, 3)).astype(np.float16) for T in (9, 1, 4, 0)]
+    view = MemoryView(list("abcd"), {"video": rows})
+    cut = MemoryView(list("abcd"), {"video": [rows[0][2:8:2], rows[1], rows[2][::2], rows[3]]})
+    settings: dict[str, Any] = {"layout": layout, "keeps_dtype": keeps_dtype}
+    mine = make(view, [2, 0, 1, 3], **settings, crop=3, stride=2)
+    wanted = make(cut, [2, 0, 1, 3], **settings)
+    assert torch.equal(mine.features["video"], wanted.features["video"])
+    assert torch.equal(mine.lengths["video"], wanted.lengths["video"])
+
+
+def test_padding_samples_have_nothing_and_weigh_nothing() -> None:
+    view = Watched(n=[5, 6, 7, 8])
+    batch = make(view, [3, -1, -1], [[True, True]] * 3)
+    assert batch.ids == ["d", "", ""]
+    assert batch.is_padding.tolist() == [False, True, True]
+    assert batch.weights.tolist() == [1, 0, 0]
+    assert batch.present.tolist() == [[True, True], [False, False], [False, False]]
+    assert batch.labels["n"].tolist() == [8, 5, 5]
+    assert view.read == [("video", 3), ("audio", 3)]
+
+
+def test_buffers_of_earlier_batches_leave_nothing_in_later_ones() -> None:
+    view = Watched()
+    alone = [make(view, positions) for positions in ([0, 2], [1, 3], [3])]
+    shared = collator(view)
+    for positions, wanted in zip(([0, 2], [1, 3], [3]), alone, strict=True):
+        batch = read(shared, view, positions)
+        for modality in DIMS:
+            assert torch.equal(batch.features[modality], wanted.features[modality])
+        for features in batch.features.values():
+            features.fill_(torch.nan)
+        del batch, features
+
+
 @pytest.mark.gpu
 def test_pinned_batches_copy_asynchronously() -> None:
     view = Watched(n=[1, 2, 3, 4])
     chosen = np.arange(4)
-    batch = collate(
-        view,
-        chosen,
-        present=view.available,
-        lengths={m: view.lengths(m) for m in view.modalities},
-        labels={"n": label_tensor(view.label("n"))},
-        pin_memory=True,
+    batch, _ = collator(view, pin_memory=True).collate(
+        chosen, view.available, keys=np.zeros(4, np.uint64), seed=0, epoch=0
     )
     tensors = [*batch.features.values(), *batch.lengths.values(), *batch.labels.values()]
     assert all(t.is_pinned() for t in [*tensors, batch.present])

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from scfae.store.config import Frozen, digest
 from scfae.store.errors import ConfigError
-from scfae.store.masking import parse_policy
+from scfae.store.masking import named_modalities, parse_policy
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -288,7 +288,10 @@ def _modality_problems(modalities: tuple[str, ...]) -> list[str]:
 
 def _masking_problems(policy: str, modalities: tuple[str, ...] | None) -> list[str]:
     # Without columns to check against, the names that the policy itself gives are taken as known.
-    known = modalities or tuple(policy.partition(":")[2].split(","))
+    named = named_modalities(policy)
+    if named is None:
+        return []  # a stored table; it is read when a stream is made of it
+    known = modalities or named
     try:
         parse_policy(policy, known)
     except ConfigError as error:

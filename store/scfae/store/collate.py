@@ -1,0 +1,274 @@
+"""Reads chosen samples of a view straight into the buffers of one batch.
+
+Shapes: B samples of the batch, M modalities, T rows, D features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .batch import Batch, Layout
+from .buffers import BufferRing, FreshBuffers
+from .crop import Crop
+from .errors import CorruptShard, SchemaMismatch
+from .hashing import Keys
+from .order import Booleans, Integers
+from .sample_view import SampleView
+
+
+class DamagedRead(NamedTuple):
+    """A sample whose rows of one modality could not be read.
+
+    Attributes:
+        modality: Which.
+        shard: The shard it lies in.
+        message: Column, shard and file, and what is wrong with it.
+    """
+
+    modality: str
+    shard: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """What is known of all samples of a view without reading rows.
+
+    Attributes:
+        lengths: Stored rows of every sample, for each modality `[N]`.
+        labels: Labels of every sample, for each label `[N]`.
+        groups: Number of every sample's group `[N]`, where batches show it.
+    """
+
+    lengths: Mapping[str, npt.NDArray[Any]]
+    labels: Mapping[str, Tensor]
+    groups: Integers | None = None
+
+
+class _Reads(NamedTuple):
+    """Samples to read of one modality, in the order of the file: all `[n]`."""
+
+    slots: Integers
+    positions: Integers
+    counts: Integers
+    firsts: Integers
+    stride: int
+
+
+class Collator:
+    """Makes batches of a view. Its scratch memory and buffers are for one thread.
+
+    Args:
+        view: Where rows come from.
+        facts: What is known of all its samples.
+        crop: Which rows of a sample are read.
+        layout: `padded`, `packed` or `pooled`.
+        keeps_dtype: Whether features stay in the stored dtype, or become float32.
+        masks_damage: Whether a damaged shard hides its samples' modality, or raises.
+        pin_memory: Allocate in page-locked memory, for asynchronous copies to a GPU.
+        num_buffers: How many batches' buffers are kept for use again.
+    """
+
+    def __init__(
+        self,
+        view: SampleView,
+        facts: Facts,
+        *,
+        crop: Crop,
+        layout: Layout = "padded",
+        keeps_dtype: bool = False,
+        masks_damage: bool = False,
+        pin_memory: bool = False,
+        num_buffers: int = 4,
+    ) -> None:
+        self._view = view
+        self._facts = facts
+        self._crop = crop
+        self._layout = layout
+        self._masks_damage = masks_damage
+        self._pin_memory = pin_memory
+        self._modalities = tuple(view.modalities)
+        self._stored = {m: view.dtype(m) for m in self._modalities}
+        single = np.dtype(np.float32)
+        self._dtypes = {m: self._stored[m] if keeps_dtype else single for m in self._modalities}
+        self._buffers: dict[str, BufferRing | FreshBuffers] = {
+            m: FreshBuffers() if pin_memory else BufferRing(num_buffers) for m in self._modalities
+        }
+        self._scratch = {m: np.empty((0, view.dims[m]), self._stored[m]) for m in self._modalities}
+
+    def collate(
+        self,
+        positions: Integers,
+        present: Booleans,
+        *,
+        keys: Keys,
+        seed: int,
+        epoch: int,
+        position: int = 0,
+    ) -> tuple[Batch, list[DamagedRead]]:
+        """Read the samples at `positions` into one batch, in that order.
+
+        Files are read front to back whatever the order of the batch.
+
+        Args:
+            positions: Positions in the view `[B]`; negative ones are padding samples.
+            present: What to read `[B, M]`; the rest stays zero. Becomes what was read.
+            keys: `id_keys` of the samples `[B]`, for random crops.
+            seed: Of the stream.
+            epoch: Of the batch.
+            position: Of the stream behind the batch.
+
+        Raises:
+            CorruptShard: If a shard's file is damaged, unless damage is masked.
+            SchemaMismatch: If a sample's rows are not of the shape that the view announced.
+        """
+        view = self._view
+        is_padding = positions < 0
+        chosen = np.maximum(positions, 0)
+        present = present & ~is_padding[:, None]
+        reading_order = np.argsort(view.indices[chosen], kind="stable")
+        features: dict[str, Tensor] = {}
+        counts: dict[str, Tensor] = {}
+        cu_seqlens: dict[str, Tensor] = {}
+        damage: list[DamagedRead] = []
+        # One modality after the other: each has files of its own.
+        for column, modality in enumerate(self._modalities):
+            stored = self._facts.lengths[modality][chosen].astype(np.int64)
+            firsts = self._crop.starts(column, stored, keys, seed=seed, epoch=epoch)
+            rows = self._crop.lengths(column, stored)
+            while True:
+                here = present[:, column]
+                slots = reading_order[here[reading_order]]
+                count = np.where(here, rows, 0)
+                reads = _Reads(
+                    slots, chosen[slots], count[slots], firsts[slots], self._crop.strides[column]
+                )
+                read, ends, damaged = self._read(modality, reads, count)
+                if not damaged:
+                    break
+                # Read again as if they had not been there: padding ends at the longest that is.
+                for slot, error in damaged:
+                    present[slot, column] = False
+                    shard = int(view.shard_of[chosen[slot]])
+                    damage.append(DamagedRead(modality, shard, str(error)))
+            features[modality] = read
+            if self._layout == "pooled":
+                count = np.minimum(count, 1)
+            counts[modality] = self._place(torch.from_numpy(count))
+            if ends is not None:
+                cu_seqlens[modality] = self._place(torch.from_numpy(ends.astype(np.int32)))
+        return (
+            self._assemble(
+                chosen, is_padding, present, features, counts, cu_seqlens, epoch, position
+            ),
+            damage,
+        )
+
+    def _assemble(
+        self,
+        chosen: Integers,
+        is_padding: Booleans,
+        present: Booleans,
+        features: dict[str, Tensor],
+        counts: dict[str, Tensor],
+        cu_seqlens: dict[str, Tensor],
+        epoch: int,
+        position: int,
+    ) -> Batch:
+        ids = self._view.ids[chosen].tolist()
+        for slot in np.flatnonzero(is_padding).tolist():
+            ids[slot] = ""
+        groups = None
+        if self._facts.groups is not None:
+            numbers = np.where(is_padding, -1, self._facts.groups[chosen])
+            groups = self._place(torch.from_numpy(numbers))
+        places = torch.from_numpy(chosen)
+        return Batch(
+            ids=ids,
+            features=features,
+            lengths=counts,
+            present=self._place(torch.from_numpy(present)),
+            labels={name: self._place(v[places]) for name, v in self._facts.labels.items()},
+            modalities=self._modalities,
+            is_padding=self._place(torch.from_numpy(is_padding)),
+            layout=self._layout,
+            cu_seqlens=cu_seqlens,
+            groups=groups,
+            epoch=epoch,
+            position=position,
+        )
+
+    def _read(
+        self, modality: str, reads: _Reads, count: Integers
+    ) -> tuple[Tensor, Integers | None, list[tuple[int, CorruptShard]]]:
+        """Read one modality into a tensor; also where samples end in it, if it is packed."""
+        dim, dtype = self._view.dims[modality], self._dtypes[modality]
+        ends = None
+        if self._layout == "packed":
+            ends = np.append(0, np.cumsum(count))
+            tensor, array = self._buffers[modality].take((int(ends[-1]), dim), dtype)
+            starts = ends.tolist()
+            damaged = self._fill(modality, reads, lambda slot, n: array[starts[slot] :][:n])
+        elif self._layout == "pooled":
+            tensor, array = self._buffers[modality].take((len(count), 1, dim), dtype)
+            array[count == 0] = 0
+            damaged = self._fill(modality, reads, lambda slot, _: array[slot], pools=True)
+        else:
+            longest = max(1, int(count.max(initial=0)))
+            tensor, array = self._buffers[modality].take((len(count), longest, dim), dtype)
+            # Buffers come as they were left, so all that is not read is zeroed.
+            for slot, rows in enumerate(count.tolist()):
+                array[slot, rows:] = 0
+            damaged = self._fill(modality, reads, lambda slot, n: array[slot, :n])
+        return tensor, ends, damaged
+
+    def _fill(
+        self, modality: str, reads: _Reads, target: Any, *, pools: bool = False
+    ) -> list[tuple[int, CorruptShard]]:
+        # For T >= 4 and D >= 768 a loop of contiguous copies is faster than index arrays.
+        read_rows, stride = self._view.read_rows, reads.stride
+        is_direct = stride == 1 and not pools and self._stored[modality] == self._dtypes[modality]
+        spans = ((reads.counts - 1) * stride + 1).tolist()
+        scratch = None if is_direct else self._scratch_for(modality, max(spans, default=0))
+        damaged = []
+        each = zip(*(part.tolist() for part in reads[:4]), spans, strict=True)
+        for slot, position, rows, first, span in each:
+            out = target(slot, rows)
+            try:
+                if scratch is None:
+                    read_rows(position, modality, out, first=first)
+                    continue
+                read_rows(position, modality, scratch[:span], first=first)
+            except CorruptShard as error:
+                if not self._masks_damage:
+                    raise
+                damaged.append((slot, error))
+                continue
+            except ValueError as error:
+                raise SchemaMismatch(
+                    f"sample {self._view.ids[position]}, {modality}: {error}, but the store's "
+                    "index says otherwise; run `scfae store verify`"
+                ) from None
+            # torch converts halves ten times faster than numpy, which does so one by one.
+            stored = torch.from_numpy(scratch[:span:stride])
+            if pools:
+                np.add.reduce(stored.float().numpy(), axis=0, out=out[0])
+                out /= rows
+            else:
+                torch.from_numpy(out).copy_(stored)
+        return damaged
+
+    def _scratch_for(self, modality: str, rows: int) -> npt.NDArray[Any]:
+        scratch = self._scratch[modality]
+        if len(scratch) < rows:
+            scratch = np.empty((rows, scratch.shape[1]), scratch.dtype)
+            self._scratch[modality] = scratch
+        return scratch
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if self._pin_memory else tensor
