@@ -93,6 +93,9 @@ def requeue(store: FeatureStore | Path | str, damage: list[Damage]) -> list[tupl
     )
     for column, shard in shards:
         remove(path / COLUMNS_FOLDER / column / receipt_file(shard))
+    for one in damage:
+        if Path(one.file).name == INDEX_FILE:
+            remove(path / one.file)  # a cache: the receipts say the same, and more truly
     return shards
 
 
