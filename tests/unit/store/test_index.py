@@ -21,6 +21,7 @@ from scfae.store.errors import CorruptShard
 from scfae.store.index import INDEX_FILE, ColumnIndex, read_index
 from scfae.store.receipt import Receipt, read_receipt, receipt_file
 from scfae.store.testing import make_store, ragged_samples
+from scfae.store.verification import requeue
 
 YOUNG_NS = 20_000_000
 SHARD_SIZE = 2
@@ -209,6 +210,9 @@ def test_verify_finds_a_cache_that_lies(store: FeatureStore) -> None:
         patch.setattr(index_module, "_start", lambda *_, **__: (index, index.is_committed))
         (damage,) = [one for one in verify(store) if one.column == "video"]
     assert (damage.shard, damage.file) == (None, f"columns/video/{INDEX_FILE}")
+    assert requeue(store, [damage]) == []
+    assert not (store.path / damage.file).exists()
+    assert facts(read(store)) == from_receipts(store)
 
 
 def test_a_damaged_receipt_is_an_error_beside_a_good_cache(store: FeatureStore) -> None:
