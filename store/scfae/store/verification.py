@@ -135,9 +135,14 @@ def requeue(store: FeatureStore | Path | str, damage: Sequence[Damage]) -> Reque
                     remove(folder / receipt_file(shard))
                 (done.withdrawn if found else done.mended).append((column, shard))
     for one in damage:
-        if Path(one.file).name == INDEX_FILE:
+        if is_cache(one):
             remove(path / one.file)  # a cache: the receipts say the same, and more truly
     return done
+
+
+def is_cache(damage: Damage) -> bool:
+    """Return whether the damaged file only repeats what receipts say; `requeue` removes it."""
+    return Path(damage.file).name == INDEX_FILE
 
 
 def advice(store: Path, damage: Damage) -> str:
@@ -156,8 +161,6 @@ def advice(store: Path, damage: Damage) -> str:
             f"{damage.file} cannot be made again from the rest: restore it from a backup, or "
             "extract into a new store."
         )
-    if Path(damage.file).name == INDEX_FILE:
-        return f"{damage.file} was a cache, and is removed."
     if damage.shard is None:
         return (
             f"{damage.file} says no more what the column is: `scfae store drop {store} "

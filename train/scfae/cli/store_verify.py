@@ -33,11 +33,12 @@ def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     flags = parse(VerifyArguments, "scfae store verify", argv, EXAMPLE)
     from scfae.store import verify
-    from scfae.store.verification import advice, requeue
+    from scfae.store.verification import advice, is_cache, requeue
 
     damage = verify(flags.store)
     requeued, mended = requeue(flags.store, damage) if flags.repair else ([], [])
-    left = [one for one in damage if (one.column, one.shard) not in [*requeued, *mended]]
+    done = {*requeued, *mended}
+    left = [one for one in damage if (one.column, one.shard) not in done and not is_cache(one)]
     if flags.json:
         report = {"ok": not damage, "damage": [asdict(one) for one in damage]}
         if flags.repair:
