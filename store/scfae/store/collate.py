@@ -174,8 +174,7 @@ class Collator:
         if self._layout == "packed":
             ends = np.append(0, np.cumsum(count))
             tensor, array = self._buffers[modality].take((int(ends[-1]), dim), dtype)
-            starts = ends.tolist()
-            damaged = self._fill(modality, reads, lambda slot, n: array[starts[slot] :][:n])
+            damaged = self._read_at(modality, reads, array, ends[:-1])
         elif self._layout == "pooled":
             tensor, array = self._buffers[modality].take((len(count), 1, dim), dtype)
             array[count == 0] = 0
@@ -186,8 +185,31 @@ class Collator:
             # Buffers come as they were left, so all that is not read is zeroed.
             for slot, rows in enumerate(count.tolist()):
                 array[slot, rows:] = 0
-            damaged = self._fill(modality, reads, lambda slot, n: array[slot, :n])
+            flat = array.reshape(-1, dim)
+            damaged = self._read_at(modality, reads, flat, np.arange(len(count)) * longest)
         return tensor, ends, damaged
+
+    def _read_at(
+        self, modality: str, reads: _Reads, out: npt.NDArray[Any], starts: Integers
+    ) -> list[tuple[int, CorruptShard]]:
+        """Read samples into `out [R, D]`, that of slot b from row `starts[b]` on."""
+        if reads.stride == 1 and self._stored[modality] == self._dtypes[modality]:
+            try:
+                self._view.read_batch(
+                    reads.positions,
+                    modality,
+                    out=out,
+                    at=starts[reads.slots],
+                    counts=reads.counts,
+                    first=reads.firsts,
+                )
+                return []
+            except (CorruptShard, ValueError) as error:
+                if isinstance(error, CorruptShard) and not self._masks_damage:
+                    raise
+                # One by one, below, to find out which sample it is.
+        places = starts.tolist()
+        return self._fill(modality, reads, lambda slot, n: out[places[slot] :][:n])
 
     def _fill(
         self,

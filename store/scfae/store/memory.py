@@ -104,6 +104,30 @@ class MemoryView:
             raise ValueError(f"rows of shape {rows.shape} do not fill {out.shape}")
         out[:] = rows
 
+    def read_batch(
+        self,
+        positions: Integers,
+        modality: str,
+        *,
+        out: npt.NDArray[Any],
+        at: Integers,
+        counts: Integers,
+        first: Integers | None = None,
+    ) -> None:
+        """Copy the samples at `positions` into a batch; see Column.read_batch."""
+        firsts = np.zeros_like(counts) if first is None else first
+        columns = (positions.tolist(), at.tolist(), counts.tolist(), firsts.tolist())
+        for i, start, count, skip in zip(*columns, strict=True):
+            self.read_rows(i, modality, out[start : start + count], first=skip)
+
+    @property
+    def is_fetched(self) -> bool:
+        """Return False: everything is here."""
+        return False
+
+    def will_read(self, windows: Sequence[Sequence[int]]) -> None:
+        """Do nothing: everything is here."""
+
     def dtype(self, modality: str) -> np.dtype[Any]:
         """Return float16 where all rows are, else float32."""
         kinds = {rows.dtype for rows in self._features[modality]}

@@ -76,6 +76,27 @@ class Planner:
             self._planned = (epoch, plan)
         return self._planned[1]
 
+    def shard_windows(self, epoch: int, position: int = 0) -> list[list[int]]:
+        """Return the shards that an epoch reads from a position on, window by window.
+
+        A shard is in the first window that needs it.
+        """
+        order = self._order(epoch)
+        seen: set[int] = set()
+        windows: list[list[int]] = []
+        start = 0
+        for end in order.window_ends.tolist():
+            if end > position:
+                units = order.slice(max(start, position), end)
+                if self.groups is not None:
+                    members = [self.groups.samples_of(unit) for unit in units.tolist()]
+                    units = np.concatenate(members)
+                shards = np.unique(self._view.shard_of[units]).tolist()
+                windows.append([shard for shard in shards if shard not in seen])
+                seen.update(shards)
+            start = end
+        return windows
+
     def warn_of_skew(self, epoch: int) -> None:
         """Warn, the first time, of a window of this epoch that is dominated by one value."""
         if self._is_skew_known or not self._options.rules.shuffle:

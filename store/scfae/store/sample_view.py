@@ -3,7 +3,7 @@
 Shapes: N samples, M modalities, T rows, D features a row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +86,26 @@ class SampleView(Protocol):
             CorruptShard: If the shard's file is damaged.
             ValueError: If `out` does not fit the sample.
         """
+
+    def read_batch(
+        self,
+        positions: Integers,
+        modality: str,
+        /,
+        *,
+        out: npt.NDArray[Any],
+        at: Integers,
+        counts: Integers,
+        first: Integers | None = None,
+    ) -> None:
+        """Read the samples at `positions [B]` into `out [R, D]`; see Column.read_batch."""
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether rows come from elsewhere, so that it pays to say which will be wanted."""
+
+    def will_read(self, windows: Sequence[Sequence[int]], /) -> None:
+        """Take note of the shards that will be read, window by window."""
 
     def dtype(self, modality: str, /) -> np.dtype[Any]:
         """Type of a modality's stored rows, float16 or float32."""

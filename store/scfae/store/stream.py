@@ -168,6 +168,8 @@ class FeatureStream:
         """
         if (active := self._iteration()) is not None:
             active.close()
+        if self.view.is_fetched:
+            self.view.will_read(self._planner.shard_windows(self._epoch, self._position))
         iteration = Iteration(self, self.reader())
         self._active = weakref.ref(iteration)
         return iteration

@@ -221,6 +221,11 @@ class StoreView:
         for column in self._columns.values():
             column.will_need(shards)
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether a column is behind a URL, so that its shards are copied before they are read."""
+        return any(isinstance(column, Fetched) for column in self._columns.values())
+
     def will_read(self, windows: Sequence[Sequence[int]]) -> None:
         """Say in which order shards will be read, so that remote ones are fetched ahead.
 

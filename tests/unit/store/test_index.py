@@ -210,7 +210,7 @@ def test_verify_finds_a_cache_that_lies(store: FeatureStore) -> None:
         patch.setattr(index_module, "_start", lambda *_, **__: (index, index.is_committed))
         (damage,) = [one for one in verify(store) if one.column == "video"]
     assert (damage.shard, damage.file) == (None, f"columns/video/{INDEX_FILE}")
-    assert requeue(store, [damage]) == []
+    assert requeue(store, [damage]) == ([], [])
     assert not (store.path / damage.file).exists()
     assert facts(read(store)) == from_receipts(store)
 
