@@ -10,11 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .run import ImportReport, Nonfinite, import_features
+    from .report import ImportReport
+    from .run import Nonfinite, import_features
     from .source import Rows, Source, open_source
 
 _MODULES = {
-    "ImportReport": "run",
+    "ImportReport": "report",
     "Nonfinite": "run",
     "Rows": "source",
     "Source": "source",

@@ -15,7 +15,8 @@ from ..errors import ImportRefused, ManifestError
 from ..samples import MEDIA_KINDS, Label, SampleRow
 from .arrays import as_text
 from .limits import ByteBudget, check_id, regular_file
-from .pickles import as_list, read_pickle
+from .pickled import as_list
+from .pickles import read_pickle
 from .source import PICKLE_SUFFIXES
 
 _RESERVED: Final = ("id", "split", "group", *MEDIA_KINDS)

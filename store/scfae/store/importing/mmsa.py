@@ -21,7 +21,8 @@ from ..samples import Label, SampleRow
 from .archive import trim
 from .arrays import Array, MemoryArray, as_text, read_all
 from .limits import ByteBudget, check_ids, regular_file
-from .pickles import PickledArray, as_list, read_pickle
+from .pickled import PickledArray, as_list
+from .pickles import read_pickle
 from .source import Rows, SameDim
 
 _KEYS: Final = {"video": "vision", "visual": "vision", "image": "vision"}

@@ -1,27 +1,21 @@
 """Pickles of numpy arrays and plain containers, read without running anything that they name.
 
 A pickle is a program. This reader knows the operations that build numbers, text, lists, dicts and
-sets, and a table of a dozen names, each of which is a function of this module: `numpy.ndarray`
-in a file never becomes numpy's own. numpy's `__setstate__` trusts lengths that the file gives, so
-arrays are put together here, from bytes whose number is checked.
+sets, and the dozen names of `pickled`, none of which is the function that the file means.
 
 Large arrays stay in the file, and are read by position when they are wanted.
 """
 
 import io
-import math
 import pickle
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from ..errors import ImportRefused
 from ..files import OpenFile
-from .arrays import Array, FileArray, MemoryArray, read_all, shaped
 from .limits import ByteBudget
+from .pickled import NAMES, PickledArray, PickledDtype, Span, checked_key
 
 _OPERATIONS: Final = """
     MARK STOP POP POP_MARK DUP FLOAT BINFLOAT INT BININT BININT1 BININT2 LONG LONG1 LONG4 NONE
@@ -31,175 +25,10 @@ _OPERATIONS: Final = """
     FROZENSET GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE PROTO FRAME GLOBAL
     STACK_GLOBAL REDUCE BUILD
 """
-_DTYPE: Final = re.compile(r"[<>|=]?(?:[biuf][1248]|f16|c8|c16|[SU]\d{1,7}|O8?|b1|\?)")
 _OBJECT_BYTES: Final = 256
 """What one operation may leave in memory: an empty set is the largest."""
 _LAZY_BYTES: Final = 1 << 16
 _MAX_LINE_BYTES: Final = 1 << 24
-
-
-class Span:
-    """Bytes that stay in the file."""
-
-    def __init__(self, file: OpenFile, path: Path, offset: int, num_bytes: int) -> None:
-        self.file, self.path, self.offset, self.num_bytes = file, path, offset, num_bytes
-
-
-class PickledDtype:
-    """A numpy dtype of numbers or text; anything with fields or code is refused."""
-
-    def __init__(self, name: Any = "", *rest: Any) -> None:
-        if not isinstance(name, str) or not _DTYPE.fullmatch(name):
-            raise ValueError(f"the dtype {ascii(name)[:80]}")
-        self.value = np.dtype(name)
-
-    def build(self, state: Any) -> None:
-        """Take in the byte order."""
-        if not isinstance(state, tuple) or len(state) < 5:
-            raise ValueError("a dtype without its state")
-        order, parts = state[1], state[2:5]
-        if order not in ("<", ">", "|", "=") or any(part is not None for part in parts):
-            raise ValueError("a dtype with fields")
-        if order in ("<", ">"):
-            self.value = self.value.newbyteorder(order)
-
-
-class PickledArray:
-    """A numpy array: `array` once its state is there."""
-
-    def __init__(self, kind: Any = None, shape: Any = (0,), code: Any = b"b") -> None:
-        if kind is not _ndarray or shape not in ((0,), ()):
-            raise ValueError("an array that is not a plain ndarray")
-        self._array: Array | None = None
-        self.objects: list[Any] | None = None
-
-    @property
-    def array(self) -> Array:
-        """The array of numbers or text.
-
-        Raises:
-            ValueError: If it has no state, or holds objects.
-        """
-        if self._array is None:
-            raise ValueError("an array without numbers")
-        return self._array
-
-    def build(self, state: Any) -> None:
-        """Take in shape, dtype and bytes, or a list of objects."""
-        if not isinstance(state, tuple) or len(state) != 5:
-            raise ValueError("an array without its state")
-        _, shape, dtype, is_fortran, data = state
-        if not isinstance(dtype, PickledDtype):
-            raise ValueError("an array without a dtype")
-        if dtype.value.hasobject:
-            if not isinstance(data, list) or math.prod(_shape(shape)) != len(data):
-                raise ValueError("an array of objects of another number")
-            self.objects = data
-        else:
-            self._array = _plain(data, dtype, shape, is_fortran=bool(is_fortran))
-
-
-def _shape(shape: Any) -> tuple[int, ...]:
-    if isinstance(shape, int):
-        shape = (shape,)
-    if not isinstance(shape, tuple) or len(shape) > 32:
-        raise ValueError("an array without a shape")
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in shape):
-        raise ValueError("an array without a shape")
-    return tuple(shape)
-
-
-def _plain(data: Any, dtype: PickledDtype, shape: Any, *, is_fortran: bool) -> Array:
-    if isinstance(data, str):
-        data = data.encode("latin-1")  # a pickle of Python 2
-    shape = _shape(shape)
-    size_bytes = math.prod(shape) * dtype.value.itemsize
-    if isinstance(data, Span):
-        if size_bytes != data.num_bytes or dtype.value.itemsize == 0:
-            raise ValueError("an array with another number of bytes")
-        return FileArray(
-            data.file, data.path, data.offset, shape, dtype.value, is_fortran=is_fortran
-        )
-    if not isinstance(data, (bytes, bytearray)) or size_bytes != len(data):
-        raise ValueError("an array with another number of bytes")
-    if dtype.value.itemsize == 0:
-        raise ValueError("an array of empty text")
-    flat = np.frombuffer(data, dtype=dtype.value)
-    return MemoryArray(shaped(flat, shape, is_fortran=is_fortran))
-
-
-def _ndarray(*arguments: Any) -> Any:
-    raise ValueError("numpy.ndarray called")
-
-
-def _scalar(dtype: Any, data: Any) -> Any:
-    if isinstance(data, str):
-        data = data.encode("latin-1")
-    if not isinstance(dtype, PickledDtype) or dtype.value.hasobject:
-        raise ValueError("a number without a dtype")
-    if not isinstance(data, bytes) or len(data) != dtype.value.itemsize or not data:
-        raise ValueError("a number with another number of bytes")
-    return np.frombuffer(data, dtype=dtype.value)[0].item()
-
-
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C", axes: Any = None) -> Any:
-    if not isinstance(dtype, PickledDtype) or order not in ("C", "F") or axes is not None:
-        raise ValueError("an array without its state")
-    made = PickledArray(_ndarray)
-    made.build((1, shape, dtype, order == "F", data))
-    return made
-
-
-def _collect(kind: type, *arguments: Any) -> Any:
-    if len(arguments) > 1:
-        raise ValueError(f"{kind.__name__} of several")
-    items = arguments[0] if arguments else []
-    if not isinstance(items, list):
-        raise ValueError(f"{kind.__name__} of {type(items).__name__}")
-    return kind(_key(item) for item in items)
-
-
-def _ordered(*arguments: Any) -> dict[Any, Any]:
-    if not arguments:
-        return {}
-    (pairs,) = arguments
-    if not isinstance(pairs, list):
-        raise ValueError("OrderedDict of something else")
-    return {_key(key): value for key, value in pairs}
-
-
-def _no_bytes(*arguments: Any) -> bytes:
-    if arguments:
-        raise ValueError("bytes called")
-    return b""
-
-
-def _key(key: Any) -> Any:
-    """Return what may be in a set or be a key: hashing deep tuples overruns the stack."""
-    if type(key) in (str, bytes, int, bool, float, type(None)):
-        return key
-    raise ValueError(f"a key that is {type(key).__name__}")
-
-
-_NAMES: Final[Mapping[tuple[str, str], Callable[..., Any]]] = {
-    ("numpy", "ndarray"): _ndarray,
-    ("numpy", "dtype"): PickledDtype,
-    **{
-        (f"numpy.{core}.multiarray", name): function
-        for core in ("core", "_core")
-        for name, function in (("_reconstruct", PickledArray), ("scalar", _scalar))
-    },
-    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
-    ("collections", "OrderedDict"): _ordered,
-    **{
-        (home, kind.__name__): lambda *items, kind=kind: _collect(kind, *items)
-        for home in ("builtins", "__builtin__")
-        for kind in (set, frozenset)
-    },
-    ("builtins", "bytes"): _no_bytes,
-    ("__builtin__", "bytes"): _no_bytes,
-}
 
 
 class _Dispatch(dict[int, Callable[..., None]]):
@@ -263,11 +92,11 @@ class _Unpickler(_Base):  # type: ignore[misc]
         self.dispatch = _Dispatch(known | self._own(), budget)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a function of this module for the names it knows."""
+        """Return our own function for the names it knows."""
         if (module, name) == ("_codecs", "encode"):
             return self._encode
         try:
-            return _NAMES[module, name]
+            return NAMES[module, name]
         except KeyError:
             raise ValueError(f"the name {ascii(module)[1:-1]}.{ascii(name)[1:-1]}") from None
 
@@ -319,18 +148,18 @@ class _Unpickler(_Base):  # type: ignore[misc]
     def _set_item(self) -> None:
         value = self.stack.pop()
         key = self.stack.pop()
-        self._dict_below()[_key(key)] = value
+        self._dict_below()[checked_key(key)] = value
 
     def _set_items(self) -> None:
         items = self.pop_mark()
         target = self._dict_below()
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+            target[checked_key(key)] = value
 
     def _dict(self) -> None:
         items = self.pop_mark()
         pairs = zip(items[::2], items[1::2], strict=True)
-        self.append({_key(key): value for key, value in pairs})
+        self.append({checked_key(key): value for key, value in pairs})
 
     def _dict_below(self) -> dict[Any, Any]:
         target = self.stack[-1]
@@ -343,11 +172,11 @@ class _Unpickler(_Base):  # type: ignore[misc]
         target = self.stack[-1]
         if not isinstance(target, set):
             raise ValueError(f"members for {type(target).__name__}")
-        target.update(_key(item) for item in items)
+        target.update(checked_key(item) for item in items)
 
     def _frozenset(self) -> None:
         items = self.pop_mark()  # first: it changes what `append` appends to
-        self.append(frozenset(_key(item) for item in items))
+        self.append(frozenset(checked_key(item) for item in items))
 
 
 def read_pickle(path: Path, budget: ByteBudget) -> Any:
@@ -374,21 +203,3 @@ def read_pickle(path: Path, budget: ByteBudget) -> Any:
             f"{path}: is not a pickle of numpy arrays and plain containers alone, and no other is "
             f"read ({why})."
         ) from None
-
-
-def as_list(value: Any, where: str) -> list[Any]:
-    """Return a list, tuple, set or array of a pickle as a list.
-
-    Raises:
-        ImportRefused: If it is none of them.
-    """
-    if isinstance(value, PickledArray):
-        if value.objects is not None:
-            return value.objects
-        array = value.array
-        return list(read_all(array).tolist()) if array.shape else []
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=str)
-    raise ImportRefused(f"{where}: is a {type(value).__name__}, not a list.")

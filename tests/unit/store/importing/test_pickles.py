@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 from scfae.store.errors import ImportRefused
 from scfae.store.importing.arrays import FileArray, read_all
 from scfae.store.importing.limits import ByteBudget
-from scfae.store.importing.pickles import PickledArray, read_pickle
+from scfae.store.importing.pickled import PickledArray
+from scfae.store.importing.pickles import read_pickle
 
 PROTOCOLS = st.integers(0, pickle.HIGHEST_PROTOCOL)
 PLAIN = st.recursive(

@@ -1,5 +1,6 @@
 """HDF5 files are read by a child first: what hangs or crashes it never reaches this process."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,3 +43,14 @@ def test_a_file_that_crashes_the_child_is_refused(
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(ImportRefused, match=what):
         open_source(source, modality="audio")
+
+
+def test_a_limit_on_memory_that_is_there_is_kept(tmp_path: Path) -> None:
+    source = write_source("hdf5", tmp_path, samples())
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30));"
+        "from pathlib import Path; from scfae.store.importing.trial import try_reading;"
+        "try_reading(Path(sys.argv[1]), max_bytes=None)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
