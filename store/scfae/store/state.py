@@ -15,9 +15,10 @@ State = dict[str, int | str]
 
 STATE_FORMAT: Final = 1
 _FIELDS: Final = ("plan", "seed", "epoch", "position", "batch_size")
+_ORDER: Final = "shuffle or window_shards"
 _PARTS: Final = (
     "the view (its samples, columns or labels)",
-    "shuffle or window_shards",
+    _ORDER,
     "masking",
     "seed or batch_size",
 )
@@ -92,11 +93,10 @@ def check_state(state: Mapping[str, int | str], mine: State) -> tuple[int, int]:
             raise StreamStateError(
                 f"stream state: {field} is {state[field]}, but this stream's is {mine[field]}"
             )
-    _check_options(str(state.get("options", "")), str(mine.get("options", "")))
-    if state["plan"] != mine["plan"]:
+    if differing := _differences(state, mine):
         raise StreamStateError(
-            f"stream state: was taken from a stream that differs in "
-            f"{_difference(str(state['plan']), str(mine['plan']))}; make the stream as it was then"
+            f"stream state: was taken from a stream that differs in {' and '.join(differing)}; "
+            "make the stream as it was then"
         )
     epoch, position = state["epoch"], state["position"]
     if not isinstance(epoch, int) or epoch < 0:
@@ -106,28 +106,33 @@ def check_state(state: Mapping[str, int | str], mine: State) -> tuple[int, int]:
     return epoch, position
 
 
-def _check_options(theirs: str, mine: str) -> None:
-    if theirs == mine:
-        return
-    try:
-        there, here = (dict(json.loads(text or "{}")) for text in (theirs, mine))
-    except (TypeError, ValueError):
-        raise StreamStateError(f"stream state: options {theirs!r} cannot be read") from None
-    differing = sorted(f for f in there.keys() | here.keys() if there.get(f) != here.get(f))
-    each = [
-        f"{f} is {there.get(f, 'not set')}, but this stream's is {here.get(f, 'not set')}"
-        for f in differing
-    ]
-    raise StreamStateError(f"stream state: {'; '.join(each) or 'options differ'}")
-
-
 def _short_digest(*values: object) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:_PART_DIGITS]
 
 
-def _difference(theirs: str, mine: str) -> str:
-    if len(theirs) != len(mine):
-        return "its plan"
-    starts = range(0, len(mine), _PART_DIGITS)
-    pairs = [(theirs[i : i + _PART_DIGITS], mine[i : i + _PART_DIGITS]) for i in starts]
-    return " and ".join(name for name, (a, b) in zip(_PARTS, pairs, strict=True) if a != b)
+def _differences(state: Mapping[str, int | str], mine: State) -> list[str]:
+    theirs, ours = str(state["plan"]), str(mine["plan"])
+    if theirs == ours:
+        return []
+    if len(theirs) != len(ours):
+        return ["its plan"]
+    starts = range(0, len(ours), _PART_DIGITS)
+    parts = zip(_PARTS, starts, strict=True)
+    found = [
+        name for name, i in parts if theirs[i : i + _PART_DIGITS] != ours[i : i + _PART_DIGITS]
+    ]
+    there, here = (_read_options(each.get("options", "")) for each in (state, mine))
+    options = [
+        f"{field} ({there.get(field, 'not set')} there, {here.get(field, 'not set')} here)"
+        for field in sorted(there.keys() | here.keys())
+        if there.get(field) != here.get(field)
+    ]
+    # Options are digested with the order, which then need not differ in anything else.
+    return [name for name in found if name != _ORDER or not options] + options
+
+
+def _read_options(text: int | str) -> dict[str, object]:
+    try:
+        return dict(json.loads(str(text) or "{}"))
+    except (TypeError, ValueError):
+        raise StreamStateError(f"stream state: options {text!r} cannot be read") from None

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,75 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scfae.store import Batch, FeatureStream, MemoryView, StoreView, masks_for
+from scfae.store import Batch, FeatureStream, StoreView, masks_for
 from scfae.store.testing import make_store
 
 from .batches import assert_all_equal, assert_equal, ids, together
-
-MODALITIES = ("video", "audio", "text")
-DIMS = {"video": 3, "audio": 2, "text": 1}
-POLICIES = ("none", "bernoulli:0.3", "bernoulli:1", "subsets", "only:audio", "only:text,video")
-
-Features = dict[str, list[Any]]
-
-
-def make_view(num_samples: int, shard_size: int, seed: int, *, order: str = "given") -> MemoryView:
-    """Return samples of 0 to 3 rows a modality, some without any; their content follows the id."""
-    numbers = list(range(num_samples))
-    if order == "reversed":
-        numbers.reverse()
-    lengths = np.random.default_rng([seed, 1]).integers(0, 4, size=(num_samples, len(MODALITIES)))
-    features: Features = {m: [] for m in MODALITIES}
-    for i in numbers:
-        for column, m in enumerate(MODALITIES):
-            shape = (int(lengths[i, column]), DIMS[m])
-            rows = np.random.default_rng([seed, 2, i, column]).normal(size=shape)
-            features[m].append(rows.astype(np.float16 if m == "audio" else np.float32))
-    labels: dict[str, list[Any]] = {
-        "digit": [i % 7 for i in numbers],
-        "score": [i / 3 for i in numbers],
-        "word": [f"w{i % 3}" for i in numbers],
-    }
-    return MemoryView([f"s{i}" for i in numbers], features, labels=labels, shard_size=shard_size)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A drawn stream: what decides its order, and a view to read."""
-
-    num_samples: int
-    shard_size: int
-    batch_size: int
-    seed: int
-    masking: str
-    window_shards: int | None
-    shuffle: bool
-
-    def view(self) -> MemoryView:
-        return make_view(self.num_samples, self.shard_size, self.seed % 5)
-
-    def stream(self, view: Any = None, **changes: Any) -> FeatureStream:
-        settings: dict[str, Any] = {
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "masking": self.masking,
-            "window_shards": self.window_shards,
-            "shuffle": self.shuffle,
-            "prefetch": 0,
-        }
-        return FeatureStream(self.view() if view is None else view, **(settings | changes))
-
-
-plans = st.builds(
-    Plan,
-    num_samples=st.integers(0, 40),
-    shard_size=st.integers(1, 9),
-    batch_size=st.integers(1, 12),
-    seed=st.integers(0, 2**63 - 1),
-    masking=st.sampled_from(POLICIES),
-    window_shards=st.none() | st.integers(1, 6),
-    shuffle=st.booleans(),
-)
+from .plans import MODALITIES, Plan, make_view, plans, plans_with_options
 
 
 @given(plans, st.integers(0, 2))
@@ -111,7 +46,7 @@ def test_a_batch_holds_what_the_view_holds(plan: Plan) -> None:
             assert int(batch.labels["digit"][b]) == view.label("digit").values[i]
 
 
-@given(plans, st.sampled_from([2, 3, 4]), st.integers(0, 1))
+@given(plans_with_options, st.sampled_from([2, 3, 4]), st.integers(0, 1))
 def test_ranks_together_are_the_global_batch(plan: Plan, world_size: int, prefetch: int) -> None:
     view = plan.view()
     whole = list(plan.stream(view))
@@ -123,7 +58,13 @@ def test_ranks_together_are_the_global_batch(plan: Plan, world_size: int, prefet
     assert_all_equal([together(parts) for parts in zip(*ranks, strict=True)], whole)
 
 
-@given(plans, st.data(), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]), st.booleans())
+@given(
+    plans_with_options,
+    st.data(),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 4]),
+    st.booleans(),
+)
 def test_resume_at_any_batch_is_exact_at_any_world_size(
     plan: Plan, data: st.DataObject, before: int, after: int, is_prefetching: bool
 ) -> None:
@@ -147,7 +88,7 @@ def test_resume_at_any_batch_is_exact_at_any_world_size(
     assert_all_equal([together(parts) for parts in zip(*ranks, strict=True)], wanted[done:])
 
 
-@given(plans, st.integers(0, 20))
+@given(plans_with_options, st.integers(0, 20))
 def test_a_state_loads_back_to_itself(plan: Plan, done: int) -> None:
     stream = plan.stream()
     for _ in itertools.islice(stream, done):
@@ -159,7 +100,7 @@ def test_a_state_loads_back_to_itself(plan: Plan, done: int) -> None:
     assert again.state_dict() == state
 
 
-@given(plans, st.integers(0, 5), st.integers(0, 3))
+@given(plans_with_options, st.integers(0, 5), st.integers(0, 3))
 def test_an_iteration_broken_off_goes_on_behind_its_last_batch(
     plan: Plan, done: int, prefetch: int
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scfae.store import masks_for
 from scfae.store.errors import ConfigError
 from scfae.store.hashing import id_keys
-from scfae.store.masking import parse_policy
+from scfae.store.masking import named_modalities, parse_policy
 from scfae.store.order import Booleans
 
 MODALITIES = ("video", "audio", "text")
@@ -154,3 +154,131 @@ def test_no_samples_give_no_masks() -> None:
 def test_id_keys_are_distinct_and_take_any_text() -> None:
     assert len(set(id_keys(IDS).tolist())) == len(IDS)
     assert len(id_keys(["", "ä/ö.mp4", "日本"])) == 3
+
+
+def rate(policy: str, **settings: int) -> list[float]:
+    return [float(share) for share in 1 - masks(policy, **settings).mean(axis=0)]
+
+
+def test_each_modality_may_have_a_probability_of_its_own() -> None:
+    dropped = rate("bernoulli:video=0.2,text=0.6")
+    assert dropped == pytest.approx([0.2, 0.0, 0.6], abs=0.02)
+    kept = masks("bernoulli:video=1,audio=1,text=1")
+    assert (kept.sum(axis=1) == 1).all()
+    assert kept.mean(axis=0) == pytest.approx([1 / 3] * 3, abs=0.02)
+
+
+def test_one_probability_by_name_is_that_of_all() -> None:
+    named = masks("bernoulli:video=0.3,audio=0.3,text=0.3")
+    assert (named == masks("bernoulli:0.3")).all()
+
+
+def test_named_subsets_come_by_weight() -> None:
+    kept = masks("subsets:audio=1,audio+video=2,text=1")
+    counts = np.bincount(kept @ [1, 2, 4], minlength=8) / len(IDS)
+    assert counts == pytest.approx([0, 0, 0.25, 0.5, 0.25, 0, 0, 0], abs=0.02)
+
+
+def test_a_sample_draws_among_the_subsets_of_which_it_has_a_part() -> None:
+    policy = "subsets:audio=1,audio+video=3"
+    only_video = np.tile([True, False, False], (len(IDS), 1))
+    assert (masks(policy, only_video) == only_video).all()
+    only_text = np.tile([False, False, True], (len(IDS), 1))
+    assert (masks(policy, only_text) == only_text).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.6])
+def test_a_rate_is_the_share_of_what_is_missing_of_each_modality(share: float) -> None:
+    assert rate(f"rate:{share}") == pytest.approx([share] * 3, abs=0.02)
+
+
+def test_a_rate_that_asks_for_less_than_one_leaves_one() -> None:
+    assert (masks("rate:0.9").sum(axis=1) == 1).all()
+
+
+def test_a_rate_hides_the_same_in_every_epoch_and_other_things_for_another_seed() -> None:
+    assert (masks("rate:0.5", epoch=3) == masks("rate:0.5")).all()
+    assert (masks("rate:0.5", seed=1) != masks("rate:0.5")).any()
+
+
+def test_a_schedule_is_in_each_epoch_the_policy_of_that_epoch() -> None:
+    policy = "schedule:0:none,2:bernoulli:audio=0.3,video=0.5,7:subsets"
+    parts = ["none"] * 2 + ["bernoulli:audio=0.3,video=0.5"] * 5 + ["subsets"] * 3
+    for epoch, part in enumerate(parts):
+        assert (masks(policy, epoch=epoch) == masks(part, epoch=epoch)).all()
+
+
+def test_fixed_is_another_word_for_only() -> None:
+    assert (masks("fixed:audio") == masks("only:audio")).all()
+    assert str(parse_policy("fixed:audio", MODALITIES)) == "only:audio"
+
+
+NEW = [
+    "bernoulli:video=0.5,text=0.9",
+    "subsets:audio=1,audio+video=3",
+    "rate:0.4",
+    "schedule:0:subsets,1:bernoulli:0.5",
+]
+
+
+@pytest.mark.parametrize("policy", NEW)
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_the_new_policies_keep_the_rules_of_the_old(policy: str, epoch: int) -> None:
+    available = some_available()
+    kept = masks(policy, available, epoch=epoch)
+    assert not (kept & ~available).any()
+    assert (kept.any(axis=1) == available.any(axis=1)).all()
+    back = masks_for(
+        IDS, available[:, ::-1], policy=policy, seed=0, epoch=epoch, modalities=MODALITIES[::-1]
+    )
+    assert (back[:, ::-1] == kept).all()
+    order = np.random.default_rng(1).permutation(len(IDS))
+    there = masks(policy, available[order], ids=[IDS[i] for i in order], epoch=epoch)
+    assert (there == kept[order]).all()
+    parsed = parse_policy(policy, MODALITIES)
+    assert not kept[:, ~np.array(parsed.may_keep(epoch))].any()
+    assert parse_policy(str(parsed), MODALITIES) == parsed
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("bernoulli:smell=0.3", "bernoulli: names smell; this view has"),
+        ("bernoulli:audio=2", "probability from 0 to 1"),
+        ("bernoulli:audio=0.1,audio=0.2", "names audio twice"),
+        ("bernoulli:audio=0.1,0.2", "NAME=NUMBER"),
+        ("subsets:audio+smell=1", "names smell"),
+        ("subsets:audio=0", "weights above 0"),
+        ("subsets:audio=inf", "weights above 0"),
+        ("subsets:audio+video=1,video+audio=2", "twice"),
+        ("rate:1.5", "share from 0 to 1"),
+        ("rate", "not a policy"),
+        ("schedule:1:none", "rise from 0"),
+        ("schedule:0:none,0:subsets", "rise from 0"),
+        ("schedule:none", "EPOCH:POLICY"),
+        ("schedule:0:schedule:0:none", "holds a schedule"),
+        ("schedule:0:bernoulli:7", "probability"),
+        ("table:", "names no file"),
+        ("table:/nowhere.parquet", "cannot be read"),
+    ],
+)
+def test_bad_new_policies_name_the_field(policy: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^masking: .*{message}"):
+        masks(policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        ("bernoulli:audio=0.3,video=0.5", ("audio", "video")),
+        ("subsets:audio=1,audio+video=3", ("audio", "video")),
+        ("only:text, audio", ("text", "audio")),
+        ("table:masks.parquet", None),
+        ("schedule:0:only:text,5:bernoulli:audio=1", ("text", "audio")),
+        ("schedule:0:none,5:table:masks.parquet", None),
+    ],
+)
+def test_the_modalities_that_a_policy_names_are_known_without_a_view(
+    policy: str, named: tuple[str, ...] | None
+) -> None:
+    assert named_modalities(policy) == named
