@@ -3,8 +3,7 @@
 Shapes: B samples of the batch, M modalities, T rows, D features.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from .batch import Batch, Layout
 from .buffers import BufferRing, FreshBuffers
 from .crop import Crop
 from .errors import CorruptShard, SchemaMismatch
+from .facts import Facts
 from .hashing import Keys
 from .order import Booleans, Integers
 from .sample_view import SampleView
@@ -33,21 +33,6 @@ class DamagedRead(NamedTuple):
     modality: str
     shard: int
     message: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Facts:
-    """What is known of all samples of a view without reading rows.
-
-    Attributes:
-        lengths: Stored rows of every sample, for each modality `[N]`.
-        labels: Labels of every sample, for each label `[N]`.
-        groups: Number of every sample's group `[N]`, where batches show it.
-    """
-
-    lengths: Mapping[str, npt.NDArray[Any]]
-    labels: Mapping[str, Tensor]
-    groups: Integers | None = None
 
 
 class _Reads(NamedTuple):
@@ -127,13 +112,12 @@ class Collator:
             CorruptShard: If a shard's file is damaged, unless damage is masked.
             SchemaMismatch: If a sample's rows are not of the shape that the view announced.
         """
-        view = self._view
         is_padding = positions < 0
         chosen = np.maximum(positions, 0)
         present = present & ~is_padding[:, None]
-        reading_order = np.argsort(view.indices[chosen], kind="stable")
+        order = np.argsort(self._view.indices[chosen], kind="stable")
         features: dict[str, Tensor] = {}
-        counts: dict[str, Tensor] = {}
+        lengths: dict[str, Tensor] = {}
         cu_seqlens: dict[str, Tensor] = {}
         damage: list[DamagedRead] = []
         # One modality after the other: each has files of its own.
@@ -143,65 +127,43 @@ class Collator:
             rows = self._crop.lengths(column, stored)
             while True:
                 here = present[:, column]
-                slots = reading_order[here[reading_order]]
+                slots = order[here[order]]
                 count = np.where(here, rows, 0)
-                reads = _Reads(
-                    slots, chosen[slots], count[slots], firsts[slots], self._crop.strides[column]
-                )
-                read, ends, damaged = self._read(modality, reads, count)
+                stride = self._crop.strides[column]
+                reads = _Reads(slots, chosen[slots], count[slots], firsts[slots], stride)
+                tensor, ends, damaged = self._read(modality, reads, count)
                 if not damaged:
                     break
                 # Read again as if they had not been there: padding ends at the longest that is.
                 for slot, error in damaged:
                     present[slot, column] = False
-                    shard = int(view.shard_of[chosen[slot]])
+                    shard = int(self._view.shard_of[chosen[slot]])
                     damage.append(DamagedRead(modality, shard, str(error)))
-            features[modality] = read
-            if self._layout == "pooled":
-                count = np.minimum(count, 1)
-            counts[modality] = self._place(torch.from_numpy(count))
+            features[modality] = tensor
+            shown = np.minimum(count, 1) if self._layout == "pooled" else count
+            lengths[modality] = self._place(shown)
             if ends is not None:
-                cu_seqlens[modality] = self._place(torch.from_numpy(ends.astype(np.int32)))
-        return (
-            self._assemble(
-                chosen, is_padding, present, features, counts, cu_seqlens, epoch, position
-            ),
-            damage,
-        )
-
-    def _assemble(
-        self,
-        chosen: Integers,
-        is_padding: Booleans,
-        present: Booleans,
-        features: dict[str, Tensor],
-        counts: dict[str, Tensor],
-        cu_seqlens: dict[str, Tensor],
-        epoch: int,
-        position: int,
-    ) -> Batch:
-        ids = self._view.ids[chosen].tolist()
-        for slot in np.flatnonzero(is_padding).tolist():
-            ids[slot] = ""
-        groups = None
-        if self._facts.groups is not None:
-            numbers = np.where(is_padding, -1, self._facts.groups[chosen])
-            groups = self._place(torch.from_numpy(numbers))
+                cu_seqlens[modality] = self._place(ends.astype(np.int32))
+        groups = self._facts.groups
         places = torch.from_numpy(chosen)
-        return Batch(
-            ids=ids,
+        labels = {name: values[places] for name, values in self._facts.labels.items()}
+        batch = Batch(
+            ids=np.where(is_padding, "", self._facts.ids[chosen]).tolist(),
             features=features,
-            lengths=counts,
-            present=self._place(torch.from_numpy(present)),
-            labels={name: self._place(v[places]) for name, v in self._facts.labels.items()},
+            lengths=lengths,
+            present=self._place(present),
+            labels={name: self._place(values.numpy()) for name, values in labels.items()},
             modalities=self._modalities,
-            is_padding=self._place(torch.from_numpy(is_padding)),
+            is_padding=self._place(is_padding),
             layout=self._layout,
             cu_seqlens=cu_seqlens,
-            groups=groups,
+            groups=None
+            if groups is None
+            else self._place(np.where(is_padding, -1, groups[chosen])),
             epoch=epoch,
             position=position,
         )
+        return batch, damage
 
     def _read(
         self, modality: str, reads: _Reads, count: Integers
@@ -228,7 +190,12 @@ class Collator:
         return tensor, ends, damaged
 
     def _fill(
-        self, modality: str, reads: _Reads, target: Any, *, pools: bool = False
+        self,
+        modality: str,
+        reads: _Reads,
+        target: Callable[[int, int], npt.NDArray[Any]],
+        *,
+        pools: bool = False,
     ) -> list[tuple[int, CorruptShard]]:
         # For T >= 4 and D >= 768 a loop of contiguous copies is faster than index arrays.
         read_rows, stride = self._view.read_rows, reads.stride
@@ -270,5 +237,6 @@ class Collator:
             self._scratch[modality] = scratch
         return scratch
 
-    def _place(self, tensor: Tensor) -> Tensor:
+    def _place(self, values: npt.NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(values)
         return tensor.pin_memory() if self._pin_memory else tensor

@@ -12,8 +12,9 @@ import numpy as np
 
 from .batch import Batch
 from .collate import Collator, DamagedRead
-from .hashing import IdKeys, Keys
-from .order import Booleans, Integers, rank_slice
+from .facts import Facts
+from .hashing import Keys
+from .order import Integers, rank_slice
 from .plan import PADDING, EpochPlan
 from .policies import MaskPolicy
 from .units import Groups, natural_order
@@ -34,9 +35,8 @@ class EpochReader:
     Attributes:
         plan: The units of each global batch.
         groups: The samples of each unit; None where units are samples.
-        ids: All ids of the view `[N]`.
-        available: Which modalities samples have `[N, M]`.
-        keys: Hashes of the ids; None where neither masks nor crops need them.
+        facts: What is known of all samples.
+        needs_keys: Whether masks or crops depend on the ids.
         policy: Which modalities are hidden.
         collator: Reads the rows.
         seed: Of the stream.
@@ -47,9 +47,8 @@ class EpochReader:
 
     plan: EpochPlan
     groups: Groups | None
-    ids: np.ndarray[tuple[int], np.dtype[np.str_]]
-    available: Booleans
-    keys: IdKeys | None
+    facts: Facts
+    needs_keys: bool
     policy: MaskPolicy
     collator: Collator
     seed: int
@@ -81,15 +80,15 @@ class EpochReader:
             return np.array([PADDING], dtype=np.int64)
         members = self.groups.samples_of(unit)
         # What is said in a dialogue is in the order of the ids, not in that of the shards.
-        return members[natural_order(self.ids[members])]
+        return members[natural_order(self.facts.ids[members])]
 
     def _read(self, positions: Integers, after: int) -> ReadBatch:
         real = np.maximum(positions, 0)
-        if self.keys is None:
-            keys: Keys = np.zeros(len(real), dtype=np.uint64)
-        else:
-            keys = self.keys[real]
-        present = self.policy.masks(keys, self.available[real], seed=self.seed, epoch=self.epoch)
+        no_keys: Keys = np.zeros(len(real), dtype=np.uint64)
+        keys = self.facts.keys[real] if self.needs_keys else no_keys
+        present = self.policy.masks(
+            keys, self.facts.available[real], seed=self.seed, epoch=self.epoch
+        )
         batch, damage = self.collator.collate(
             positions, present, keys=keys, seed=self.seed, epoch=self.epoch, position=after
         )

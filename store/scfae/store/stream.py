@@ -11,43 +11,23 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from .balance import balanced_order, class_codes
-from .batch import Batch, Layout, label_tensor
-from .collate import Collator, Facts
+from .batch import Batch, Layout
+from .collate import Collator
 from .crop import PerModality
 from .damage import count_damage
 from .epoch_reader import EpochReader, ReadBatch
 from .errors import ConfigError, StreamStateError
-from .hashing import IdKeys
+from .facts import Facts
 from .iteration import Iteration
 from .masking import check_tables, parse_policy
-from .options import (
-    BatchOptions,
-    Bucketing,
-    CropAt,
-    FeatureDtype,
-    Last,
-    OnDamage,
-)
-from .order import (
-    GivenOrder,
-    Integers,
-    Order,
-    ShardIndex,
-    ShuffledOrder,
-    check_seed,
-    default_window,
-    integer,
-)
-from .plan import EpochPlan
+from .options import BatchOptions, Bucketing, CropAt, FeatureDtype, Last, OnDamage
+from .order import check_seed, integer
+from .planner import Planner
 from .policies import MaskPolicy
 from .sample_view import SampleView
-from .skew import warn_of_skew
 from .state import State, check_state, make_state, plan_digest
-from .units import Groups, Units
 
 if TYPE_CHECKING:
     from .dataset import StreamDataset
@@ -152,26 +132,19 @@ class FeatureStream:
             on_damage=on_damage,
         )
         check_tables(self.policy, view.ids)
-        self._groups = Groups(view.group_of) if self.options.group_batches else None
-        of_units = view.shard_of if self._groups is None else view.shard_of[self._groups.first]
-        self._index = ShardIndex(of_units)
-        self.options.check_last(self._index.num_samples)
-        self._classes = class_codes(view, balance) if self.options.balance is not None else None
-        self.window_shards = default_window(self._index.num_shards)
-        if window_shards is not None:
-            self.window_shards = integer("window_shards", window_shards, least=1)
+        self._planner = Planner(
+            view, self.options, self.policy, seed=self.seed, window_shards=window_shards
+        )
+        self.window_shards = self._planner.window_shards
         self._pin_memory = bool(pin_memory) and torch.cuda.is_available()
-        self._is_skew_known = False
         self._active: weakref.ref[Iteration] | None = None
-        self._planned: tuple[int, EpochPlan] | None = None
-        self._known_units: dict[tuple[bool, ...], Units] = {}
 
     def __len__(self) -> int:
         """Return the steps of this epoch, the same on every rank.
 
         All epochs have as many, unless `max_rows` cuts batches by what comes together.
         """
-        return self._plan(self._epoch).num_batches
+        return self._planner.plan(self._epoch).num_batches
 
     @property
     def epoch(self) -> int:
@@ -248,7 +221,7 @@ class FeatureStream:
         """
         self._refuse_while_iterating("load_state_dict")
         epoch, position = check_state(state, self.state_dict())
-        if not self._plan(epoch).is_between_batches(position):
+        if not self._planner.plan(epoch).is_between_batches(position):
             raise StreamStateError(f"stream state: position {position!r} is not between batches")
         self._epoch, self._position = epoch, position
 
@@ -259,14 +232,12 @@ class FeatureStream:
             epoch: Which; by default the current one.
         """
         epoch = self._epoch if epoch is None else epoch
-        self._warn_of_skew(epoch)
-        needs_keys = self.policy.is_random or self.options.crop.is_random
+        self._planner.warn_of_skew(epoch)
         return EpochReader(
-            plan=self._plan(epoch),
-            groups=self._groups,
-            ids=self.view.ids,
-            available=self._available,
-            keys=self._keys if needs_keys else None,
+            plan=self._planner.plan(epoch),
+            groups=self._planner.groups,
+            facts=self._facts,
+            needs_keys=self.policy.is_random or self.options.crop.is_random,
             policy=self.policy,
             collator=Collator(
                 self.view,
@@ -287,7 +258,7 @@ class FeatureStream:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what goes to another process: an iteration under way does not."""
-        return self.__dict__ | {"_active": None, "_planned": None}
+        return self.__dict__ | {"_active": None}
 
     @cached_property
     def _digest(self) -> str:
@@ -303,75 +274,13 @@ class FeatureStream:
 
     @cached_property
     def _options_text(self) -> str:
-        return self.options.text(None if self._groups is None else self.view.group_of)
-
-    @cached_property
-    def _keys(self) -> IdKeys:
-        return IdKeys(self.view.ids)
-
-    @cached_property
-    def _available(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        return np.asarray(self.view.available, dtype=bool)
+        return self.options.text(self.view.group_of if self.options.group_batches else None)
 
     @cached_property
     def _facts(self) -> Facts:
-        view = self.view
-        return Facts(
-            lengths={m: np.asarray(view.lengths(m)) for m in view.modalities},
-            labels={name: label_tensor(view.label(name)) for name in view.label_names},
-            groups=None if self._groups is None else view.group_of,
+        return Facts.of(
+            self.view, lengths=self._planner.lengths, has_groups=self.options.group_batches
         )
-
-    def _plan(self, epoch: int) -> EpochPlan:
-        if self._planned is None or self._planned[0] != epoch:
-            plan = EpochPlan(
-                self._order(epoch),
-                self._units(epoch),
-                self.options.rules,
-                seed=self.seed,
-                epoch=epoch,
-            )
-            self._planned = (epoch, plan)
-        return self._planned[1]
-
-    def _order(self, epoch: int) -> Order:
-        if not self.shuffle:
-            return GivenOrder(self._index, window_shards=self.window_shards)
-        order = self._shuffled(epoch)
-        if self._classes is None:
-            return order
-        return balanced_order(self._classes, order)
-
-    def _shuffled(self, epoch: int) -> ShuffledOrder:
-        return ShuffledOrder(self._index, self.seed, epoch=epoch, window_shards=self.window_shards)
-
-    def _warn_of_skew(self, epoch: int) -> None:
-        if self._is_skew_known or not self.shuffle:
-            return
-        self._is_skew_known = True
-        window = self._shuffled(epoch).window_of_sample
-        warn_of_skew(
-            self.view, window if self._groups is None else self._groups.each_sample(window)
-        )
-
-    def _units(self, epoch: int) -> Units:
-        rules = self.options.rules
-        if rules.bucketing == "none" and rules.max_rows is None:
-            return Units.unknown()
-        may_keep = self.policy.may_keep(epoch)
-        if may_keep not in self._known_units:
-            view, crop = self.view, self.options.crop
-            longest = np.zeros((len(view), len(may_keep)), dtype=np.int64)
-            cost: Integers = np.zeros(len(view), dtype=np.int64)
-            for column, modality in enumerate(view.modalities):
-                if may_keep[column]:
-                    longest[:, column] = crop.lengths(column, self._facts.lengths[modality])
-                    cost += longest[:, column] * view.dims[modality]
-            samples = Units(longest, cost)
-            self._known_units[may_keep] = (
-                samples if self._groups is None else self._groups.of_samples(samples)
-            )
-        return self._known_units[may_keep]
 
     def _iteration(self) -> Iteration | None:
         active = self._active() if self._active is not None else None

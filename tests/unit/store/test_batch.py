@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from scfae.store import Batch, MemoryView
-from scfae.store.batch import label_tensor
-from scfae.store.collate import Collator, Facts
+from scfae.store.collate import Collator
 from scfae.store.crop import Crop
 from scfae.store.errors import SchemaMismatch
+from scfae.store.facts import Facts
 
 LENGTHS = {"video": [2, 0, 3, 1], "audio": [1, 4, 0, 2]}
 DIMS = {"video": 3, "audio": 2}
@@ -50,17 +50,13 @@ def read(
 
 
 def collator(view: MemoryView, **settings: Any) -> Collator:
-    facts = Facts(
-        lengths={m: view.lengths(m) for m in view.modalities},
-        labels={name: label_tensor(view.label(name)) for name in view.label_names},
-    )
     crop = Crop.parse(
         settings.pop("crop", None),
         settings.pop("stride", None),
         settings.pop("crop_at", "center"),
         view.modalities,
     )
-    return Collator(view, facts, crop=crop, **settings)
+    return Collator(view, Facts.of(view), crop=crop, **settings)
 
 
 def test_rows_are_padded_with_zeros_in_the_order_of_the_batch() -> None:

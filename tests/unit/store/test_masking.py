@@ -156,8 +156,8 @@ def test_id_keys_are_distinct_and_take_any_text() -> None:
     assert len(id_keys(["", "ä/ö.mp4", "日本"])) == 3
 
 
-def rate(policy: str, **settings: int) -> list[float]:
-    return [float(share) for share in 1 - masks(policy, **settings).mean(axis=0)]
+def rate(policy: str) -> list[float]:
+    return [float(share) for share in 1 - masks(policy).mean(axis=0)]
 
 
 def test_each_modality_may_have_a_probability_of_its_own() -> None:

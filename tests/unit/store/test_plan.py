@@ -114,7 +114,7 @@ def test_batches_are_cut_as_a_loop_would_cut_them(units: list[tuple[int, int, in
 
 def padding(made: EpochPlan, rows: Integers) -> float:
     batches = [rows[units] for units, _ in made.batches()]
-    return 1 - sum(b.sum() for b in batches) / sum(len(b) * b.max() for b in batches)
+    return 1 - float(rows.sum()) / float(sum(len(b) * b.max() for b in batches))
 
 
 def test_bucketing_leaves_little_padding_and_still_mixes() -> None:
