@@ -6,13 +6,21 @@ view of its storage is gone, so a weak reference to the array tells exactly whet
 still has any part of the batch, however it was sliced.
 """
 
+import threading
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+
+class Buffers(Protocol):
+    """Where a batch's features are put."""
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Tensor, npt.NDArray[Any]]:
+        """Return an uninitialised tensor and the array over the same memory."""
 
 
 class _Slot:
@@ -40,6 +48,8 @@ class BufferRing:
     def __init__(self, depth: int) -> None:
         self._depth = depth
         self._slots: list[_Slot] = []
+        # The thread of an iteration that was broken off may still finish its last read.
+        self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Tensor, npt.NDArray[Any]]:
         """Return an uninitialised tensor and the array over the same memory, to fill it.
@@ -48,7 +58,8 @@ class BufferRing:
             shape: Of both.
             dtype: Of both.
         """
-        array = self._array(shape, dtype)
+        with self._lock:
+            array = self._array(shape, dtype)
         return torch.from_numpy(array), array
 
     def _array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

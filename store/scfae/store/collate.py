@@ -3,7 +3,7 @@
 Shapes: B samples of the batch, M modalities, T rows, D features.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .batch import Batch, Layout
-from .buffers import BufferRing, FreshBuffers
+from .buffers import Buffers
 from .crop import Crop
 from .errors import CorruptShard, SchemaMismatch
 from .facts import Facts
@@ -46,17 +46,17 @@ class _Reads(NamedTuple):
 
 
 class Collator:
-    """Makes batches of a view. Its scratch memory and buffers are for one thread.
+    """Makes batches of a view. Its scratch memory is for one thread.
 
     Args:
         view: Where rows come from.
         facts: What is known of all its samples.
+        buffers: Where features of each modality are put.
         crop: Which rows of a sample are read.
         layout: `padded`, `packed` or `pooled`.
         keeps_dtype: Whether features stay in the stored dtype, or become float32.
         masks_damage: Whether a damaged shard hides its samples' modality, or raises.
-        pin_memory: Allocate in page-locked memory, for asynchronous copies to a GPU.
-        num_buffers: How many batches' buffers are kept for use again.
+        pin_memory: Put the small tensors into page-locked memory, as the buffers then are.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Collator:
         view: SampleView,
         facts: Facts,
         *,
+        buffers: Mapping[str, Buffers],
         crop: Crop,
         layout: Layout = "padded",
         keeps_dtype: bool = False,
         masks_damage: bool = False,
         pin_memory: bool = False,
-        num_buffers: int = 4,
     ) -> None:
         self._view = view
         self._facts = facts
@@ -81,9 +81,7 @@ class Collator:
         self._stored = {m: view.dtype(m) for m in self._modalities}
         single = np.dtype(np.float32)
         self._dtypes = {m: self._stored[m] if keeps_dtype else single for m in self._modalities}
-        self._buffers: dict[str, BufferRing | FreshBuffers] = {
-            m: FreshBuffers() if pin_memory else BufferRing(num_buffers) for m in self._modalities
-        }
+        self._buffers = buffers
         self._scratch = {m: np.empty((0, view.dims[m]), self._stored[m]) for m in self._modalities}
 
     def collate(

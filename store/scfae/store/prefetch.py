@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 _CHECK_S = 1.0
 _JOIN_S = 5.0
-_FORK_WAIT_S = 30.0
+_FORK_WAIT_S = 10.0
 _IN_CHILD = "the loader thread is gone; do not use an iterator in a forked process"
 
 

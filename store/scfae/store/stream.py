@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .batch import Batch, Layout
+from .buffers import BufferRing, Buffers, FreshBuffers
 from .collate import Collator
 from .crop import PerModality
 from .damage import count_damage
@@ -50,8 +51,7 @@ class FeatureStream:
         masking: Which modalities are hidden, e.g. `bernoulli:0.3`; see `masking`.
         shuffle: False keeps the order of the view.
         window_shards: How many shards are mixed; by default 8, or 2 % where that is more.
-        bucketing: `length` sorts each shuffle window by length before batches are cut, and then
-            permutes the batches, so that there is little padding; `none` does not.
+        bucketing: `length` sorts each window by length, cuts batches and permutes those.
         max_rows: A global batch ends before its padded rows, summed over modalities, exceed this;
             a sample that exceeds it alone is a batch alone. Steps then differ between epochs.
         last: The last batch of an epoch, where it is not full: `short` leaves it so, and a rank's
@@ -140,10 +140,7 @@ class FeatureStream:
         self._active: weakref.ref[Iteration] | None = None
 
     def __len__(self) -> int:
-        """Return the steps of this epoch, the same on every rank.
-
-        All epochs have as many, unless `max_rows` cuts batches by what comes together.
-        """
+        """Return the steps of this epoch on every rank; with `max_rows`, epochs differ in it."""
         return self._planner.plan(self._epoch).num_batches
 
     @property
@@ -162,10 +159,7 @@ class FeatureStream:
         return not (self.shuffle or self.policy.changes or self.options.crop.is_random)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Iterate from the current position to the end of the epoch.
-
-        An iteration that was broken off is closed, and this one continues behind its last batch.
-        """
+        """Iterate over the rest of the epoch, behind the last batch of one that was broken off."""
         if (active := self._iteration()) is not None:
             active.close()
         if self.view.is_fetched:
@@ -244,13 +238,12 @@ class FeatureStream:
             collator=Collator(
                 self.view,
                 self._facts,
+                buffers=self._buffers,
                 crop=self.options.crop,
                 layout=self.options.layout,
                 keeps_dtype=self.options.keeps_dtype,
                 masks_damage=self.options.masks_damage,
                 pin_memory=self._pin_memory,
-                # Read ahead, being read, in use, and the one before until its name is reused.
-                num_buffers=self.prefetch + 3,
             ),
             seed=self.seed,
             epoch=epoch,
@@ -260,7 +253,8 @@ class FeatureStream:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what goes to another process: an iteration under way does not."""
-        return self.__dict__ | {"_active": None}
+        kept = {key: value for key, value in self.__dict__.items() if key != "_buffers"}
+        return kept | {"_active": None}
 
     @cached_property
     def _digest(self) -> str:
@@ -277,6 +271,12 @@ class FeatureStream:
     @cached_property
     def _options_text(self) -> str:
         return self.options.text(self.view.group_of if self.options.group_batches else None)
+
+    @cached_property
+    def _buffers(self) -> dict[str, Buffers]:
+        # Read ahead, being read, in use, and the one before until its name is used again.
+        depth, pins = self.prefetch + 3, self._pin_memory
+        return {m: FreshBuffers() if pins else BufferRing(depth) for m in self.view.modalities}
 
     @cached_property
     def _facts(self) -> Facts:

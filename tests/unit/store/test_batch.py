@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scfae.store import Batch, MemoryView
+from scfae.store.buffers import BufferRing, Buffers, FreshBuffers
 from scfae.store.collate import Collator
 from scfae.store.crop import Crop
 from scfae.store.errors import SchemaMismatch
@@ -56,7 +57,11 @@ def collator(view: MemoryView, **settings: Any) -> Collator:
         settings.pop("crop_at", "center"),
         view.modalities,
     )
-    return Collator(view, Facts.of(view), crop=crop, **settings)
+    pins = settings.get("pin_memory", False)
+    buffers: dict[str, Buffers] = {
+        m: FreshBuffers() if pins else BufferRing(2) for m in view.modalities
+    }
+    return Collator(view, Facts.of(view), buffers=buffers, crop=crop, **settings)
 
 
 def test_rows_are_padded_with_zeros_in_the_order_of_the_batch() -> None:

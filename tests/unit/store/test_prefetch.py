@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from scfae.store import prefetch
 from scfae.store.prefetch import Prefetcher
 
 
@@ -90,7 +91,9 @@ def test_a_prefetcher_nobody_refers_to_ends_its_thread() -> None:
     assert wait_until(lambda: threads() == 0)
 
 
-def test_a_forked_child_gets_an_error_and_does_not_hang() -> None:
+def test_a_forked_child_gets_an_error_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The loader is in the middle of a read that takes for ever, which a fork waits for in vain.
+    monkeypatch.setattr(prefetch, "_FORK_WAIT_S", 0.1)
     released = threading.Event()
 
     def source() -> Iterator[int]:
