@@ -21,7 +21,7 @@ from .atomic import TEMPORARY, fsync_folder, sha256_file
 from .column import COLUMN_FILE, read_column
 from .container import SUFFIXES
 from .derivation.lineage import gone_parents, readable_columns
-from .errors import CorruptShard, StoreLocked
+from .errors import CorruptShard, StoreError, StoreLocked
 from .lock import FolderLock
 from .pins import PINS_FOLDER, read_pins
 from .receipt import read_receipt, receipt_file
@@ -95,7 +95,12 @@ def collect_garbage(
 
     Raises:
         CorruptShard: If a pin is damaged, and so may pin anything.
+        StoreError: If the store is behind a URL.
     """
+    if not store.is_local:
+        raise StoreError(
+            f"{store.url}: only a local store is swept, since nothing behind a URL is listed."
+        )
     sweep, now_s = Sweep(is_deleted=is_deleting), time.time()
     pinned = {
         (name, fingerprint): pin.run

@@ -317,6 +317,11 @@ class FeatureStore:
         """
         self._rewrite(lambda samples: samples.updated(rows))
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a folder, and not behind a URL."""
+        return True
+
     def rename_column(self, old: str, new: str) -> None:
         """Give a column another name; see `catalogue.rename_column`."""
         from .catalogue import rename_column

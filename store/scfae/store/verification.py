@@ -115,7 +115,12 @@ def requeue(store: FeatureStore | Path | str, damage: Sequence[Damage]) -> Reque
     Raises:
         StoreLocked: If a damaged column is being written.
     """
-    path = store.path if isinstance(store, FeatureStore) else Path(store)
+    where = store.url if isinstance(store, FeatureStore) else os.fspath(store)
+    if is_url(where):
+        from .remote.verification import requeue_url
+
+        return Requeued(requeue_url(where, damage), [])
+    path = Path(where)
     samples = _verify_samples(path, [])
     shards: dict[str, set[int]] = {}
     for one in damage:
@@ -145,7 +150,7 @@ def is_cache(damage: Damage) -> bool:
     return Path(damage.file).name == INDEX_FILE
 
 
-def advice(store: Path, damage: Damage) -> str:
+def advice(store: Path | str, damage: Damage) -> str:
     """Return in a sentence what to do about damage that withdrawing receipts does not repair.
 
     Args:

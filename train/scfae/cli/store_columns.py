@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -14,7 +13,7 @@ from .arguments import parse, say
 class RenameArguments:
     """Give a column another name; refused while a run needs it by the old one."""
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
     """The feature store."""
     old: Annotated[str, tyro.conf.Positional]
     """The column."""
@@ -26,7 +25,7 @@ class RenameArguments:
 class DropArguments:
     """Remove a column for good; refused while a run needs it."""
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
     """The feature store."""
     column: Annotated[str, tyro.conf.Positional]
     """The column."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -24,8 +23,8 @@ several layers side by side; an encoder's column holds one layer, chosen when it
 class DeriveArguments:
     """Compute a column from another: layer, resample, pool, project, dtype, in this order."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store: a folder or a URL."""
     column: Annotated[str, tyro.conf.Positional]
     """The column to compute from."""
     name: Annotated[str, tyro.conf.arg(name="as", metavar="NAME")]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -14,8 +13,8 @@ from .arguments import parse, print_json
 class DiffArguments:
     """Compare two columns: who made them, each sample's fate, and their rows where dims agree."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store: a folder or a URL."""
     column_a: Annotated[str, tyro.conf.Positional]
     """A column."""
     column_b: Annotated[str, tyro.conf.Positional]

@@ -27,7 +27,7 @@ file must be. Run the same command again after a crash: it goes on where it stop
 class ExportArguments:
     """Write columns of a store as files that other programs open, with all that is known of it."""
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
     """The feature store."""
     out: Annotated[Path, tyro.conf.Positional]
     """A folder that is empty or does not exist."""

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -23,7 +22,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 class GcArguments:
     """Find what nothing refers to; what a run pins, a writer holds, or is young stays."""
 
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
     """The feature store."""
     grace: Annotated[str, tyro.conf.arg(metavar="TIME")] = "1d"
     """Nothing touched within this time goes: 90s, 30m, 12h, 1d; 0 only if nobody writes."""

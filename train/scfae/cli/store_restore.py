@@ -26,7 +26,7 @@ class RestoreArguments:
 
     source: Annotated[Path, tyro.conf.Positional]
     """A folder that `scfae store export` wrote."""
-    store: Annotated[Path, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional]
     """The feature store; made if there is none."""
     columns: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN …")] = ()
     """Columns to take; all if not given."""

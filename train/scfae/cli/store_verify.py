@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -21,8 +20,8 @@ EXAMPLE = """\
 class VerifyArguments:
     """Read everything again and compare with the checksums; status 1 when something is damaged."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store: a folder or a URL."""
     repair: bool = False
     """Withdraw the receipts of damaged shards, so that they are made again; 0 if that is all."""
     json: bool = False

@@ -110,8 +110,9 @@ def train(
         changed = {}
         for note in splits.notes:
             logger.warning(note)
-    if not pin_run(store.path, run.path, {i.name: i.fingerprint for i in columns.values()}):
-        logger.warning("%s is read-only, so nobody is kept from changing it meanwhile", store.path)
+    pinned = {info.name: info.fingerprint for info in columns.values()}
+    if not store.is_local or not pin_run(store.path, run.path, pinned):
+        logger.warning("%s cannot be pinned: nobody is kept from changing it meanwhile", store.url)
     with run.lock(), StopSignals() as stop:
         clean_temporaries(run.path)
         clean_temporaries(run.path / "checkpoints")

@@ -171,6 +171,25 @@ class RemoteStore(FeatureStore):
         writer.check()
         return writer
 
+    @property
+    def is_local(self) -> bool:
+        """Return False."""
+        return False
+
+    def rename_column(self, old: str, new: str) -> None:
+        """Raise StoreError: objects have no names to change."""
+        raise self._only_local("renamed")
+
+    def drop_column(self, name: str) -> None:
+        """Raise StoreError: nobody could tell who still reads it."""
+        raise self._only_local("dropped")
+
+    def _only_local(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.url}: columns behind a URL are not {what}; do it in a local copy, or remove "
+            "the objects by the tools of the server."
+        )
+
     def fetch_receipts(self, name: str) -> dict[int, bytes]:
         """Mirror the receipts of a column as they are now, and return them by shard."""
         keys = [_column_key(name, receipt_file(shard)) for shard in range(self.samples.num_shards)]

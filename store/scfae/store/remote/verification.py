@@ -1,6 +1,7 @@
 """Re-read a remote store against its checksums, without the local cache."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import sha256_file
@@ -34,6 +35,15 @@ def verify_url(url: str) -> list[Damage]:
                 continue
             damage += _verify_column(store, name, Path(folder))
     return damage
+
+
+def requeue_url(url: str, damage: Sequence[Damage]) -> list[tuple[str, int]]:
+    """Remove the receipts of damaged shards; see `verification.requeue`."""
+    objects = RemoteStore.open_url(url).objects
+    shards = sorted({(d.column, d.shard) for d in damage if d.column and d.shard is not None})
+    for column, shard in shards:
+        objects.delete(f"columns/{column}/{receipt_file(shard)}")
+    return shards
 
 
 def _verify_column(store: RemoteStore, name: str, folder: Path) -> list[Damage]:

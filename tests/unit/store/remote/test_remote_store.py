@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scfae.store import ColumnInfo, FeatureStore, FeatureStream, ShardSample
+from scfae.store import (
+    Chain,
+    ColumnInfo,
+    FeatureStore,
+    FeatureStream,
+    ShardSample,
+    collect_garbage,
+    derive,
+    verify,
+)
 from scfae.store.errors import (
     ConfigError,
     CorruptShard,
@@ -17,9 +26,11 @@ from scfae.store.errors import (
     StoreNotFound,
     UnknownColumn,
 )
+from scfae.store.exchange import export
 from scfae.store.remote import open_objects
 from scfae.store.samples import SampleRow
 from scfae.store.testing import make_store
+from scfae.store.verification import requeue
 
 SETTINGS: dict[str, Any] = {"num_samples": 20, "shard_size": 6, "missing": 0.3}
 
@@ -208,3 +219,39 @@ def test_a_forked_child_is_told_to_open_the_store_itself(url: str) -> None:
             os._exit(0 if "open the store again" in str(error) else 2)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_needs_a_folder_is_refused_with_a_sentence(url: str, tmp_path: Path) -> None:
+    store = small_store(url)
+    for refused in (
+        lambda: store.rename_column("x", "y"),
+        lambda: store.drop_column("x"),
+        lambda: collect_garbage(store),
+        lambda: export(store, tmp_path / "out", to="npz"),
+    ):
+        with pytest.raises(StoreError, match=url):
+            refused()
+
+
+def test_a_damaged_object_is_found_and_its_receipt_withdrawn(url: str) -> None:
+    store = small_store(url)
+    with store.add_column(info()) as writer:
+        receipt = writer.commit(0, shard(1.0))
+    assert verify(url) == []
+    objects = open_objects(url)
+    objects.put(f"columns/x/{receipt.file}", b"altered")
+    (damage,) = verify(store)
+    assert (damage.column, damage.shard, damage.file) == ("x", 0, f"columns/x/{receipt.file}")
+    assert requeue(url, [damage]).withdrawn == [("x", 0)]
+    with FeatureStore.open(url).add_column(info()) as writer:
+        assert writer.missing_shards() == [0]
+        writer.commit(0, shard(1.0))
+    assert verify(url) == []
+
+
+def test_a_column_is_derived_behind_a_url(url: str) -> None:
+    store = small_store(url)
+    with store.add_column(info()) as writer:
+        writer.commit(0, shard(1.0))
+    derive(store, "x", "x-mean", Chain.create(pool="mean"))
+    assert FeatureStore.open(url).column("x-mean").rows(0).tolist() == [[1.0] * 3]
