@@ -5,12 +5,12 @@ Each function opens what it reads and returns the function that makes the batche
 Shapes: B samples of a batch, T rows, D features.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from scfae.store.batch import Layout
 
 from .data import BATCH_SIZE, SHAPES, Data, Loaded
 
@@ -115,16 +115,20 @@ def packed_reader(data: Data) -> Epoch:
     return epoch
 
 
-def stream(data: Data, *, masking: str = "bernoulli:0.3", layout: str = "padded") -> Epoch:
+def stream(data: Data, *, masking: str = "bernoulli:0.3", layout: Layout = "padded") -> Epoch:
     """Shuffled, masked and bucketed batches, with the state taken after each of them."""
     from scfae.store import FeatureStream
 
     view = data.store.view(video="video", audio="audio")
-    # What this version's stream has of these: it grew bucketing and layouts later than masking.
-    known = inspect.signature(FeatureStream).parameters
-    wanted: dict[str, Any] = {"bucketing": "length", "dtype": "stored", "layout": layout}
-    options = {name: value for name, value in wanted.items() if name in known}
-    batches = FeatureStream(view, BATCH_SIZE, seed=1, masking=masking, **options)
+    batches = FeatureStream(
+        view,
+        BATCH_SIZE,
+        seed=1,
+        masking=masking,
+        bucketing="length",
+        dtype="stored",
+        layout=layout,
+    )
     place = {name: i for i, name in enumerate(data.store.samples.ids.tolist())}
 
     def epoch() -> Iterator[Loaded]:
