@@ -28,7 +28,7 @@ class OpenFile:
 
     __slots__ = ("descriptor", "num_bytes")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.num_bytes = os.fstat(self.descriptor).st_size
@@ -97,7 +97,7 @@ class FilePool:
         self._reset()
 
     def _reset(self) -> None:
-        self._files: OrderedDict[tuple[Path, str], OpenFile] = OrderedDict()
+        self._files: OrderedDict[tuple[Path | str, str], OpenFile] = OrderedDict()
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -108,7 +108,7 @@ class FilePool:
     def __len__(self) -> int:
         return len(self._files)
 
-    def get(self, path: Path, version: str = "") -> OpenFile:
+    def get(self, path: Path | str, version: str = "") -> OpenFile:
         """Return the file at `path`, open.
 
         Args:
@@ -130,7 +130,7 @@ class FilePool:
                 self._files.move_to_end((path, version))
             return file
 
-    def forget(self, path: Path, version: str = "") -> None:
+    def forget(self, path: Path | str, version: str = "") -> None:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
             self._files.pop((path, version), None)
