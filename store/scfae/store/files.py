@@ -38,7 +38,7 @@ class OpenFile:
 
     __slots__ = ("descriptor", "is_checked", "num_bytes")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.is_checked = False
         self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -118,7 +118,7 @@ class FilePool:
         self._reset()
 
     def _reset(self) -> None:
-        self._files: OrderedDict[tuple[Path, str], OpenFile] = OrderedDict()
+        self._files: OrderedDict[tuple[Path | str, str], OpenFile] = OrderedDict()
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -129,7 +129,7 @@ class FilePool:
     def __len__(self) -> int:
         return len(self._files)
 
-    def get(self, path: Path, version: str = "") -> OpenFile:
+    def get(self, path: Path | str, version: str = "") -> OpenFile:
         """Return the file at `path`, open.
 
         Args:
@@ -156,16 +156,16 @@ class FilePool:
                 self._files.popitem(last=False)
             return file
 
-    def _open(self, path: Path) -> OpenFile:
+    def _open(self, path: Path | str) -> OpenFile:
         while True:
             try:
                 return OpenFile(path)
             except FileNotFoundError:
                 if self.fetch is None:
                     raise
-                self.fetch(path)
+                self.fetch(Path(path))
 
-    def forget(self, path: Path, version: str = "") -> None:
+    def forget(self, path: Path | str, version: str = "") -> None:
         """Drop a file, so that the next use opens it anew."""
         with self._lock:
             self._files.pop((path, version), None)
@@ -173,7 +173,7 @@ class FilePool:
     def forget_path(self, path: Path) -> None:
         """Drop a file whatever its version, so that its space is free once it is removed."""
         with self._lock:
-            for key in [key for key in self._files if key[0] == path]:
+            for key in [key for key in self._files if str(key[0]) == str(path)]:
                 del self._files[key]
 
 

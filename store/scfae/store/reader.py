@@ -194,7 +194,7 @@ class Column:
         places = self._places
         if not places.is_known[shard].all():
             for one in np.unique(shard[~places.is_known[shard]]).tolist():
-                self._find(one)
+                self._reader(one)
         row_bytes = self.info.dim * out.dtype.itemsize
         start = places.rows_at[place]
         if skip is not None:
@@ -284,13 +284,6 @@ class Column:
         if (last > self._index.lengths[place]).any() or (skip is not None and skip.min() < 0):
             raise ValueError("more rows than a sample has")
 
-    def _find(self, shard: int) -> None:
-        """Learn where the samples of a shard lie in its file."""
-        here = self._samples.rows_of(shard)
-        places = self._places
-        places.rows_at[here.start : here.stop] = self._reader(shard).layout.rows_at
-        places.is_known[shard] = True  # last: another thread may look at it
-
     def _reader(self, shard: int) -> ShardReader:
         reader = self._readers.get(shard)
         if reader is None:
@@ -302,16 +295,25 @@ class Column:
             reader = ShardReader(
                 self._shard_path(line), line, pool=self._pool, is_shared=self._is_shared
             )
-            if (reader.dim, reader.dtype.name) != (self.info.dim, self.info.dtype):
-                raise CorruptShard(
-                    f"column '{self.info.name}', shard {shard}: {reader.path} holds {reader.dtype} "
-                    f"[R, {reader.dim}], not {self.info.dtype} [R, {self.info.dim}]."
-                )
+            if not self._places.is_known[shard]:
+                self._find(shard, reader)
             # Threads may both get here; the later reader wins and is as good.
             if len(self._readers) >= _MAX_READERS:
                 self._readers = {}
             self._readers[shard] = reader
         return reader
+
+    def _find(self, shard: int, reader: ShardReader) -> None:
+        """Learn where the samples of a shard lie in its file."""
+        layout = reader.locate()
+        if (layout.dim, layout.dtype.name) != (self.info.dim, self.info.dtype):
+            raise CorruptShard(
+                f"column '{self.info.name}', shard {shard}: {reader.path} holds {layout.dtype} "
+                f"[R, {layout.dim}], not {self.info.dtype} [R, {self.info.dim}]."
+            )
+        here = self._samples.rows_of(shard)
+        self._places.rows_at[here.start : here.stop] = layout.rows_at
+        self._places.is_known[shard] = True  # last: another thread may look at it
 
     def _line(self, shard: int) -> ShardFacts | None:
         """Return what is known of a shard; None if it is not extracted."""

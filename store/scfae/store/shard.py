@@ -83,6 +83,7 @@ class ShardReader:
         is_shared: bool = False,
     ) -> None:
         self.path = path
+        self._name = str(path)  # hashed in each read, which a Path does anew
         self._receipt = receipt
         self._is_shared = is_shared
         self._pool = FilePool(capacity=1) if pool is None else pool
@@ -147,7 +148,15 @@ class ShardReader:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where the samples lie in the file."""
+        """Where the samples lie in the file; kept."""
+        return self.locate()
+
+    def locate(self) -> Layout:
+        """Find where the samples lie in the file.
+
+        Raises:
+            CorruptShard: If the file is not what its receipt says.
+        """
         file = self.open()
         form = format_of(self._receipt.file)
         if form is None:
@@ -182,7 +191,7 @@ class ShardReader:
             CorruptShard: If it is gone or of another size.
         """
         try:
-            file = self._pool.get(self.path, self._receipt.sha256)
+            file = self._pool.get(self._name, self._receipt.sha256)
         except FileNotFoundError:
             raise self.corrupt("is gone") from None
         except WrongBytes:
@@ -194,7 +203,7 @@ class ShardReader:
                 raise self._replaced()
             file.is_checked = True
         if file.num_bytes != self._receipt.bytes:
-            self._pool.forget(self.path, self._receipt.sha256)
+            self._pool.forget(self._name, self._receipt.sha256)
             raise self.corrupt(
                 f"has {file.num_bytes} bytes where its receipt says {self._receipt.bytes}"
             )

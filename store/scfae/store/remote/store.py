@@ -225,7 +225,7 @@ class RemoteStore(FeatureStore):
         """Put a column's name into `columns.json`."""
         names = self.column_names()
         if name not in names:
-            # Two writers at once may lose a name: each looks again when it commits.
+            # Of two that write it at once one loses its name: a writer looks again when it ends.
             self.objects.put(COLUMNS_FILE, json.dumps(sorted([*names, name])).encode())
 
     def _rewrite(self, change: Callable[[SampleTable], SampleTable]) -> None:

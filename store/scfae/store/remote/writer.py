@@ -7,6 +7,7 @@ one is there already: another writer was first, and its shard is the one that co
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 from ..atomic import write_atomic
@@ -61,6 +62,16 @@ class RemoteColumnWriter(ColumnWriter):
             self.__exit__(None, None, None)
             raise
         return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if error is None:
+            self._announce(self.info.name)
 
     def commit(self, shard: int, samples: Sequence[ShardSample]) -> Receipt:
         """Write a shard, then its receipt; see ColumnWriter.commit.
