@@ -18,7 +18,7 @@ MOSAIC := mosaicml-streaming==0.13.0 brotli==1.2.1 catalogue==2.0.10 cramjam==2.
 
 help:
 	@echo "make demo       the whole system on real input: media -> features -> fusion -> report"
-	@echo "make test       the tests (under 20 minutes on two cores)"
+	@echo "make test       the tests (under 40 minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make check      format, lint, types, import directions"
 	@echo "make bench      side by side with a raw memory map and the peers, as ratios in one run"
