@@ -17,10 +17,11 @@ from pathlib import Path
 from .atomic import TEMPORARY, fsync_folder
 from .column import COLUMN_FILE, SAFE_NAME, read_column, write_column
 from .errors import ConfigError, StoreError
+from .header import COLUMNS_FOLDER
 from .lock import LOCK_NAME, FolderLock
 from .pins import refuse_pinned
 from .receipt import Receipt, read_receipt, write_receipt
-from .store import COLUMNS_FOLDER, FeatureStore
+from .store import FeatureStore
 
 
 def rename_column(store: FeatureStore, old: str, new: str) -> None:

@@ -22,10 +22,11 @@ from .column import COLUMN_FILE, read_column
 from .container import SUFFIXES
 from .derivation.lineage import gone_parents, readable_columns
 from .errors import CorruptShard, StoreError, StoreLocked
+from .header import COLUMNS_FOLDER, NEXT_SAMPLES_FILE, read_header
 from .lock import FolderLock
 from .pins import PINS_FOLDER, read_pins
 from .receipt import read_receipt, receipt_file
-from .store import COLUMNS_FOLDER, NEXT_SAMPLES_FILE, FeatureStore, read_header
+from .store import FeatureStore
 
 DAY_S: Final = 86_400.0
 _SHARD = re.compile(rf"shard-(\d{{5,}})({'|'.join(map(re.escape, SUFFIXES.values()))}|\.json)")

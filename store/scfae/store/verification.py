@@ -17,6 +17,14 @@ from .column import COLUMN_FILE, ColumnInfo, read_column
 from .container import SUFFIXES
 from .document import unseal
 from .errors import CorruptShard, StoreVersionError
+from .header import (
+    COLUMNS_FOLDER,
+    NEXT_SAMPLES_FILE,
+    SAMPLES_FILE,
+    STORE_FILE,
+    read_header,
+    read_store,
+)
 from .index import INDEX_FILE, index_damage
 from .lock import LOCK_NAME, FolderLock
 from .pins import PINS_FOLDER, read_pin
@@ -24,15 +32,7 @@ from .receipt import is_committed, read_receipt, receipt_file, shard_file, shard
 from .remote.objects import is_url
 from .samples import SampleTable
 from .shard import ShardReader
-from .store import (
-    COLUMNS_FOLDER,
-    NEXT_SAMPLES_FILE,
-    SAMPLES_FILE,
-    STORE_FILE,
-    FeatureStore,
-    read_header,
-    read_store,
-)
+from .store import FeatureStore
 
 _STRAY: Final = "nothing refers to this file"
 _Found = Callable[[int | None, str, str], None]

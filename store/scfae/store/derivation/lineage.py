@@ -10,9 +10,10 @@ from ..atomic import TEMPORARY
 from ..column import COLUMN_FILE, ColumnInfo, read_column
 from ..config import digest
 from ..errors import CorruptShard
+from ..header import COLUMNS_FOLDER
 from ..reader import Column
 from ..samples import SampleTable
-from ..store import COLUMNS_FOLDER, FeatureStore
+from ..store import FeatureStore
 from .chain import PREFIX
 
 

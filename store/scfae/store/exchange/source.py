@@ -21,11 +21,12 @@ from ..column import SAFE_NAME, ColumnInfo
 from ..config import digest
 from ..container import ShardContents
 from ..errors import ConfigError, CorruptShard, SchemaMismatch, UnknownColumn
+from ..header import read_store, samples_bytes
 from ..reader import NOT_EXTRACTED, Column
 from ..receipt import Receipt
 from ..samples import Objects, SampleTable
 from ..shard import ShardReader
-from ..store import FeatureStore, read_store, samples_bytes
+from ..store import FeatureStore
 from .fates import ShardFates
 
 

@@ -18,12 +18,20 @@ from ..column import COLUMN_FILE, SAFE_NAME, ColumnInfo, column_name, read_colum
 from ..document import seal
 from ..errors import CorruptShard, StoreError, StoreLocked, StoreNotFound, UnknownColumn
 from ..files import FilePool
+from ..header import (
+    COLUMNS_FOLDER,
+    SAMPLES_FILE,
+    STORE_FILE,
+    Header,
+    read_header,
+    read_store,
+)
 from ..lock import FolderLock
 from ..reader import Column
 from ..receipt import receipt_file
 from ..samples import SampleRow, SampleTable
 from ..shard import ShardFacts
-from ..store import COLUMNS_FOLDER, SAMPLES_FILE, STORE_FILE, FeatureStore, Header, read_store
+from ..store import FeatureStore
 from ..writer import ColumnWriter
 from .cache import ShardCache
 from .objects import Objects, get_many, open_objects
@@ -286,8 +294,6 @@ def _mirror_samples(objects: Objects, mirror: Path) -> None:
             f"`scfae extract MEDIA {objects.url} -e ENCODER` makes one."
         ) from None
     write_atomic(mirror / STORE_FILE, document)
-    from ..store import read_header
-
     header = read_header(mirror)
     local = mirror / SAMPLES_FILE
     if local.exists() and _sha256(local.read_bytes()) == header.samples_sha256:
