@@ -156,7 +156,9 @@ class SampleTable:
 
     def ids_at(self, indices: npt.ArrayLike) -> list[str]:
         """Return the ids of some samples, without a list of all of them."""
-        names: list[str] = self._id_array.take(pa.array(np.asarray(indices, dtype=np.int64))).to_pylist()
+        names: list[str] = self._id_array.take(
+            pa.array(np.asarray(indices, dtype=np.int64))
+        ).to_pylist()
         return names
 
     @cached_property
