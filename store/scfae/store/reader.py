@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .column import ColumnInfo
 from .config import digest
 from .errors import CorruptShard, SchemaMismatch
-from .files import FilePool
+from .files import FilePool, OpenFile
 from .index import ColumnIndex, check_receipt, read_index
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
@@ -207,26 +207,25 @@ class Column:
         if min(parts[2]) < 0 or int((begins + sizes).max()) > len(memory):
             raise ValueError(f"rows from {at.min()} to {(at + counts).max()} of {len(out)} in out")
         number, position, follows, runs_to = -1, 0, -1, -1
+        file: OpenFile | None = None
         buffers: list[memoryview] = []
         for shard, start, begin, size in zip(*parts, strict=True):
             if shard == number and start == follows:
+                # It follows in the file: the same call, and in `out`: the same buffer.
                 if begin == runs_to:
                     whole = len(buffers[-1]) + size
                     buffers[-1] = memory[begin + size - whole : begin + size]
                 else:
                     buffers.append(memory[begin : begin + size])
             else:
-                if buffers:
-                    self._fill(number, buffers, position)
-                number, position = shard, start
-                buffers = [memory[begin : begin + size]]
+                if file is not None and not file.read_into_many(buffers, position):
+                    raise self._reader(number).corrupt("ends inside data")
+                if shard != number or file is None:
+                    number, file = shard, self._reader(shard).open()
+                position, buffers = start, [memory[begin : begin + size]]
             follows, runs_to = start + size, begin + size
-        self._fill(number, buffers, position)
-
-    def _fill(self, shard: int, buffers: list[memoryview], position: int) -> None:
-        reader = self._reader(shard)
-        if not reader.open().read_into_many(buffers, position):
-            raise reader.corrupt("ends inside data")
+        if file is not None and not file.read_into_many(buffers, position):
+            raise self._reader(number).corrupt("ends inside data")
 
     def will_need(self, shards: Sequence[int]) -> None:
         """Ask the operating system to read the files of shards ahead; it returns at once.
