@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .column import ColumnInfo
 from .config import digest
 from .errors import CorruptShard, SchemaMismatch
-from .files import FilePool
+from .files import FilePool, OpenFile
 from .index import ColumnIndex, check_receipt, read_index
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
@@ -62,6 +62,7 @@ class Column:
         self.info = info
         self._samples = samples
         self._pool = FilePool() if pool is None else pool
+        self._dtype = np.dtype(info.dtype)
         self._readers: dict[int, ShardReader] = {}
         self._first_seen: dict[int, str | None] = {}
 
@@ -187,39 +188,44 @@ class Column:
         if len(taken) == 0:
             return
         taken = taken[np.argsort(indices[taken], kind="stable")]
-        place, rows, to = indices[taken], counts[taken], at[taken]
+        place = indices[taken]
         skip = None if first is None else first[taken]
-        self._check(place, out, at=to, rows=rows, skip=skip)
-        shard = self._samples.shard_of[place]
-        places = self._places
-        if not places.is_known[shard].all():
-            for one in np.unique(shard[~places.is_known[shard]]).tolist():
-                self._reader(one)
+        memory = self._check(place, out, rows=counts[taken], skip=skip)
+        shards = self._samples.shard_of[place]
+        is_known = self._places.is_known[shards]
+        if not is_known.all():
+            for shard in np.unique(shards[~is_known]).tolist():
+                self._reader(shard)
         row_bytes = self.info.dim * out.dtype.itemsize
-        start = places.rows_at[place]
+        starts = self._places.rows_at[place]
         if skip is not None:
-            start = start + skip * row_bytes
-        to = to * row_bytes
-        size = rows * row_bytes
-        # A new call where the next sample does not follow on this one in the file, and a new
-        # buffer where it does not follow in `out`.
-        apart = (shard[1:] != shard[:-1]) | (start[1:] != start[:-1] + size[:-1])
-        split = apart | (to[1:] != to[:-1] + size[:-1])
-        heads = np.flatnonzero(np.concatenate(([True], split)))
-        ends = (to + size)[np.concatenate((heads[1:] - 1, [len(to) - 1]))].tolist()
-        memory = out.reshape(-1).view(np.uint8).data
-        buffers = [memory[a:z] for a, z in zip(to[heads].tolist(), ends, strict=True)]
-        calls = np.flatnonzero(np.concatenate(([True], apart))[heads])
-        lead = heads[calls]
-        bounds = [*calls.tolist(), len(buffers)]
-        number, file = -1, None
-        for k, (wanted, offset) in enumerate(
-            zip(shard[lead].tolist(), start[lead].tolist(), strict=True)
-        ):
-            if wanted != number or file is None:
-                number, file = wanted, self._reader(wanted).open()
-            if not file.read_into_many(buffers[bounds[k] : bounds[k + 1]], offset):
-                raise self._reader(wanted).corrupt("ends inside data")
+            starts = starts + skip * row_bytes
+        begins = at[taken] * row_bytes
+        sizes = counts[taken] * row_bytes
+        # Lists from here on: numpy takes a microsecond for what costs a list a tenth a sample.
+        parts = [part.tolist() for part in (shards, starts, begins, sizes)]
+        if min(parts[2]) < 0 or int((begins + sizes).max()) > len(memory):
+            raise ValueError(f"rows from {at.min()} to {(at + counts).max()} of {len(out)} in out")
+        number, position, follows, runs_to = -1, 0, -1, -1
+        file: OpenFile | None = None
+        buffers: list[memoryview] = []
+        for shard, start, begin, size in zip(*parts, strict=True):
+            if shard == number and start == follows:
+                # It follows in the file: the same call, and in `out`: the same buffer.
+                if begin == runs_to:
+                    whole = len(buffers[-1]) + size
+                    buffers[-1] = memory[begin + size - whole : begin + size]
+                else:
+                    buffers.append(memory[begin : begin + size])
+            else:
+                if file is not None and not file.read_into_many(buffers, position):
+                    raise self._reader(number).corrupt("ends inside data")
+                if shard != number or file is None:
+                    number, file = shard, self._reader(shard).open()
+                position, buffers = start, [memory[begin : begin + size]]
+            follows, runs_to = start + size, begin + size
+        if file is not None and not file.read_into_many(buffers, position):
+            raise self._reader(number).corrupt("ends inside data")
 
     def will_need(self, shards: Sequence[int]) -> None:
         """Ask the operating system to read the files of shards ahead; it returns at once.
@@ -265,11 +271,11 @@ class Column:
         place: npt.NDArray[np.int64],
         out: npt.NDArray[Any],
         *,
-        at: npt.NDArray[np.int64],
         rows: npt.NDArray[np.int64],
         skip: npt.NDArray[np.int64] | None,
-    ) -> None:
-        if out.dtype.name != self.info.dtype or out.shape[1:] != (self.info.dim,):
+    ) -> memoryview:
+        """Return the bytes of `out`, if it and the rows `[n]` of samples fit the column."""
+        if out.dtype != self._dtype or out.shape[1:] != (self.info.dim,):
             raise ValueError(
                 f"out is {out.dtype} {list(out.shape)}, "
                 f"rows are {self.info.dtype} [R, {self.info.dim}]"
@@ -278,11 +284,11 @@ class Column:
             raise ValueError("out is not C-contiguous")
         if place[0] < 0 or place[-1] >= len(self):  # in rising order
             raise IndexError(f"samples {place[0]} to {place[-1]} of {len(self)}")
-        if rows.min() < 0 or at.min() < 0 or (at + rows).max() > len(out):
-            raise ValueError(f"rows from {at.min()} to {(at + rows).max()} of {len(out)} in out")
         last = rows if skip is None else rows + skip
-        if (last > self._index.lengths[place]).any() or (skip is not None and skip.min() < 0):
-            raise ValueError("more rows than a sample has")
+        is_less = min(rows.tolist()) < 0 or (skip is not None and min(skip.tolist()) < 0)
+        if is_less or (last > self._index.lengths[place]).any():
+            raise ValueError("more rows than a sample has, or less than none")
+        return out.reshape(-1).view(np.uint8).data
 
     def _reader(self, shard: int) -> ShardReader:
         reader = self._readers.get(shard)

@@ -156,7 +156,9 @@ class SampleTable:
 
     def ids_at(self, indices: npt.ArrayLike) -> list[str]:
         """Return the ids of some samples, without a list of all of them."""
-        names: list[str] = self._id_array.take(pa.array(np.asarray(indices))).to_pylist()
+        names: list[str] = self._id_array.take(
+            pa.array(np.asarray(indices, dtype=np.int64))
+        ).to_pylist()
         return names
 
     @cached_property
@@ -216,6 +218,23 @@ class SampleTable:
     def group(self) -> Objects:
         """Group of each sample `[N]`, str or None."""
         return self._objects("group")
+
+    def group_numbers(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return a number for the group of each of some samples, by first appearance, from 0.
+
+        A sample without a group is a group of its own.
+        """
+        named = _one_chunk(self._table["group"]).take(pa.array(indices)).dictionary_encode()
+        codes = np.asarray(named.indices.fill_null(-1), dtype=np.int64)
+        begins = codes < 0
+        known = np.flatnonzero(~begins)
+        distinct, places = np.unique(codes[known], return_index=True)
+        begins[known[places]] = True
+        numbers = np.cumsum(begins) - 1
+        first = np.zeros(len(named.dictionary), dtype=np.int64)
+        first[distinct] = known[places]
+        numbers[known] = numbers[first[codes[known]]]
+        return numbers
 
     @cached_property
     def splits(self) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ class ShardReader:
         if self._is_shared and not file.is_checked:
             # By its name alone it may be the shard that has just taken this one's place.
             if not is_committed(self.path.parent, self._receipt.shard, self._receipt.sha256):
-                self._pool.forget(self.path, self._receipt.sha256)
+                self._pool.forget(self._name, self._receipt.sha256)
                 raise self._replaced()
             file.is_checked = True
         if file.num_bytes != self._receipt.bytes:

@@ -228,7 +228,8 @@ class FeatureStream:
             epoch: Which; by default the current one.
         """
         epoch = self._epoch if epoch is None else epoch
-        self._planner.warn_of_skew(epoch)
+        if not self._position:  # a stream that resumes has said so before
+            self._planner.warn_of_skew(epoch)
         return EpochReader(
             plan=self._planner.plan(epoch),
             groups=self._planner.groups,

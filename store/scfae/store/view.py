@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
 from .reader import Column, Fetched
-from .sample_view import group_numbers
 from .samples import Label, SampleTable
 
 
@@ -159,7 +158,7 @@ class StoreView:
     @cached_property
     def group_of(self) -> npt.NDArray[np.int64]:
         """Number of each sample's group `[N]`; a sample without one is a group of its own."""
-        return group_numbers(self._samples.group[self.indices])
+        return self._samples.group_numbers(self.indices)
 
     @cached_property
     def available(self) -> npt.NDArray[np.bool_]:

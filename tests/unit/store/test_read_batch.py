@@ -85,7 +85,7 @@ def test_a_read_that_is_cut_short_goes_on(
     ("changes", "error", "message"),
     [
         ({"counts": [99]}, ValueError, "more rows|rows from"),
-        ({"counts": [-1]}, ValueError, "rows from"),
+        ({"counts": [-1]}, ValueError, "less than none"),
         ({"at": [-1]}, ValueError, "rows from -1"),
         ({"at": [9]}, ValueError, "rows from 9 to 10 of 9"),
         ({"first": [-1]}, ValueError, "more rows"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scfae.store import SampleRow, SampleTable
 from scfae.store.errors import ManifestError, SchemaMismatch, UnknownColumn
+from scfae.store.sample_view import group_numbers
 
 
 def rows(*ids: str, **fields: Any) -> list[SampleRow]:
@@ -223,3 +224,36 @@ def test_selected_samples_keep_their_order_and_shards_have_no_gaps() -> None:
     assert some.label("a").tolist() == table.label("a")[[1, 4, 5, 8]].tolist()
     assert some.shard_of.tolist() == [0, 1, 1, 2]
     assert (some.shard_size, some.seed) == (2, 1)
+
+
+@given(
+    values=st.lists(st.none() | st.sampled_from(["a", "b", "é"]), min_size=1, max_size=20),
+    data=st.data(),
+)
+def test_groups_are_numbered_by_first_appearance(values: list[str | None], data: Any) -> None:
+    table = make([SampleRow(id=f"s{i:02d}", group=group) for i, group in enumerate(values)])
+    places = data.draw(st.lists(st.integers(0, len(values) - 1), unique=True))
+    indices = np.array(places, dtype=np.int64)
+    expected = group_numbers(table.group[indices]).tolist()
+    assert table.group_numbers(indices).tolist() == expected
+
+
+@given(
+    values=st.lists(st.none() | st.integers(-2, 2), min_size=1, max_size=12)
+    | st.lists(st.none() | st.sampled_from(["", "a", "é"]), min_size=1, max_size=12)
+    | st.lists(st.none() | st.sampled_from([0.0, 1.0, 2.5]), min_size=1, max_size=12),
+    wanted=st.lists(st.sampled_from([None, 0, 1, 1.0, 2.5, True, "", "a", "é", "z"]), max_size=4),
+)
+def test_being_among_values_is_what_python_says(values: list[Any], wanted: list[Any]) -> None:
+    table = make([SampleRow(id=f"s{i:02d}", labels={"y": y}) for i, y in enumerate(values)])
+    expected = [value in wanted for value in table.label("y")]
+    assert table.is_among("y", wanted).tolist() == expected
+
+
+@given(ids=st.sets(st.text("abé☃z", min_size=1, max_size=6), min_size=1, max_size=20))
+def test_ids_are_the_same_as_one_by_one(ids: set[str]) -> None:
+    table = make(rows(*ids))
+    everyone = list(range(len(ids)))
+    assert table.ids.tolist() == table.ids_at(everyone) == again(table).ids.tolist()
+    assert table.ids_digest == again(table).ids_digest
+    assert table.ids_at([]) == []

@@ -115,8 +115,18 @@ def packed_reader(data: Data) -> Epoch:
     return epoch
 
 
-def stream(data: Data, *, masking: str = "bernoulli:0.3", layout: Layout = "padded") -> Epoch:
-    """Shuffled, masked and bucketed batches, with the state taken after each of them."""
+def stream(
+    data: Data,
+    *,
+    masking: str = "bernoulli:0.3",
+    layout: Layout = "padded",
+    prefetch: int = 0,
+) -> Epoch:
+    """Shuffled, masked and bucketed batches, with the state taken after each of them.
+
+    By default they are read in the thread that asks, as by the other loaders here: where nothing
+    is computed on a batch, reading ahead gains nothing and keeps more batches than the caches hold.
+    """
     from scfae.store import FeatureStream
 
     view = data.store.view(video="video", audio="audio")
@@ -128,17 +138,21 @@ def stream(data: Data, *, masking: str = "bernoulli:0.3", layout: Layout = "padd
         bucketing="length",
         dtype="stored",
         layout=layout,
+        prefetch=prefetch,
     )
     place = {name: i for i, name in enumerate(data.store.samples.ids.tolist())}
 
     def epoch() -> Iterator[Loaded]:
         for batch in batches:
             batches.state_dict()
-            yield Loaded(
+            loaded = Loaded(
                 np.array([place[name] for name in batch.ids]),
                 {modality: rows.numpy() for modality, rows in batch.features.items()},
                 {modality: counts.numpy() for modality, counts in batch.lengths.items()},
             )
+            del batch  # its memory is used again once nobody holds it
+            yield loaded
+            del loaded
 
     return epoch
 
