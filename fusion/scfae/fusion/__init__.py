@@ -9,10 +9,11 @@ from .concat import Concat
 from .counting import count_flops, count_parameters
 from .cross_attention import CrossAttention
 from .heads import make_head
+from .info import FusionInfo, TrainingRecipe
 from .mapping import SwiGLU
 from .output import FusionOutput
 from .pooling import AttentionPooling, MeanPooling, masked_mean
-from .registry import FusionInfo, build_fusion, fusion_info, list_fusions
+from .registry import build_fusion, fusion_info, list_fusions
 from .scfae import SCFAE
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FusionOutput",
     "MeanPooling",
     "SwiGLU",
+    "TrainingRecipe",
     "build_fusion",
     "count_flops",
     "count_parameters",

@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from .heads import make_head
@@ -16,7 +18,11 @@ class Fusion(nn.Module, ABC):
     """A fusion method over named modalities.
 
     A subclass calls `super().__init__`, builds its layers, calls `self.add_head(output_dim)` and
-    implements `fuse`.
+    implements `fuse`. One that computes logits in its own way sets `output_dim` and returns them.
+
+    A method that learns to imagine what is missing never sees what is absent: in training it hides
+    some of what is present, by its own draw from torch's generator, and knows the truth of that.
+    What a method draws in evaluation (a sampler's noise) is fixed and the same for every sample.
 
     Args:
         dims: Width of each modality; the order of the dict is the order of `present`.
@@ -29,11 +35,15 @@ class Fusion(nn.Module, ABC):
         modalities: The names, in order.
         output_dim: Width of `fused`.
         input_rms: Root mean square of input features at which a new model learns well.
+        num_stages: Stages of training; `begin_stage` goes from one to the next.
+        stage: The stage it is in, part of its state.
     """
 
     input_rms: ClassVar[float] = 1.0
+    num_stages: ClassVar[int] = 1
 
     output_dim: int
+    stage_index: Tensor
 
     def __init__(
         self,
@@ -59,6 +69,12 @@ class Fusion(nn.Module, ABC):
         self.num_outputs = num_outputs
         self.check_finite = check_finite
         self._head_kind = head
+        self.stage = 0
+        if self.num_stages > 1:
+            self.register_buffer("stage_index", torch.zeros((), dtype=torch.int64))
+            self.register_load_state_dict_post_hook(  # type: ignore[no-untyped-call]
+                lambda module, _: module.begin_stage(int(module.stage_index))
+            )
         self.poolings = make_poolings(pooling, self.dims)
         self.head: nn.Module | None = None
 
@@ -67,6 +83,20 @@ class Fusion(nn.Module, ABC):
         self.output_dim = output_dim
         if self.num_outputs is not None:
             self.head = make_head(self._head_kind, output_dim, self.num_outputs)
+
+    def begin_stage(self, stage: int) -> None:
+        """Begin a stage of training: which parameters learn, and which losses there are.
+
+        A subclass of several stages extends it; parameters that rest have `requires_grad` False.
+
+        Raises:
+            ValueError: If there is no such stage.
+        """
+        if not 0 <= stage < self.num_stages:
+            raise ValueError(f"stage: must be from 0 to {self.num_stages - 1}, not {stage}")
+        self.stage = stage
+        if self.num_stages > 1:
+            self.stage_index.fill_(stage)
 
     @abstractmethod
     def fuse(self, inputs: Inputs) -> FusionOutput:
@@ -77,6 +107,9 @@ class Fusion(nn.Module, ABC):
         features: Mapping[str, Tensor],
         present: Tensor | None = None,
         lengths: Mapping[str, Tensor] | None = None,
+        *,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> FusionOutput:
         """Fuse a batch.
 
@@ -84,25 +117,28 @@ class Fusion(nn.Module, ABC):
             features: For each modality `[B, D_m]`, or `[B, T, D_m]`.
             present: bool `[B, M]`; None is all present.
             lengths: For each `[B, T, D_m]` modality int `[B]`.
+            labels: For losses that need them: int `[B]` classes, float `[B]` values, or float
+                `[B, C]` of several labels. Without them these losses are left out.
+            groups: int `[B]`, equal for samples of one dialogue, which come in its order; None:
+                every sample is a dialogue of its own.
 
         Raises:
             ValueError: If names, shapes or values do not fit; the message names the tensor.
             TypeError: If a mask is not bool or lengths are not integers.
         """
-        inputs = prepare(features, present, lengths, dims=self.dims, check_finite=self.check_finite)
-        output = self.fuse(inputs)
-        if self.head is None:
-            return output
-        return FusionOutput(
-            fused=output.fused,
-            z=output.z,
-            specific=output.specific,
-            shared=output.shared,
-            shared_from=output.shared_from,
-            recon=output.recon,
-            losses=output.losses,
-            logits=self.head(output.fused),
+        inputs = prepare(
+            features,
+            present,
+            lengths,
+            dims=self.dims,
+            labels=labels,
+            groups=groups,
+            check_finite=self.check_finite,
         )
+        output = self.fuse(inputs)
+        if self.head is None or output.logits is not None:
+            return output
+        return replace(output, logits=self.head(output.fused))
 
     def pooled(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return each modality as one vector a sample, `[B, D_m]`; zero where absent."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .base import Fusion
+from .info import FusionInfo
 from .output import FusionOutput
 from .presence import Inputs
 
@@ -58,3 +59,16 @@ class Concat(Fusion):
         bits = inputs.present.to(next(iter(vectors.values())).dtype)
         joined = torch.cat([*(vectors[m] for m in self.modalities), bits], dim=1)
         return FusionOutput(fused=self.mlp(joined), z=vectors)
+
+
+INFOS = (
+    FusionInfo(
+        name="concat",
+        method=Concat,
+        paper_row="Concat",
+        source="plain baseline",
+        faithfulness="substitute",
+        missing="its vector is zero and its presence bit is 0",
+        deviations=("Presence bits beside the vectors are ours.",),
+    ),
+)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Fusion
+from .info import FusionInfo
 from .output import FusionOutput
 from .pooling import masked_mean
 from .presence import Inputs
@@ -142,3 +143,20 @@ def _time_code(tokens: Tensor) -> Tensor:
     rates = torch.exp(half * (-math.log(10_000.0) / (width // 2)))
     angles = torch.arange(num_steps, device=tokens.device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1).to(tokens.dtype)
+
+
+INFOS = (
+    FusionInfo(
+        name="cross_attention",
+        method=CrossAttention,
+        paper_row="Cross-Attention (4-Layers)",
+        source="after AVoiD-DF's decoder (Yang et al., TIFS 2023)",
+        faithfulness="text",
+        missing="its tokens are no keys and its stream's mean is zero",
+        deviations=(
+            "Pre-norm layers.",
+            "Any number of modalities.",
+            "A null token among the keys.",
+        ),
+    ),
+)

@@ -21,11 +21,15 @@ class Inputs:
         features: For each modality `[B, T, D_m]`; a vector `[B, D_m]` comes as T = 1.
         present: bool `[B, M]`, in the order of the model's modalities.
         valid: For each modality bool `[B, T]`: rows that are present and not padding.
+        labels: `[B]` or `[B, C]`, where they were given.
+        groups: int `[B]`, the dialogue of each sample, where given.
     """
 
     features: dict[str, Tensor]
     present: Tensor
     valid: dict[str, Tensor]
+    labels: Tensor | None = None
+    groups: Tensor | None = None
 
     @property
     def batch_size(self) -> int:
@@ -39,6 +43,8 @@ def prepare(
     lengths: Mapping[str, Tensor] | None,
     *,
     dims: Mapping[str, int],
+    labels: Tensor | None = None,
+    groups: Tensor | None = None,
     check_finite: bool = True,
 ) -> Inputs:
     """Check the inputs of a forward pass and set what is absent to zero.
@@ -50,6 +56,8 @@ def prepare(
         lengths: For each `[B, T, D_m]` modality int `[B]`, the rows that count, 0 for absent; None
             or a modality left out is T for every sample.
         dims: Width of each modality.
+        labels: `[B]` or `[B, C]`, or None.
+        groups: int `[B]`, or None.
         check_finite: Look for NaN and infinity in what is present.
 
     Raises:
@@ -82,7 +90,10 @@ def prepare(
         if is_checked and not bool(torch.isfinite(filled[name]).all()):
             raise ValueError(f"features[{name!r}]: NaN or infinity in a sample that is present")
     present_now = torch.stack([valid[name].any(dim=1) for name in modalities], dim=1)
-    return Inputs(filled, present_now, valid)
+    for name, extra in (("labels", labels), ("groups", groups)):
+        if extra is not None and (extra.ndim == 0 or extra.shape[0] != batch_size):
+            raise ValueError(f"{name}: must be [{batch_size}, ...], not {list(extra.shape)}")
+    return Inputs(filled, present_now, valid, labels, groups)
 
 
 def _batch(features: Mapping[str, Tensor]) -> tuple[int, torch.device, torch.dtype]:

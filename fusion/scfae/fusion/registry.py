@@ -1,78 +1,29 @@
-"""Fusion methods by name. A new method is one file and one line of `_METHODS`."""
+"""Fusion methods by name. A new method is one file with `INFOS`, and its line of `_MODULES`."""
 
 import difflib
-import inspect
+import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any
 
 from .base import Fusion
-from .concat import Concat
-from .cross_attention import CrossAttention
-from .scfae import SCFAE
+from .info import FusionInfo
 
-
-@dataclass(frozen=True, slots=True)
-class FusionInfo:
-    """What a fusion method is.
-
-    Attributes:
-        name: What `build_fusion` takes.
-        method: The class.
-        paper_row: The row of the paper's tables that it stands for.
-        source: Where it comes from.
-        faithfulness: `code` and `text`: after the published code or text; `substitute`: ours.
-        missing: What it does when a modality is missing.
-    """
-
-    name: str
-    method: type[Fusion]
-    paper_row: str
-    source: str
-    faithfulness: Literal["code", "text", "substitute"]
-    missing: str
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The options that `build_fusion` passes on."""
-        return tuple(
-            name
-            for name, parameter in inspect.signature(self.method).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "num_outputs"
-        )
-
-
-_METHODS = (
-    FusionInfo(
-        name="scfae",
-        method=SCFAE,
-        paper_row="SCFAE (Ours)",
-        source="arXiv 2410.15475v2, section 4 and appendix A",
-        faithfulness="text",
-        missing="its specific part, and the shared part that comes from it, are zero; no loss",
-    ),
-    FusionInfo(
-        name="concat",
-        method=Concat,
-        paper_row="Concat",
-        source="plain baseline",
-        faithfulness="substitute",
-        missing="its vector is zero and its presence bit is 0",
-    ),
-    FusionInfo(
-        name="cross_attention",
-        method=CrossAttention,
-        paper_row="Cross-Attention (4-Layers)",
-        source="after AVoiD-DF's decoder (Yang et al., TIFS 2023)",
-        faithfulness="text",
-        missing="its tokens are no keys and its stream's mean is zero",
-    ),
+_MODULES = (
+    "scfae",
+    "concat",
+    "cross_attention",
 )
+"""Modules of this folder whose `INFOS` are offered; the order is that of `list_fusions`."""
 
 
+@cache
 def list_fusions() -> tuple[FusionInfo, ...]:
     """Return every fusion method."""
-    return _METHODS
+    found: list[FusionInfo] = []
+    for name in _MODULES:
+        found.extend(importlib.import_module(f".{name}", __package__).INFOS)
+    return tuple(found)
 
 
 def fusion_info(name: str) -> FusionInfo:
@@ -81,10 +32,10 @@ def fusion_info(name: str) -> FusionInfo:
     Raises:
         ValueError: If there is none of this name; the message suggests near names.
     """
-    for info in _METHODS:
+    for info in list_fusions():
         if info.name == name:
             return info
-    names = [info.name for info in _METHODS]
+    names = [info.name for info in list_fusions()]
     raise ValueError(f"fusion: there is no method {name!r}.{_near(name, names)}")
 
 
@@ -100,13 +51,16 @@ def build_fusion(
         **options: The method's own options.
 
     Raises:
-        ValueError: If the name or an option is unknown, or an option is out of range.
+        ValueError: If the name or an option is unknown, an option is out of range, or the method
+            does not take that many modalities.
     """
     info = fusion_info(name)
     for option in options:
         if option not in info.options:
             hint = _near(option, list(info.options))
             raise ValueError(f"{option}: {name} has no such option.{hint}")
+    if dims:  # none at all is for the method itself to refuse
+        info.check_modalities(len(dims))
     return info.method(dims, num_outputs=num_outputs, **options)
 
 

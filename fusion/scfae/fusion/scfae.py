@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Fusion
+from .info import FusionInfo, TrainingRecipe
 from .mapping import SwiGLU
 from .output import FusionOutput
 from .pooling import masked_mean
@@ -239,3 +240,21 @@ def _ratio(shared_ratio: float | Mapping[str, float], modality: str) -> float:
     if not 0 < ratio < 1:
         raise ValueError(f"shared_ratio: must be between 0 and 1, not {ratio}")
     return ratio
+
+
+INFOS = (
+    FusionInfo(
+        name="scfae",
+        method=SCFAE,
+        paper_row="SCFAE (Ours)",
+        source="arXiv 2410.15475v2, section 4 and appendix A",
+        faithfulness="text",
+        missing="its specific part, and the shared part that comes from it, are zero; no loss",
+        recipe=TrainingRecipe(
+            lr=5e-4,
+            stage_epochs=(125,),
+            warmup_share=0.2,
+            source="appendix A.2; batch size, weight decay and the rate per step are our reading",
+        ),
+    ),
+)

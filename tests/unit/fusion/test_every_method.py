@@ -6,11 +6,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from scfae.fusion import Fusion, FusionOutput, build_fusion, list_fusions
+from scfae.fusion import Fusion, FusionInfo, FusionOutput, build_fusion, fusion_info, list_fusions
 
 NAMES = [info.name for info in list_fusions()]
+ONE = {"audio": 6}
 TWO = {"audio": 6, "video": 10}
 THREE = {"audio": 6, "video": 10, "text": 8}
+
+
+def takes(info: FusionInfo, dims: dict[str, int]) -> bool:
+    return info.min_modalities <= len(dims) <= (info.max_modalities or len(dims))
+
+
+METHODS_AND_DIMS = [
+    pytest.param(info.name, dims, id=f"{info.name}-{len(dims)}")
+    for info in list_fusions()
+    for dims in (ONE, TWO, THREE)
+    if takes(info, dims)
+]
 B, T = 7, 5
 
 Batch = tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]
@@ -29,8 +42,11 @@ def make_batch(dims: dict[str, int], seed: int = 0) -> Batch:
 
 
 def make(name: str, dims: dict[str, int]) -> Fusion:
+    """Return a method in its last stage, in evaluation."""
     torch.manual_seed(0)
-    return build_fusion(name, dims, num_outputs=3).eval()
+    model = build_fusion(name, dims, num_outputs=3)
+    model.begin_stage(model.num_stages - 1)
+    return model.eval()
 
 
 def tensors(output: FusionOutput) -> dict[str, Tensor]:
@@ -44,8 +60,7 @@ def tensors(output: FusionOutput) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("garbage", [1e6, math.nan, math.inf])
-@pytest.mark.parametrize("dims", [TWO, THREE], ids=["two", "three"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "dims"), METHODS_AND_DIMS)
 def test_absent_and_padding_cannot_leak(name: str, dims: dict[str, int], garbage: float) -> None:
     model = make(name, dims)
     features, present, lengths = make_batch(dims)
@@ -60,8 +75,7 @@ def test_absent_and_padding_cannot_leak(name: str, dims: dict[str, int], garbage
         assert torch.isfinite(value).all(), key
 
 
-@pytest.mark.parametrize("dims", [TWO, THREE], ids=["two", "three"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "dims"), METHODS_AND_DIMS)
 def test_a_mixed_batch_equals_its_rows_one_by_one(name: str, dims: dict[str, int]) -> None:
     model = make(name, dims)
     features, present, lengths = make_batch(dims)
@@ -77,22 +91,26 @@ def test_a_mixed_batch_equals_its_rows_one_by_one(name: str, dims: dict[str, int
         assert torch.allclose(whole.logits[row], alone.logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_losses_of_a_batch_are_the_mean_of_its_rows(name: str) -> None:
-    model = make(name, THREE)
-    features, present, lengths = make_batch(THREE)
-    whole = model(features, present, lengths).losses
+@pytest.mark.parametrize(("name", "dims"), METHODS_AND_DIMS)
+def test_losses_of_a_batch_are_the_mean_of_its_rows(name: str, dims: dict[str, int]) -> None:
+    """But for those that compare samples of a batch, which the method names."""
+    model = make(name, dims)
+    features, present, lengths = make_batch(dims)
+    labels = torch.arange(B) % 3
+    whole = model(features, present, lengths, labels=labels).losses
     rows = [
         model(
             {m: x[b : b + 1] for m, x in features.items()},
             present[b : b + 1],
             {m: n[b : b + 1] for m, n in lengths.items()},
+            labels=labels[b : b + 1],
         ).losses
         for b in range(B)
         if present[b].any()
     ]
-    for key, loss in whole.items():
-        assert loss.item() == pytest.approx(sum(r[key].item() for r in rows) / len(rows), abs=1e-5)
+    for key in set(whole) - set(fusion_info(name).batch_losses):
+        mean = sum(row[key].item() for row in rows) / len(rows)
+        assert whole[key].item() == pytest.approx(mean, abs=1e-5), key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,27 +167,30 @@ def test_order_in_the_batch_does_not_matter(name: str) -> None:
     assert torch.allclose(whole.fused[turn], turned.fused, atol=1e-5)
 
 
-@pytest.mark.parametrize("dims", [TWO, THREE, {"audio": 6}], ids=["two", "three", "one"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "dims"), METHODS_AND_DIMS)
 def test_every_parameter_learns(name: str, dims: dict[str, int]) -> None:
     torch.manual_seed(0)
     model = build_fusion(name, dims, num_outputs=3)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     learned: set[str] = set()
-    for step in range(4):
-        features, present, lengths = make_batch(dims, seed=step)
-        out = model(features, present, lengths)
-        assert out.logits is not None
-        loss = torch.nn.functional.cross_entropy(out.logits, torch.arange(B) % 3)
-        loss = loss + sum(out.losses.values(), torch.zeros(()))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        for key, parameter in model.named_parameters():
-            assert parameter.grad is not None, key
-            assert torch.isfinite(parameter.grad).all(), key
-            if parameter.grad.abs().max() > 0:
-                learned.add(key)
-        optimizer.step()
+    for stage in range(model.num_stages):
+        model.begin_stage(stage)
+        learning = {key: p for key, p in model.named_parameters() if p.requires_grad}
+        optimizer = torch.optim.SGD(learning.values(), lr=0.05)
+        for step in range(4):
+            features, present, lengths = make_batch(dims, seed=step)
+            labels = torch.arange(B) % 3
+            out = model(features, present, lengths, labels=labels)
+            assert out.logits is not None
+            loss = torch.nn.functional.cross_entropy(out.logits, labels)
+            loss = loss + sum(out.losses.values(), torch.zeros(()))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            for key, parameter in learning.items():
+                assert parameter.grad is not None, key
+                assert torch.isfinite(parameter.grad).all(), key
+                if parameter.grad.abs().max() > 0:
+                    learned.add(key)
+            optimizer.step()
     assert learned == {key for key, _ in model.named_parameters()}
 
 
