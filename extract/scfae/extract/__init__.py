@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .encoder import Encoder, EncoderSpec
+    from .entry import EncoderEntry
     from .job import ExtractionInterrupted, extract
     from .limits import Limits
     from .manifest import MediaItem, media_kind, read_inputs
     from .recipe import AudioChunk, MediaKind, Recipe, StreamInfo, VideoFrame, Window
     from .registry import (
-        EncoderEntry,
         EncoderInfo,
         EncoderRequest,
         list_encoders,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "AudioChunk": "recipe",
     "Encoder": "encoder",
-    "EncoderEntry": "registry",
+    "EncoderEntry": "entry",
     "EncoderInfo": "registry",
     "EncoderRequest": "registry",
     "EncoderSpec": "encoder",

@@ -4,6 +4,8 @@ import importlib.util
 import os
 from pathlib import Path
 
+TORCH_HUB_HINT = "Put it into TORCH_HOME/hub/checkpoints (TORCH_HOME is ~/.cache/torch if not set)."
+
 
 def find_in_hub(file_name: str) -> Path | None:
     """Return a published file from torch's hub cache (`TORCH_HOME`), None if it is not there."""

@@ -18,7 +18,7 @@ from scfae.store.atomic import sha256_file
 from scfae.store.errors import ConfigError, WeightsMismatch, WeightsUnavailable
 
 if TYPE_CHECKING:
-    from .registry import EncoderEntry
+    from .entry import EncoderEntry
 
 RANDOM = "random:"
 PUBLISHED = "published"

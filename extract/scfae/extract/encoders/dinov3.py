@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from scfae.store.errors import WeightsMismatch
 
 from ..encoder import Encoder
+from ..entry import EncoderEntry
 from ..options import check_options
 from ..pictures import PICTURE_OPTIONS, PictureRecipe
 from ..pixels import channels
 from ..recipe import MediaKind
-from ..registry import EncoderEntry
 from ..weights import State, build_random, load_network
 
 SIDE = 256

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder
+from ..entry import EncoderEntry
 from ..options import check_options
 from ..pictures import PICTURE_OPTIONS, PictureRecipe
 from ..pixels import resize_whole
 from ..recipe import MediaKind
-from ..registry import EncoderEntry
 from ..weights import State, load_network
 
 SIDE = 224

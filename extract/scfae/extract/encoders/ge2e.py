@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoder import Encoder
+from ..entry import EncoderEntry
 from ..options import check_options
 from ..recipe import MediaKind
-from ..registry import EncoderEntry
 from ..speech import (
     CONTEXT_FRAMES,
     FFT_SAMPLES,

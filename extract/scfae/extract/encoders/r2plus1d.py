@@ -17,11 +17,11 @@ from torchvision.models.video import r2plus1d_18
 
 from ..cutters import FrameWindows
 from ..encoder import Encoder
+from ..entry import EncoderEntry
 from ..folding import fold_batch_norms
 from ..options import Option, check_options
 from ..pixels import channels
 from ..recipe import MediaKind, StreamInfo
-from ..registry import EncoderEntry
 from ..weights import load_network
 
 CLIP_FRAMES = 16

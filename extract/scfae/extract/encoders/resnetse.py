@@ -21,9 +21,9 @@ from torchaudio.transforms import MelSpectrogram
 
 from ..cutters import SoundWindows
 from ..encoder import Encoder
+from ..entry import EncoderEntry
 from ..options import Option, check_options
 from ..recipe import MediaKind, StreamInfo
-from ..registry import EncoderEntry
 from ..weights import State, load_network
 
 SAMPLE_RATE_HZ = 16_000
