@@ -111,21 +111,19 @@ class Promises:
             assert_values(store, column)
 
 
-@pytest.mark.parametrize("form", SUFFIXES)
-def test_a_store_killed_at_any_instant_keeps_what_was_acknowledged(
-    tmp_path: Path, form: Format
-) -> None:
-    path, instants, promises = tmp_path / "store", random.Random(0), Promises()
+def kill_again_and_again(path: Path, form: Format, kills: int) -> None:
+    """Kill a writer so often; check the store after each, and that the next one completes it."""
+    instants, promises = random.Random(0), Promises()
     num_said = 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         writer, delay_s = ready("grow", path, kill, 10_000, form), instants.uniform(0, MAX_DELAY_S)
         said = kill_after(writer, delay_s, is_begun=kill % 2 == 1)
         assert ["finished"] not in said
         num_said += len(said)
         promises.hear(said)
         promises.check(path)
-    assert num_said >= KILLS // 2
-    process = ready("grow", path, KILLS, 1, form)
+    assert num_said >= kills // 2
+    process = ready("grow", path, kills, 1, form)
     go(process)
     said = lines_of(process)
     assert (process.returncode, said[-1]) == (0, ["finished"])
@@ -136,6 +134,20 @@ def test_a_store_killed_at_any_instant_keeps_what_was_acknowledged(
     assert store.column("kept").is_complete
     left = [p for p in path.rglob("*") if p.name.startswith((".tmp-", ".lock")) or "next" in p.name]
     assert left == []
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_store_killed_at_any_instant_keeps_what_was_acknowledged(
+    tmp_path: Path, form: Format
+) -> None:
+    kill_again_and_again(tmp_path / "store", form, KILLS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_store_survives_a_hundred_kills(tmp_path: Path, form: Format) -> None:
+    kill_again_and_again(tmp_path / "store", form, 100)
 
 
 def test_a_creation_killed_at_any_instant_is_whole_or_not_there(tmp_path: Path) -> None:

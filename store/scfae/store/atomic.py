@@ -1,5 +1,6 @@
 """Files that are whole or not there: write aside, fsync, rename, fsync the folder."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -8,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from .errors import StoreFull
+
 TEMPORARY: Final = ".tmp-"
 _BLOCK_BYTES = 1 << 20
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -18,18 +22,36 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
     A kill at any instant leaves the old file or the new one, and perhaps a temporary in the same
     folder, which `clean_temporaries` removes.
+
+    Raises:
+        StoreFull: If there is no space for it.
     """
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        with said_when_full(path):
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+@contextmanager
+def said_when_full(path: Path) -> Iterator[None]:
+    """Turn the error of a full file system, or quota, into one sentence about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise StoreFull(
+            f"{path} cannot be written: there is no space left. What was committed is whole; make "
+            "space and run the same command again."
+        ) from None
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:

@@ -21,6 +21,7 @@ ScfaeError
 │  ├─ FingerprintMismatch               the column was made by another encoder or recipe
 │  ├─ CorruptShard                      bytes differ from the receipt
 │  ├─ StoreLocked                       another process writes this column
+│  ├─ StoreFull(OSError)                no space left where the store is
 │  └─ ColumnPinned                      a run reads this column
 ├─ ImportRefused                        features made elsewhere that cannot be taken as they are
 ├─ StreamStateError                     state of another stream
@@ -126,6 +127,10 @@ class CorruptShard(StoreError):
 
 class StoreLocked(StoreError):
     """Another process is writing this column."""
+
+
+class StoreFull(StoreError, OSError):
+    """There is no space left where the store is; what was committed is whole."""
 
 
 class ColumnPinned(StoreError):

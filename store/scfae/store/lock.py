@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from .atomic import said_when_full
 from .errors import StoreLocked
 
 LOCK_NAME: Final = ".lock"
@@ -37,6 +38,7 @@ class FolderLock:
 
     Raises:
         StoreLocked: On entering, if another process holds the folder.
+        StoreFull: On entering, if there is no space for the file.
     """
 
     def __init__(self, folder: Path, what: str) -> None:
@@ -54,15 +56,16 @@ class FolderLock:
                 self._take(descriptor)
                 if self._is_current(descriptor):
                     self._refuse_living(descriptor)
+                    self._words = json.dumps(_here()).encode()
+                    os.ftruncate(descriptor, 0)
+                    with said_when_full(self._path):
+                        os.pwrite(descriptor, self._words, 0)
                     break
             except BaseException:
                 os.close(descriptor)
                 raise
             # The last holder removed the file between our open and our lock: take the new one.
             os.close(descriptor)
-        self._words = json.dumps(_here()).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, self._words, 0)
         self._descriptor = descriptor
         self._released.clear()
         self._beating = threading.Thread(target=self._beat, args=(descriptor,), daemon=True)

@@ -2,11 +2,6 @@
 
 scipy reads these files too, but a few altered bytes make its parser crash the process, which no
 `except` catches; arrays of numbers need little of the format.
-
-A file is a header of 128 bytes and then elements: a tag (type, bytes) and data, padded to 8. A
-variable is an element of type 14, or such an element compressed, of type 15; in it lie flags,
-dimensions, name and values. Values are column-major, and may be stored in a smaller type than the
-variable's class.
 """
 
 import math
@@ -16,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +20,11 @@ from ..errors import ImportRefused
 from ..files import OpenFile
 from .arrays import Array, FileArray, MemoryArray, shaped
 from .limits import ByteBudget
+from .mat5_elements import CELL, CHAR, COMPRESSED, MATRIX, Element, Elements, Header
 
 _HEADER_BYTES: Final = 128
 _HEAD_BYTES: Final = 1 << 16
 _BLOCK_BYTES: Final = 1 << 20
-_MATRIX, _COMPRESSED = 14, 15
 _STORED: Final = {
     code: np.dtype(name).str[1:]
     for code, name in (
@@ -46,29 +41,7 @@ _STORED: Final = {
     )
 }
 _CLASSES: Final = dict(enumerate(["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"], 6))
-_CELL, _CHAR = 1, 4
 _OTHERS: Final = {1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 16: "function"}
-_ENCODINGS: Final = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
-_COMPLEX: Final = 0x0800
-
-
-class Element(NamedTuple):
-    """A tag: type, and where its data lies."""
-
-    kind: int
-    start: int
-    num_bytes: int
-    end: int
-
-
-class Header(NamedTuple):
-    """What a variable says about itself before its values."""
-
-    kind: int
-    is_complex: bool
-    shape: tuple[int, ...]
-    name: str
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +87,7 @@ class Mat5:
             raise ImportRefused(
                 f"{path}: is not a MATLAB file of version 5 or 7.3; save it again with -v7.3."
             )
+        self._elements = Elements(path, self._order)
         self._variables: dict[str, Variable] = {}
         for one in self._walk(budget):
             name = one.header.name
@@ -136,7 +110,9 @@ class Mat5:
         """
         one = self._variables[name]
         if one.values is None:
-            return MemoryArray(np.array(self._text(b"".join(self._unpack(one))), dtype=np.str_))
+            return MemoryArray(
+                np.array(self._elements.text(b"".join(self._unpack(one))), dtype=np.str_)
+            )
         if one.packed_bytes is None:
             place = (self._file, one.start)
         elif often:
@@ -167,16 +143,16 @@ class Mat5:
             start, place = place + 8, place + 8 + num_bytes
             if place > self._file.num_bytes:
                 raise self._damaged("ends inside a variable")
-            if kind == _MATRIX:
+            if kind == MATRIX:
                 head = self._read(start, min(num_bytes, _HEAD_BYTES))
                 yield self._variable(head, start, None, num_bytes)
-            elif kind == _COMPRESSED:
+            elif kind == COMPRESSED:
                 packed = self._read(start, min(num_bytes, _HEAD_BYTES))
                 head = self._inflate(packed)
                 if len(head) < 8:
                     raise self._damaged("has a variable that cannot be unpacked")
                 inner, inner_bytes = struct.unpack(f"{self._order}II", head[:8])
-                if inner != _MATRIX:
+                if inner != MATRIX:
                     raise self._damaged("has a compressed element that is no variable")
                 budget.spend(inner_bytes, "a compressed variable")
                 yield self._variable(head[8:], start, num_bytes, inner_bytes)
@@ -186,38 +162,15 @@ class Mat5:
     def _variable(
         self, head: bytes, start: int, packed_bytes: int | None, num_bytes: int
     ) -> Variable:
-        header = self._header(head, 0)
+        header = self._elements.header(head, 0)
         values = None
-        if header.kind not in (_CELL, _CHAR):
-            values = self._element(head, header.end)
+        if header.kind not in (CELL, CHAR):
+            values = self._elements.element(head, header.end)
         return Variable(header, values, start, packed_bytes, num_bytes)
-
-    def _header(self, data: bytes, place: int) -> Header:
-        flags = self._element(data, place)
-        shape = self._element(data, flags.end)
-        name = self._element(data, shape.end)
-        if flags.num_bytes != 8 or shape.num_bytes % 4 or not 8 <= shape.num_bytes <= 128:
-            raise self._damaged("has a variable without flags or dimensions")
-        bits = struct.unpack_from(f"{self._order}I", data, flags.start)[0]
-        sizes = struct.unpack_from(f"{self._order}{shape.num_bytes // 4}i", data, shape.start)
-        if min(sizes) < 0 or name.start + name.num_bytes > len(data):
-            raise self._damaged("has a variable without dimensions or name")
-        text = data[name.start : name.start + name.num_bytes].decode("latin-1")
-        return Header(bits & 0xFF, bool(bits & _COMPLEX), tuple(sizes), text, name.end)
-
-    def _element(self, data: bytes, place: int) -> Element:
-        """Return the tag at a place; small data lies in the tag itself."""
-        if place + 8 > len(data):
-            raise self._damaged("has a variable that is cut short")
-        kind, num_bytes = struct.unpack_from(f"{self._order}II", data, place)
-        if kind >> 16:
-            return Element(kind & 0xFFFF, place + 4, min(kind >> 16, 4), place + 8)
-        start = place + 8
-        return Element(kind, start, num_bytes, start + num_bytes + -num_bytes % 8)
 
     def _check(self, one: Variable) -> None:
         header, where = one.header, f"{self.path}: the variable {one.header.name!a}"
-        if header.name == "ids" and header.kind in (_CELL, _CHAR):
+        if header.name == "ids" and header.kind in (CELL, CHAR):
             return
         if header.kind not in _CLASSES or one.values is None or header.is_complex:
             what = "complex" if header.is_complex else _OTHERS.get(header.kind, "unknown")
@@ -234,40 +187,6 @@ class Mat5:
                 f"{where} says it is {list(header.shape)}, which is {wanted} bytes, but has "
                 f"{one.values.num_bytes}."
             )
-
-    def _text(self, data: bytes) -> list[str]:
-        """Return a cell array of text, or the lines of a matrix of characters."""
-        header = self._header(data, 0)
-        if header.kind == _CHAR:
-            return self._lines(data, header)
-        names: list[str] = []
-        place = header.end
-        for _ in range(math.prod(header.shape)):
-            cell = self._element(data, place)
-            inside = data[cell.start : cell.start + cell.num_bytes]
-            one = self._header(inside, 0) if cell.kind == _MATRIX else None
-            lines = self._lines(inside, one) if one is not None and one.kind == _CHAR else []
-            if len(lines) != 1:
-                raise ImportRefused(f"{self.path}: a cell of ids holds no text.")
-            names += lines
-            place = cell.end
-        return names
-
-    def _lines(self, data: bytes, header: Header) -> list[str]:
-        units = self._element(data, header.end)
-        encoding = _ENCODINGS.get(units.kind)
-        if encoding is None or len(header.shape) != 2:
-            raise ImportRefused(f"{self.path}: ids are text of no known kind.")
-        if encoding == "utf-16":
-            encoding += "-le" if self._order == "<" else "-be"
-        try:
-            text = data[units.start : units.start + units.num_bytes].decode(encoding)
-        except UnicodeDecodeError:
-            raise ImportRefused(f"{self.path}: ids are not {encoding}.") from None
-        lines, width = header.shape
-        if len(text) != lines * width:
-            raise self._damaged("has ids of another length")
-        return [text[line::lines].rstrip() for line in range(lines)]
 
     def _unpack(self, one: Variable) -> Iterator[bytes]:
         """Yield the bytes of a variable after its tag, as many as the tag says."""

@@ -20,6 +20,7 @@ from ..store import FeatureStore
 from ..writer import ShardSample
 from .labels import read_labels
 from .report import ImportReport
+from .sample_rows import merged, note_strangers, sample_rows
 from .source import Source, UnusableSample, open_source
 
 Nonfinite = Literal["fail", "zero"]
@@ -84,7 +85,7 @@ def import_features(
         info = info.model_copy() if nonfinite == "fail" else _with_zeros(info)
         notices = list(opened.notices)
         given = {} if labels is None else read_labels(Path(labels), max_bytes=max_bytes)
-        rows = _sample_rows(opened, given, labels, notices)
+        rows = sample_rows(opened, given, labels, notices)
         target, added = _prepare(
             store,
             info,
@@ -161,43 +162,6 @@ def _with_zeros(info: ColumnInfo) -> ColumnInfo:
     return ColumnInfo.create(info.name, info.modality, encoder=info.encoder, dim=info.dim, **fields)
 
 
-def _sample_rows(
-    source: Source,
-    given: Mapping[str, SampleRow],
-    labels: str | Path | None,
-    notices: list[str],
-) -> list[SampleRow]:
-    """Return the source's samples; a table of labels goes before what the source says."""
-    own = source.labels
-    rows = [
-        _merged(own.get(name, SampleRow(name)), given.get(name), is_new_first=True)
-        for name in source.ids
-    ]
-    if labels is not None:
-        without = [name for name in source.ids if name not in given]
-        if without:
-            notices.append(
-                f"{labels}: has no line for {len(without)} of {len(rows)} samples, e.g. "
-                f"'{without[0]}'"
-            )
-    return rows
-
-
-def _merged(row: SampleRow, new: SampleRow | None, *, is_new_first: bool) -> SampleRow:
-    """Return a sample with what `new` adds to it; where both know something, one goes first."""
-    if new is None:
-        return row
-    first, second = (new, row) if is_new_first else (row, new)
-    known = {name: value for name, value in first.labels.items() if value is not None}
-    return replace(
-        row,
-        media={**second.media, **first.media},
-        split=first.split or second.split,
-        group=first.group or second.group,
-        labels={**first.labels, **second.labels, **known},
-    )
-
-
 def _prepare(
     path: str | Path,
     info: ColumnInfo,
@@ -214,7 +178,7 @@ def _prepare(
     try:
         store = FeatureStore.open(path)
     except StoreNotFound:
-        _note_strangers(given, by_id, notices)
+        note_strangers(given, by_id, notices)
         return FeatureStore.create(path, rows, shard_size=shard_size), len(rows)
     there = {row.id: row for row in store.samples.rows()}
     unknown = [name for name in by_id if name not in there]
@@ -230,28 +194,18 @@ def _prepare(
             f"{path} has shards of {store.samples.shard_size} samples; --shard-size is for new "
             "stores"
         )
-    _note_strangers(given, by_id | there, notices)
+    note_strangers(given, by_id | there, notices)
     store.append_samples(rows)
     changed = []
     for name, old in there.items():
-        row = _merged(old, by_id.get(name), is_new_first=False)
-        row = _merged(row, given.get(name), is_new_first=True)
+        row = merged(old, by_id.get(name), is_new_first=False)
+        row = merged(row, given.get(name), is_new_first=True)
         if row != old:
             changed.append(row)
     if changed:
         store.update_labels(changed)
         notices.append(f"{path}: split, group or labels of {len(changed)} samples were updated")
     return store, len(unknown)
-
-
-def _note_strangers(
-    given: Mapping[str, SampleRow], known: Mapping[str, SampleRow], notices: list[str]
-) -> None:
-    strangers = [name for name in given if name not in known]
-    if strangers:
-        notices.append(
-            f"the labels of {len(strangers)} ids without features were left, e.g. '{strangers[0]}'"
-        )
 
 
 def _copy(
