@@ -8,65 +8,17 @@ null token among the keys, so that a sample whose other modalities are absent at
 Shapes: B samples, T tokens of one stream, K tokens of the others, W model width.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from .attention import CrossAttentionLayer, even_width, time_code
 from .base import Fusion
 from .info import FusionInfo
 from .output import FusionOutput
 from .pooling import masked_mean
 from .presence import Inputs
-
-
-class CrossAttentionLayer(nn.Module):
-    """One stream attends to the others, then a feed-forward network; both residual, pre-norm.
-
-    Args:
-        width: Model width W.
-        num_heads: Attention heads.
-        dropout: After attention and feed-forward.
-    """
-
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm_query = nn.LayerNorm(width)
-        self.norm_key = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        # A bias on the keys shifts all scores of a query alike: the softmax would cancel it.
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
-        self.null = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.dropout = nn.Dropout(dropout)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
-        )
-
-    def forward(self, tokens: Tensor, others: Tensor, valid: Tensor) -> Tensor:
-        """Return `[B, T, W]` from tokens `[B, T, W]`, others `[B, K, W]`, valid bool `[B, K]`."""
-        batch_size = len(tokens)
-        keys = self.norm_key(torch.cat([self.null.expand(batch_size, -1, -1), others], dim=1))
-        seen = F.pad(valid, (1, 0), value=True)[:, None, None, :]
-        query, key, value = (
-            self._split(x)
-            for x in (self.query(self.norm_query(tokens)), self.key(keys), self.value(keys))
-        )
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-        tokens = tokens + self.dropout(self.out(heard.transpose(1, 2).flatten(2)))
-        refined: Tensor = tokens + self.dropout(self.feed_forward(tokens))
-        return refined
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
 class CrossAttention(Fusion):
@@ -100,15 +52,17 @@ class CrossAttention(Fusion):
         del self.poolings  # the mean over each stream comes after the layers
         if num_layers < 1 or num_heads < 1:
             raise ValueError(f"num_layers, num_heads: at least 1, not {num_layers}, {num_heads}")
-        unit = 2 * num_heads  # even, for the sines and cosines of the time code
-        model_width = width or math.ceil(min(512, max(self.dims.values())) / unit) * unit
-        if model_width % unit:
-            raise ValueError(f"width: must be a multiple of 2 * num_heads = {unit}, not {width}")
+        model_width = width or even_width(min(512, max(self.dims.values())), num_heads)
+        if model_width % (2 * num_heads):
+            raise ValueError(f"width: must be a multiple of 2 * {num_heads} heads, not {width}")
         self.width = model_width
         self.project = nn.ModuleDict({m: nn.Linear(d, model_width) for m, d in self.dims.items()})
         self.layers = nn.ModuleList(
             nn.ModuleDict(
-                {m: CrossAttentionLayer(model_width, num_heads, dropout) for m in self.modalities}
+                {
+                    m: CrossAttentionLayer(model_width, num_heads, dropout, null=True)
+                    for m in self.modalities
+                }
             )
             for _ in range(num_layers)
         )
@@ -120,7 +74,7 @@ class CrossAttention(Fusion):
         streams = {}
         for m in self.modalities:
             tokens = self.project[m](inputs.features[m])
-            streams[m] = tokens + _time_code(tokens)
+            streams[m] = tokens + time_code(tokens)
         for layer in self.layers:
             assert isinstance(layer, nn.ModuleDict)
             before = dict(streams)
@@ -134,15 +88,6 @@ class CrossAttention(Fusion):
             kept = self.norm[m](streams[m]).masked_fill(~inputs.valid[m][:, :, None], 0.0)
             z[m] = masked_mean(kept, inputs.valid[m])
         return FusionOutput(fused=torch.cat([z[m] for m in self.modalities], dim=1), z=z)
-
-
-def _time_code(tokens: Tensor) -> Tensor:
-    """Return the sinusoidal code of positions 0 .. T-1, `[T, W]` (Vaswani et al. 2017)."""
-    num_steps, width = tokens.shape[1:]
-    half = torch.arange(width // 2, device=tokens.device, dtype=torch.float32)
-    rates = torch.exp(half * (-math.log(10_000.0) / (width // 2)))
-    angles = torch.arange(num_steps, device=tokens.device)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1).to(tokens.dtype)
 
 
 INFOS = (
