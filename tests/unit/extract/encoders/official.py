@@ -70,41 +70,59 @@ def r2plus1d(seed: int) -> State:
     return fill(shapes_of(r2plus1d_18(weights=None)), seed)
 
 
-def dinov3(seed: int) -> State:
-    """Return facebookresearch/dinov3's ViT-S/16: qkv biases beside a mask that drops the keys'."""
+DINOV3 = {
+    "dinov3-vits16": (384, 12, "mlp", 1536),
+    "dinov3-vits16plus": (384, 12, "swiglu", 1536),
+    "dinov3-vitb16": (768, 12, "mlp", 3072),
+    "dinov3-vitl16": (1024, 24, "mlp", 4096),
+    "dinov3-vith16plus": (1280, 32, "swiglu", 5120),
+}
+"""Width, depth, kind and width of the feed-forward of each."""
+
+
+def dinov3_names(name: str, depth: int | None = None) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of a file of facebookresearch/dinov3."""
+    D, full_depth, kind, hidden = DINOV3[name]
     shapes: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, 384),
-        "storage_tokens": (1, 4, 384),
-        "mask_token": (1, 384),
-        "patch_embed.proj.weight": (384, 3, 16, 16),
-        "patch_embed.proj.bias": (384,),
+        "cls_token": (1, 1, D),
+        "storage_tokens": (1, 4, D),
+        "mask_token": (1, D),
+        "patch_embed.proj.weight": (D, 3, 16, 16),
+        "patch_embed.proj.bias": (D,),
         "rope_embed.periods": (16,),
     }
-    for i in range(12):
+    into, out = (("w1", "w2"), "w3") if kind == "swiglu" else (("fc1",), "fc2")
+    for i in range(full_depth if depth is None else depth):
         block: dict[str, tuple[int, ...]] = {
-            "norm1.weight": (384,),
-            "norm1.bias": (384,),
-            "attn.qkv.weight": (1152, 384),
-            "attn.qkv.bias": (1152,),
-            "attn.qkv.bias_mask": (1152,),
-            "attn.proj.weight": (384, 384),
-            "attn.proj.bias": (384,),
-            "ls1.gamma": (384,),
-            "norm2.weight": (384,),
-            "norm2.bias": (384,),
-            "mlp.fc1.weight": (1536, 384),
-            "mlp.fc1.bias": (1536,),
-            "mlp.fc2.weight": (384, 1536),
-            "mlp.fc2.bias": (384,),
-            "ls2.gamma": (384,),
+            "norm1.weight": (D,),
+            "norm1.bias": (D,),
+            "attn.qkv.weight": (3 * D, D),
+            "attn.qkv.bias": (3 * D,),
+            "attn.qkv.bias_mask": (3 * D,),
+            "attn.proj.weight": (D, D),
+            "attn.proj.bias": (D,),
+            "ls1.gamma": (D,),
+            "norm2.weight": (D,),
+            "norm2.bias": (D,),
+            "ls2.gamma": (D,),
+            f"mlp.{out}.weight": (D, hidden),
+            f"mlp.{out}.bias": (D,),
         }
+        for one in into:
+            block |= {f"mlp.{one}.weight": (hidden, D), f"mlp.{one}.bias": (hidden,)}
         shapes |= {f"blocks.{i}.{key}": shape for key, shape in block.items()}
-    state = fill(shapes | {"norm.weight": (384,), "norm.bias": (384,)}, seed)
+    return shapes | {"norm.weight": (D,), "norm.bias": (D,)}
+
+
+def dinov3(seed: int, name: str = "dinov3-vits16", depth: int | None = None) -> State:
+    """Return upstream's layout: qkv biases beside a mask that drops the keys' and some others."""
+    shapes = dinov3_names(name, depth)
+    state = fill(shapes, seed)
     generator = torch.Generator().manual_seed(seed + 1)
-    for key in shapes:
+    for key, shape in shapes.items():
         if key.endswith("bias_mask"):
-            mask = (torch.rand(1152, generator=generator) < 0.5).float()
-            mask[384:768] = 0.0
+            mask = (torch.rand(shape, generator=generator) < 0.5).float()
+            mask.chunk(3)[1].zero_()
             state[key] = mask
     return state
 
