@@ -178,7 +178,7 @@ def _with_biases(state: State) -> State:
     """Return timm's layout with qkv biases; its networks without them are those where all are 0."""
     if any(key.endswith("attn.q_bias") for key in state):
         return state
-    zeros = {}
+    zeros: State = {}
     for key, value in state.items():
         if key.endswith("attn.qkv.weight"):
             stem, width = key.removesuffix("qkv.weight"), value.shape[1]

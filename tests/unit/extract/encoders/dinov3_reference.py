@@ -37,9 +37,7 @@ def forward(
         if is_masked:
             bias *= w[f"{name}.attn.qkv.bias_mask"]
         qkv = norm(t, f"{name}.norm1") @ w[f"{name}.attn.qkv.weight"].T + bias
-        q, k, v = (
-            part.unflatten(2, (heads, D // heads)).transpose(1, 2) for part in qkv.chunk(3, dim=-1)
-        )
+        q, k, v = qkv.view(len(x), -1, 3, heads, D // heads).permute(2, 0, 3, 1, 4)
         q, k = turn(q, angles), turn(k, angles)
         weights = (q @ k.transpose(2, 3) / (D // heads) ** 0.5).softmax(dim=-1)
         attended = (weights @ v).transpose(1, 2).flatten(2)

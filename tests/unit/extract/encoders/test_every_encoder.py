@@ -143,7 +143,7 @@ def groups(module: nn.Module) -> Iterator[tuple[str, list[Tensor]]]:
     found: dict[str, list[Tensor]] = {}
     for key, value in module.state_dict().items():
         if not key.endswith(official.COUNTER):
-            group = re.sub(r"^(layer|blocks\.)\d+\.\d+\.", "block.", key)
+            group = re.sub(r"^(layer\d+\.\d+|blocks\.\d+(\.\d+)?)\.", "block.", key)
             found.setdefault(group, []).append(value)
     yield from found.items()
 
