@@ -153,7 +153,7 @@ def _labels(values: Sequence[Any]) -> MemoryLabels:
     if array.dtype.kind == "U":
         classes, codes = np.unique(array, return_inverse=True)
         return MemoryLabels(codes.astype(np.int64), tuple(classes.tolist()), "str", everywhere)
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and len(array):
         return MemoryLabels(array.astype(np.float64), None, "float", ~np.isnan(array))
     if array.dtype.kind in "biu" or len(array) == 0:
         return MemoryLabels(array.astype(np.int64), None, "int", everywhere)

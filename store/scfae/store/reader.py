@@ -3,6 +3,7 @@
 Shapes: N samples, S shards, T rows, D features.
 """
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from .index import ColumnIndex, check_receipt, read_index
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
 from .shard import ShardFacts, ShardLine, ShardReader
+from .small_shards import MAX_SHARD_BYTES, SmallShards
 
 NOT_EXTRACTED: Final = "not extracted yet"
 _MAX_READERS = 512  # a reader holds where its samples lie, a few kilobytes
@@ -63,6 +65,7 @@ class Column:
         self._samples = samples
         self._pool = FilePool() if pool is None else pool
         self._dtype = np.dtype(info.dtype)
+        self._of_thread = threading.local()
         self._readers: dict[int, ShardReader] = {}
         self._first_seen: dict[int, str | None] = {}
 
@@ -200,6 +203,16 @@ class Column:
         starts = self._places.rows_at[place]
         if skip is not None:
             starts = starts + skip * row_bytes
+        small = self._small_shards()
+        if small is not None and self._places.is_dense[shards].all():
+            to, rows = at[taken], counts[taken]
+            if to.min() < 0 or (to + rows).max() > len(out):
+                raise ValueError(
+                    f"rows from {to.min()} to {(to + rows).max()} of {len(out)} in out"
+                )
+            inside = (starts - self._places.rows_at[self._samples.bounds[shards]]) // row_bytes
+            if small.take(shards, self._load, rows_at=inside, counts=rows, out=out, at=to):
+                return
         begins = at[taken] * row_bytes
         sizes = counts[taken] * row_bytes
         # Lists from here on: numpy takes a microsecond for what costs a list a tenth a sample.
@@ -226,6 +239,38 @@ class Column:
             follows, runs_to = start + size, begin + size
         if file is not None and not file.read_into_many(buffers, position):
             raise self._reader(number).corrupt("ends inside data")
+
+    def _small_shards(self) -> SmallShards | None:
+        """Return this thread's copies of small shards; None where shards are too large for it."""
+        rows = self._rows_of_longest
+        if rows * self.info.dim * self._dtype.itemsize > MAX_SHARD_BYTES or rows == 0:
+            return None
+        found: SmallShards | None = getattr(self._of_thread, "small", None)
+        if found is None:
+            found = SmallShards(self.num_shards, rows, dim=self.info.dim, dtype=self._dtype)
+            self._of_thread.small = found
+        return found
+
+    @cached_property
+    def _rows_of_longest(self) -> int:
+        totals = np.concatenate(([0], np.cumsum(self._index.lengths)))
+        return int(np.diff(totals[self._samples.bounds]).max(initial=0))
+
+    def _load(self, shard: int, out: npt.NDArray[Any]) -> None:
+        here = self._samples.rows_of(shard)
+        rows = out[: int(self._index.lengths[here.start : here.stop].sum())]
+        reader = self._reader(shard)
+        if not reader.open().read_into(rows, int(self._places.rows_at[here.start])):
+            raise reader.corrupt("ends inside data")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes to another process: what a thread holds stays behind."""
+        return {key: value for key, value in self.__dict__.items() if key != "_of_thread"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what came from another process."""
+        self.__dict__.update(state)
+        self._of_thread = threading.local()
 
     def will_need(self, shards: Sequence[int]) -> None:
         """Ask the operating system to read the files of shards ahead; it returns at once.
@@ -318,6 +363,10 @@ class Column:
                 f"[R, {layout.dim}], not {self.info.dtype} [R, {self.info.dim}]."
             )
         here = self._samples.rows_of(shard)
+        row_bytes = layout.dim * layout.dtype.itemsize
+        follows = np.cumsum(layout.lengths) - layout.lengths
+        dense = layout.rows_at[0] + follows * row_bytes
+        self._places.is_dense[shard] = np.array_equal(layout.rows_at, dense)
         self._places.rows_at[here.start : here.stop] = layout.rows_at
         self._places.is_known[shard] = True  # last: another thread may look at it
 
@@ -357,8 +406,9 @@ class _Places(NamedTuple):
 
     rows_at: npt.NDArray[np.int64]
     is_known: npt.NDArray[np.bool_]
+    is_dense: npt.NDArray[np.bool_]  # samples follow on each other, as the table has them
 
     @classmethod
     def empty(cls, num_samples: int, num_shards: int) -> "_Places":
         rows_at = np.zeros(num_samples, dtype=np.int64)
-        return cls(rows_at, np.zeros(num_shards, dtype=bool))
+        return cls(rows_at, np.zeros(num_shards, dtype=bool), np.zeros(num_shards, dtype=bool))

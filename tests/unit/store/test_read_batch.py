@@ -1,6 +1,7 @@
 """Many samples at once: the same rows as one by one, in the place that was asked for."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,16 @@ from scfae.store.testing import make_store
 GUARD = -1.0
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+@pytest.fixture(scope="module", params=["small shards in memory", "sample by sample"])
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FeatureStore]:
     folder = tmp_path_factory.mktemp("batches")
-    return make_store(folder / "store", num_samples=30, shard_size=7, missing=0.3, max_rows=6)
+    made = make_store(folder / "store", num_samples=30, shard_size=7, missing=0.3, max_rows=6)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "sample by sample":
+            patch.setattr("scfae.store.reader.MAX_SHARD_BYTES", 0)
+        yield made
 
 
 @given(data=st.data(), is_packed=st.booleans())
@@ -128,10 +135,15 @@ def everything(column: Column) -> None:
     column.read_batch(np.arange(len(counts)), out, at=at, counts=counts)
 
 
-def test_a_file_cut_off_under_the_reader_is_an_error_that_names_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_bytes", [0, 1 << 16])
+def test_a_file_cut_off_under_the_reader_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int
+) -> None:
+    monkeypatch.setattr("scfae.store.reader.MAX_SHARD_BYTES", num_bytes)
     store = make_store(tmp_path / "store", num_samples=20, shard_size=7)
     column = store.column("video")
-    everything(column)
+    for index in range(20):
+        column.rows(index)  # every file is open
     path = column.folder / shard_file(1)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
