@@ -41,7 +41,7 @@ class _Reads(NamedTuple):
     slots: Integers
     positions: Integers
     counts: Integers
-    firsts: Integers
+    firsts: Integers | None
     stride: int
 
 
@@ -121,14 +121,17 @@ class Collator:
         # One modality after the other: each has files of its own.
         for column, modality in enumerate(self._modalities):
             stored = self._facts.lengths[modality][chosen].astype(np.int64)
-            firsts = self._crop.starts(column, stored, keys, seed=seed, epoch=epoch)
-            rows = self._crop.lengths(column, stored)
+            rows, firsts = stored, None
+            if not self._crop.is_all:
+                firsts = self._crop.starts(column, stored, keys, seed=seed, epoch=epoch)
+                rows = self._crop.lengths(column, stored)
             while True:
                 here = present[:, column]
                 slots = order[here[order]]
                 count = np.where(here, rows, 0)
                 stride = self._crop.strides[column]
-                reads = _Reads(slots, chosen[slots], count[slots], firsts[slots], stride)
+                skip = None if firsts is None else firsts[slots]
+                reads = _Reads(slots, chosen[slots], count[slots], skip, stride)
                 tensor, ends, damaged = self._read(modality, reads, count)
                 if not damaged:
                     break
@@ -142,11 +145,14 @@ class Collator:
             lengths[modality] = self._place(shown)
             if ends is not None:
                 cu_seqlens[modality] = self._place(ends.astype(np.int32))
+        ids = self._facts.ids[chosen].tolist()
+        for slot in np.flatnonzero(is_padding).tolist():
+            ids[slot] = ""
         groups = self._facts.groups
         places = torch.from_numpy(chosen)
         labels = {name: values[places] for name, values in self._facts.labels.items()}
         batch = Batch(
-            ids=np.where(is_padding, "", self._facts.ids[chosen]).tolist(),
+            ids=ids,
             features=features,
             lengths=lengths,
             present=self._place(present),
@@ -223,7 +229,9 @@ class Collator:
         spans = ((reads.counts - 1) * stride + 1).tolist()
         scratch = None if is_direct else self._scratch_for(modality, max(spans, default=0))
         damaged = []
-        each = zip(*(part.tolist() for part in reads[:4]), spans, strict=True)
+        firsts = np.zeros_like(reads.counts) if reads.firsts is None else reads.firsts
+        parts = (reads.slots, reads.positions, reads.counts, firsts)
+        each = zip(*(part.tolist() for part in parts), spans, strict=True)
         for slot, position, rows, first, span in each:
             out = target(slot, rows)
             try:

@@ -6,7 +6,7 @@ Shapes: N samples of the view, B samples of a rank's part of a batch, M modaliti
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -14,18 +14,21 @@ from .batch import Batch
 from .collate import Collator, DamagedRead
 from .facts import Facts
 from .hashing import Keys
-from .order import Integers, rank_slice
+from .order import Booleans, Integers, rank_slice
 from .plan import PADDING, EpochPlan
 from .policies import MaskPolicy
 from .units import Groups, natural_order
 
+_DRAWN_TOGETHER: Final = 32
+"""Batches whose masks are drawn in one go: per batch that costs as much as reading a modality."""
+
 
 class ReadBatch(NamedTuple):
-    """A batch, the stream's position behind it, and what could not be read of it."""
+    """A batch, what could not be read of it, and the stream's position behind it."""
 
     batch: Batch
-    position: int
     damage: list[DamagedRead]
+    position: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +67,32 @@ class EpochReader:
             part: Yield only every `num_parts`-th batch, from this one on.
             num_parts: As many processes that take turns.
         """
-        all_batches = self.plan.batches(position)
-        for units, after in itertools.islice(all_batches, part, None, num_parts):
-            mine = units[rank_slice(len(units), self.rank, world_size=self.world_size)]
-            yield self._read(self._samples(mine), after)
+        planned = itertools.islice(self.plan.batches(position), part, None, num_parts)
+        count = 1  # the first batch comes at once
+        while some := list(itertools.islice(planned, count)):
+            count = _DRAWN_TOGETHER
+            samples = [self._samples(self._mine(units)) for units, _ in some]
+            ends = np.cumsum([len(positions) for positions in samples])
+            keys, present = self._draw(np.concatenate(samples))
+            draws = zip(np.split(keys, ends[:-1]), np.split(present, ends[:-1]), strict=True)
+            for (_, after), positions, (its_keys, its_present) in zip(
+                some, samples, draws, strict=True
+            ):
+                # No name for it here: its memory is used again once the consumer has dropped it.
+                yield ReadBatch(
+                    *self.collator.collate(
+                        positions,
+                        its_present,
+                        keys=its_keys,
+                        seed=self.seed,
+                        epoch=self.epoch,
+                        position=after,
+                    ),
+                    after,
+                )
+
+    def _mine(self, units: Integers) -> Integers:
+        return units[rank_slice(len(units), self.rank, world_size=self.world_size)]
 
     def _samples(self, units: Integers) -> Integers:
         if self.groups is None:
@@ -82,14 +107,10 @@ class EpochReader:
         # What is said in a dialogue is in the order of the ids, not in that of the shards.
         return members[natural_order(self.facts.ids[members])]
 
-    def _read(self, positions: Integers, after: int) -> ReadBatch:
+    def _draw(self, positions: Integers) -> tuple[Keys, Booleans]:
+        """Return the keys of samples `[n]`, and which modalities of theirs are read `[n, M]`."""
         real = np.maximum(positions, 0)
         no_keys: Keys = np.zeros(len(real), dtype=np.uint64)
         keys = self.facts.keys[real] if self.needs_keys else no_keys
-        present = self.policy.masks(
-            keys, self.facts.available[real], seed=self.seed, epoch=self.epoch
-        )
-        batch, damage = self.collator.collate(
-            positions, present, keys=keys, seed=self.seed, epoch=self.epoch, position=after
-        )
-        return ReadBatch(batch, after, damage)
+        available = self.facts.available[real]
+        return keys, self.policy.masks(keys, available, seed=self.seed, epoch=self.epoch)

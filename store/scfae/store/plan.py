@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from .bucketing import alike
 from .cutting import cut, rows_of
 from .hashing import Keys
 from .order import Integers, Order
@@ -141,7 +142,7 @@ class EpochPlan:
                 # Only the last chunk has a rest: random units, and so not always the longest.
                 whole = len(units) - len(units) % rules.batch_size
                 units, rest = units[:whole], units[whole:]
-            units = units[np.argsort(self._units.cost[units], kind="stable")]
+            units = units[alike(self._units.longest[units] * self._units.widths, self._leaf(units))]
             if is_last and rules.max_rows is not None and rules.shuffle:
                 # For the same reason: the rest ends at a random length.
                 units = np.roll(units, int(self._bits(_ROTATE, chunk, 1)[0] % len(units)))
@@ -155,6 +156,15 @@ class EpochPlan:
         # Another thread may make another chunk meanwhile: a tuple is replaced as a whole.
         self._made = (chunk, (units, ends))
         return units, ends
+
+    def _leaf(self, units: Integers) -> int:
+        """Return about how many of these units a batch will hold."""
+        rules = self._rules
+        if rules.max_rows is None or len(units) == 0:
+            return rules.batch_size
+        samples, _ = rows_of(self._units, units)
+        rows = self._units.longest[units].sum(axis=1).mean() * samples / len(units)
+        return max(1, min(rules.batch_size, int(rules.max_rows / max(1.0, rows))))
 
     def _permuted(
         self, chunk: int, units: Integers, ends: Integers, moved: int

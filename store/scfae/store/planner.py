@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .balance import balanced_order, class_codes
 from .options import BatchOptions
-from .order import GivenOrder, Integers, Order, ShardIndex, ShuffledOrder, default_window, integer
+from .order import GivenOrder, Order, ShardIndex, ShuffledOrder, default_window, integer
 from .plan import EpochPlan
 from .policies import MaskPolicy
 from .sample_view import SampleView
@@ -125,13 +125,12 @@ class Planner:
         may_keep = self._policy.may_keep(epoch)
         if may_keep not in self._known_units:
             longest = np.zeros((len(self._view), len(may_keep)), dtype=np.int64)
-            cost: Integers = np.zeros(len(self._view), dtype=np.int64)
             for column, modality in enumerate(self._view.modalities):
                 if may_keep[column]:
                     stored = self.lengths[modality]
                     longest[:, column] = self._options.crop.lengths(column, stored)
-                    cost += longest[:, column] * self._view.dims[modality]
-            samples = Units(longest, cost)
+            dims = [self._view.dims[modality] for modality in self._view.modalities]
+            samples = Units(longest, np.array(dims, dtype=np.int64))
             self._known_units[may_keep] = (
                 samples if self.groups is None else self.groups.of_samples(samples)
             )

@@ -21,12 +21,12 @@ class Units:
 
     Attributes:
         longest: Most rows of any sample of a unit, for each modality that is read, `[U, M]`.
-        cost: What units are sorted by, `[U]`: how many numbers they hold.
+        widths: Features a row of each modality `[M]`.
         sizes: Samples of each unit `[U]`; None where each is one sample.
     """
 
     longest: Integers
-    cost: Integers
+    widths: Integers
     sizes: Integers | None = None
 
     @classmethod
@@ -71,10 +71,10 @@ class Groups:
         """Return what is known of the groups, from what is known of the samples."""
         starts = self.bounds[:-1]
         if len(starts) == 0:
-            return Units(samples.longest[:0], samples.cost[:0], np.zeros(0, dtype=np.int64))
+            return Units(samples.longest[:0], samples.widths, np.zeros(0, dtype=np.int64))
         return Units(
             longest=np.maximum.reduceat(samples.longest[self._members], starts, axis=0),
-            cost=np.add.reduceat(samples.cost[self._members], starts),
+            widths=samples.widths,
             sizes=np.diff(self.bounds),
         )
 

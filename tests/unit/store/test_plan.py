@@ -18,7 +18,7 @@ from scfae.store.units import Groups, Units, natural_order
 def units_of(rows: npt.ArrayLike, sizes: Integers | None = None) -> Units:
     table = np.asarray(rows, dtype=np.int64)
     longest = table[:, None] if table.ndim == 1 else table
-    return Units(longest, longest.sum(axis=1), sizes)
+    return Units(longest, np.ones(longest.shape[1], dtype=np.int64), sizes)
 
 
 def plan(rows: npt.ArrayLike, *, shard_size: int = 3, window: int = 2, **rules: Any) -> EpochPlan:
