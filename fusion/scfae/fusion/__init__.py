@@ -8,8 +8,16 @@ from .base import Fusion
 from .concat import Concat
 from .counting import count_flops, count_parameters
 from .cross_attention import CrossAttention
-from .heads import make_head
+from .gradients import combined_backward
+from .heads import (
+    ClassificationHead,
+    MultiLabelHead,
+    RegressionHead,
+    RetrievalHead,
+    make_head,
+)
 from .info import FusionInfo, TrainingRecipe
+from .input_norm import InputNorm, TrainingBatch
 from .mapping import SwiGLU
 from .output import FusionOutput
 from .pooling import AttentionPooling, MeanPooling, masked_mean
@@ -19,15 +27,22 @@ from .scfae import SCFAE
 __all__ = [
     "SCFAE",
     "AttentionPooling",
+    "ClassificationHead",
     "Concat",
     "CrossAttention",
     "Fusion",
     "FusionInfo",
     "FusionOutput",
+    "InputNorm",
     "MeanPooling",
+    "MultiLabelHead",
+    "RegressionHead",
+    "RetrievalHead",
     "SwiGLU",
+    "TrainingBatch",
     "TrainingRecipe",
     "build_fusion",
+    "combined_backward",
     "count_flops",
     "count_parameters",
     "fusion_info",

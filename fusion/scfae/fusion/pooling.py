@@ -1,10 +1,20 @@
-"""From rows to a vector: masked mean and attention over time.
+"""From rows to a vector: six ways to make `[B, D]` of `[B, T, D]` with ragged lengths.
 
-Shapes: B samples, T time steps, D features. A sample without valid rows pools to zero.
+All keep the width and start from the valid rows alone; a sample without valid rows pools to zero.
+
+Shapes: B samples, T time steps, D features.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from .attention import SelfAttentionLayer, even_width, time_code
+from .recurrent import BiLSTM
+
+_INNER_WIDTH = 256
+"""The widest that a pooler's own layers are: a pooler is to stay small beside the fusion."""
 
 
 def masked_mean(rows: Tensor, valid: Tensor) -> Tensor:
@@ -33,6 +43,41 @@ class MeanPooling(nn.Module):
         return masked_mean(rows, valid)
 
 
+class MaxPooling(nn.Module):
+    """The largest value of each feature over valid rows.
+
+    Args:
+        width: Features a row, D; unused.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+
+    def forward(self, rows: Tensor, valid: Tensor) -> Tensor:
+        """Return `[B, D]` from `[B, T, D]` and bool `[B, T]`."""
+        lowest = torch.finfo(rows.dtype).min
+        largest = rows.masked_fill(~valid[:, :, None], lowest).amax(dim=1)
+        return largest.masked_fill(~valid.any(dim=1)[:, None], 0.0)
+
+
+class LastPooling(nn.Module):
+    """The last valid row.
+
+    Args:
+        width: Features a row, D; unused.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+
+    def forward(self, rows: Tensor, valid: Tensor) -> Tensor:
+        """Return `[B, D]` from `[B, T, D]` and bool `[B, T]`."""
+        places = torch.arange(rows.shape[1], device=rows.device)
+        last = torch.where(valid, places, 0).amax(dim=1)
+        picked = rows[torch.arange(len(rows), device=rows.device), last]
+        return picked.masked_fill(~valid.any(dim=1)[:, None], 0.0)
+
+
 class AttentionPooling(nn.Module):
     """A softmax over time of one learned score a row (self-attentive pooling).
 
@@ -56,9 +101,59 @@ class AttentionPooling(nn.Module):
         return pooled
 
 
-POOLINGS: dict[str, type[MeanPooling] | type[AttentionPooling]] = {
+class TransformerPooling(nn.Module):
+    """One transformer layer over a learned token and the rows with their time; the token is read.
+
+    Args:
+        width: Features a row, D; the layer is at most 256 wide, between two linear maps.
+        num_heads: Attention heads.
+    """
+
+    def __init__(self, width: int, num_heads: int = 4) -> None:
+        super().__init__()
+        inner = even_width(min(width, _INNER_WIDTH), num_heads)
+        self.project = nn.Linear(width, inner)
+        self.token = nn.Parameter(torch.randn(1, 1, inner) * 0.02)
+        self.layer = SelfAttentionLayer(inner, num_heads, dropout=0.0)
+        self.norm = nn.LayerNorm(inner)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, rows: Tensor, valid: Tensor) -> Tensor:
+        """Return `[B, D]` from `[B, T, D]` and bool `[B, T]`."""
+        tokens = self.project(rows)
+        tokens = tokens + time_code(tokens)
+        token = self.token.to(tokens.dtype).expand(len(rows), -1, -1)
+        seen = nn.functional.pad(valid, (1, 0), value=True)
+        read = self.layer(torch.cat([token, tokens], dim=1), seen)[:, 0]
+        pooled: Tensor = self.out(self.norm(read))
+        return pooled.masked_fill(~valid.any(dim=1)[:, None], 0.0)
+
+
+class BiLSTMPooling(nn.Module):
+    """The final states of both directions of an LSTM, through a linear map.
+
+    Args:
+        width: Features a row, D; each direction is at most 128 wide.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.lstm = BiLSTM(width, max(1, min(width, _INNER_WIDTH) // 2))
+        self.out = nn.Linear(self.lstm.output_dim, width)
+
+    def forward(self, rows: Tensor, valid: Tensor) -> Tensor:
+        """Return `[B, D]` from `[B, T, D]` and bool `[B, T]`."""
+        pooled: Tensor = self.out(self.lstm(rows, valid)[1])
+        return pooled.masked_fill(~valid.any(dim=1)[:, None], 0.0)
+
+
+POOLINGS: dict[str, Callable[[int], nn.Module]] = {
     "mean": MeanPooling,
+    "max": MaxPooling,
+    "last": LastPooling,
     "attention": AttentionPooling,
+    "transformer": TransformerPooling,
+    "bilstm": BiLSTMPooling,
 }
 
 

@@ -46,7 +46,7 @@ def test_the_training_split_has_mean_0_and_the_loudness_asked_for(
 ) -> None:
     view = store.view("train", video="video", audio="audio")
     model = Standardised(Echo(), view.dims, rms=rms)
-    model.fit(view)
+    model.fit_view(view)
     for modality in view.modalities:
         rows = torch.tensor(pooled(store, "train", modality), dtype=torch.float32)
         shifted = model({modality: rows})[modality]
@@ -91,7 +91,7 @@ def test_constant_features_are_only_shifted_and_an_empty_modality_left(tmp_path:
                 writer.commit(shard, [sample] * len(store.samples.rows_of(shard)))
     view = store.view("train", flat="flat", none="none")
     model = Standardised(Echo(), view.dims)
-    model.fit(view)
+    model.fit_view(view)
     assert model.get_buffer("mean_flat").tolist() == [1e4] * 3
     assert model.get_buffer("scale_flat").item() == 1.0
     assert model.get_buffer("mean_none").tolist() == [0.0] * 3
@@ -110,8 +110,8 @@ def test_the_scale_does_not_depend_on_batches(
 ) -> None:
     view = store.view("train", video="video", audio="audio")
     whole, pieces = Standardised(Echo(), view.dims), Standardised(Echo(), view.dims)
-    whole.fit(view)
+    whole.fit_view(view)
     monkeypatch.setattr(standardise, "_BATCH_SIZE", batch_size)
-    pieces.fit(view)
+    pieces.fit_view(view)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(value, pieces.state_dict()[name], rtol=1e-6, atol=1e-7)

@@ -158,7 +158,7 @@ class _Training:
         seed_everything(loop.seed)  # before the weights: the same config is the same model
         self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
         if isinstance(self.model, Standardised) and not run.last.exists():
-            self.model.fit(splits.train)
+            self.model.fit_view(splits.train)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=optim.lr_start,
