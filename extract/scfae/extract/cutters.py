@@ -1,5 +1,7 @@
 """Cutters that encoders share: pictures at a rate, runs of frames, runs of sound."""
 
+import math
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +12,32 @@ from .recipe import AudioChunk, VideoFrame, Window
 PrepareFrame = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 # Presentation times are multiples of a time base: a frame due at 0.2 s may come at 0.1999.
-_TIME_SLACK_S = 1e-4
+TIME_SLACK_S = 1e-4
+
+
+class FrameClock:
+    """When each frame counts at a rate: of those due at `t0 + k / fps`, the one on screen.
+
+    Args:
+        fps: Frames a second; None counts every frame once.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        self._fps = fps
+        self._count = 0
+        self.first_s: float | None = None
+
+    def due(self, frame: VideoFrame) -> list[float]:
+        """Return the times that are due while this frame is on screen."""
+        if self.first_s is None:
+            self.first_s = frame.start_s
+        if self._fps is None:
+            return [frame.start_s]
+        due = []
+        while (time_s := self.first_s + self._count / self._fps) < frame.end_s - TIME_SLACK_S:
+            self._count += 1
+            due.append(time_s)
+        return due
 
 
 class FrameSampler:
@@ -26,26 +53,22 @@ class FrameSampler:
     """
 
     def __init__(self, fps: float | None, prepare: PrepareFrame, *, is_image: bool) -> None:
-        self._fps = fps
+        self._length_s = None if fps is None else 1.0 / fps
+        self._clock = FrameClock(fps)
         self._prepare = prepare
         self._is_image = is_image
-        self._first_s: float | None = None
-        self._count = 0
 
     def push(self, frame: VideoFrame) -> list[Window]:
         """Return the windows that are due while this frame is on screen."""
-        if self._is_image or self._fps is None:
+        if self._is_image or self._length_s is None:
             return [self._window(frame.pixels, frame.start_s, frame.end_s)]
-        if self._first_s is None:
-            self._first_s = frame.start_s
         windows: list[Window] = []
         array = None
-        while (due := self._first_s + self._count / self._fps) < frame.end_s - _TIME_SLACK_S:
+        for due in self._clock.due(frame):
             if array is None:
                 array = self._prepare(frame.pixels)
-            end = due + 1.0 / self._fps
-            windows.append(Window(array, np.array([[due, end]], dtype=np.float64)))
-            self._count += 1
+            times = np.array([[due, due + self._length_s]], dtype=np.float64)
+            windows.append(Window(array, times))
         return windows
 
     def end(self) -> list[Window]:
@@ -59,46 +82,58 @@ class FrameSampler:
 class FrameWindows:
     """Runs of consecutive frames.
 
-    The first begins at the first frame, the next `stride` frames later. A video shorter than one
-    window repeats its last frame. A tail that no window covers gives a last window that ends at
-    the last frame. One row a window: from its first to its last true frame.
+    The first begins at the first frame `t0`, the others `stride` frames apart, or each at the first
+    frame shown at or after `t0 + k * stride_s`. A video shorter than one window repeats its last
+    frame. A tail that no window covers gives a last window that ends at the last frame. One row a
+    window: from its first to its last true frame.
 
     Args:
         length: Frames a window.
-        stride: Frames from one window to the next.
+        stride: Frames from one window to the next; None goes by `stride_s`.
         fps: Frames a second to take; None takes every frame.
+        stride_s: Seconds from one window to the next, at any frame rate.
         prepare: From a picture `[H, W, 3]` to the model's size `[3, h, w]`.
     """
 
     def __init__(
-        self, length: int, stride: int, *, fps: float | None, prepare: PrepareFrame
+        self,
+        length: int,
+        stride: int | None,
+        *,
+        fps: float | None,
+        stride_s: float | None = None,
+        prepare: PrepareFrame,
     ) -> None:
+        if (stride is None) == (stride_s is None):
+            raise ValueError("FrameWindows: give either stride or stride_s")
         self._length = length
         self._stride = stride
-        self._fps = fps
+        self._stride_s = stride_s
+        self._clock = FrameClock(fps)
         self._prepare = prepare
         self._frames: list[tuple[npt.NDArray[np.uint8], float, float]] = []
-        self._skip = 0
+        self._begun: deque[int] = deque()  # numbers of the frames where open windows begin
+        self._taken = 0
+        self._next_s = 0.0
         self._is_uncovered = False
-        self._first_s: float | None = None
-        self._count = 0
 
     def push(self, frame: VideoFrame) -> list[Window]:
         """Return the windows that this frame completes."""
-        due = self._times_due(frame)
+        due = self._clock.due(frame)
         if not due:
             return []
         windows = []
         taken = (self._prepare(frame.pixels), frame.start_s, frame.end_s)
-        for _ in range(due):
+        for time_s in due:
             # Kept beyond the stride: a last window may have to reach back.
             self._frames = [*self._frames, taken][-self._length :]
             self._is_uncovered = True
-            if self._skip:
-                self._skip -= 1
-            elif len(self._frames) == self._length:
+            if self._is_first(time_s):
+                self._begun.append(self._taken)
+            self._taken += 1
+            if self._begun and self._begun[0] + self._length == self._taken:
+                self._begun.popleft()
                 windows.append(self._window(self._frames))
-                self._skip = self._stride - 1
         return windows
 
     def end(self) -> list[Window]:
@@ -108,16 +143,16 @@ class FrameWindows:
         missing = self._length - len(self._frames)
         return [self._window(self._frames + self._frames[-1:] * missing)]
 
-    def _times_due(self, frame: VideoFrame) -> int:
-        if self._fps is None:
-            return 1
-        if self._first_s is None:
-            self._first_s = frame.start_s
-        due = 0
-        while self._first_s + self._count / self._fps < frame.end_s - _TIME_SLACK_S:
-            self._count += 1
-            due += 1
-        return due
+    def _is_first(self, time_s: float) -> bool:
+        """Return whether a window begins at the frame taken for a time."""
+        if self._stride_s is None:
+            return self._stride is not None and self._taken % self._stride == 0
+        since_s = time_s - (self._clock.first_s or 0.0) + TIME_SLACK_S
+        if since_s < self._next_s:
+            return False
+        # A window is skipped where it would begin at the same frame as the one before.
+        self._next_s = (math.floor(since_s / self._stride_s) + 1) * self._stride_s
+        return True
 
     def _window(self, frames: list[tuple[npt.NDArray[np.uint8], float, float]]) -> Window:
         self._is_uncovered = False

@@ -19,10 +19,11 @@ from ..cutters import FrameWindows
 from ..encoder import Encoder
 from ..entry import EncoderEntry
 from ..folding import fold_batch_norms
-from ..options import Option, check_options
+from ..options import check_options
 from ..pixels import channels
 from ..recipe import MediaKind, StreamInfo
 from ..weights import load_network
+from ..windowing import CLIP_OPTIONS, ClipWindows
 
 CLIP_FRAMES = 16
 RESIZED = (128, 171)
@@ -30,10 +31,6 @@ SIDE = 112
 # oneDNN's convolutions take a quarter less time on it than on contiguous clips.
 _LAYOUT = torch.channels_last_3d
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-OPTIONS = {
-    "stride": Option(CLIP_FRAMES, int, least=1),
-    "fps": Option(None, float, least=0.001),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +38,16 @@ class Clips:
     """Runs of 16 frames, uint8 `[3, 16, 112, 112]`.
 
     Attributes:
-        stride: Frames from one clip to the next.
-        fps: Frames a second to take; None takes every frame.
+        windows: How they follow each other.
     """
 
-    stride: int
-    fps: float | None
+    windows: ClipWindows
     kind: MediaKind = "video"
     sample_rate_hz: None = None
 
     def begin(self, info: StreamInfo, /) -> FrameWindows:
         """Return a cutter for one stream."""
-        return FrameWindows(CLIP_FRAMES, self.stride, fps=self.fps, prepare=_prepare)
+        return self.windows.cutter(_prepare)
 
 
 class R2Plus1D(Encoder):
@@ -76,24 +71,22 @@ class R2Plus1D(Encoder):
 
     def recipe(self, kind: MediaKind) -> Clips:
         """Return the pre-processing of video."""
-        return Clips(self.spec.recipe["stride"], self.spec.recipe["fps"])
+        return Clips(ClipWindows.recorded(self.spec.recipe))
 
 
 def load(
     entry: EncoderEntry, weights: str | None, device: torch.device, options: Mapping[str, Any]
 ) -> Encoder:
     """Return R(2+1)D-18; see `load_encoder`."""
-    values, given = check_options(entry.name, options, OPTIONS)
+    values, given = check_options(entry.name, options, CLIP_OPTIONS)
+    windows = ClipWindows.of(entry.name, values, frames=CLIP_FRAMES)
     module, found = load_network(entry, weights, build=_build, drop=("fc.",))
-    fps = values["fps"]
     spec = entry.spec(
         found,
         options=given,
-        rows_per_second=None if fps is None else fps / values["stride"],
+        rows_per_second=windows.rows_per_second,
         recipe={
-            "fps": fps,
-            "stride": values["stride"],
-            "frames": CLIP_FRAMES,
+            **windows.recipe,
             "resize": [*RESIZED, "torchvision bilinear without antialiasing, on bytes"],
             "centre_crop": [SIDE, SIDE],
             "colour": "RGB",

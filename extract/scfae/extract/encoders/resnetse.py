@@ -25,12 +25,13 @@ from ..entry import EncoderEntry
 from ..options import Option, check_options
 from ..recipe import MediaKind, StreamInfo
 from ..weights import State, load_network
+from ..windowing import SOUND_OPTIONS, SoundRuns
 
 SAMPLE_RATE_HZ = 16_000
 EVAL_SAMPLES = 400 * 160 + 240
 SHORTEST_SAMPLES = 400  # one analysis window
 LAYERS = (3, 4, 6, 3)
-OPTIONS = {"stride": Option(EVAL_SAMPLES, int, least=160)}
+OPTIONS = SOUND_OPTIONS | {"stride": Option(None, int, least=160)}
 
 
 class PreEmphasis(nn.Module):
@@ -193,21 +194,19 @@ class ResNetSE34V2(ResNetSE):
 
 @dataclass(frozen=True, slots=True)
 class Utterances:
-    """Windows of 64,240 samples; shorter sound is repeated.
+    """Windows of 64,240 samples, or as long as is wanted; shorter sound is repeated.
 
     Attributes:
-        stride: Samples from one window to the next.
+        windows: How they follow each other.
     """
 
-    stride: int
+    windows: SoundRuns
     kind: MediaKind = "audio"
     sample_rate_hz: int = SAMPLE_RATE_HZ
 
     def begin(self, info: StreamInfo, /) -> SoundWindows:
         """Return a cutter for one stream."""
-        return SoundWindows(
-            EVAL_SAMPLES, self.stride, sample_rate_hz=SAMPLE_RATE_HZ, shortest=SHORTEST_SAMPLES
-        )
+        return self.windows.cutter()
 
 
 class SpeakerEncoder(Encoder):
@@ -229,7 +228,7 @@ class SpeakerEncoder(Encoder):
 
     def recipe(self, kind: MediaKind) -> Utterances:
         """Return the pre-processing of sound."""
-        return Utterances(self.spec.recipe["stride"])
+        return Utterances(SoundRuns.recorded(self.spec.recipe, shortest=SHORTEST_SAMPLES))
 
 
 def load_l(
@@ -255,16 +254,22 @@ def _load(
     kind: type[ResNetSE34L] | type[ResNetSE34V2],
 ) -> Encoder:
     values, given = check_options(entry.name, options, OPTIONS)
+    windows = SoundRuns.of(
+        entry.name,
+        values,
+        length=EVAL_SAMPLES,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        shortest=SHORTEST_SAMPLES,
+    )
     module, found = load_network(entry, weights, build=kind, rename=_bare, drop=("__L__.",))
     spec = entry.spec(
         found,
         options=given,
-        rows_per_second=SAMPLE_RATE_HZ / values["stride"],
+        rows_per_second=windows.rows_per_second,
         recipe={
             "sample_rate_hz": SAMPLE_RATE_HZ,
             "channels": "resampled by libswresample, then the mean of all",
-            "samples": EVAL_SAMPLES,
-            "stride": values["stride"],
+            **windows.recipe,
             "short": "repeated from its start",
             "feature": "embedding, not normalised",
         },
