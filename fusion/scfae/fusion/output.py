@@ -15,9 +15,10 @@ class FusionOutput:
     Attributes:
         fused: `[B, F]`, what a head reads.
         z: For each modality `[B, *]`, its embedding after fusion; SCFAE: `[B, l_m + l*]`.
-        specific: SCFAE: for each modality `[B, l_m]`, before the output SwiGLU.
+        specific: What is each modality's own; SCFAE: `[B, l_m]`, before the output SwiGLU.
         shared: SCFAE: for each slot `[B, l*]`, computed from the next modality (Eq. 4).
-        shared_from: SCFAE: the same by the modality that each comes from; for retrieval.
+        shared_from: What comes from each modality alone, for retrieval; SCFAE: `shared` by the
+            modality that it comes from. Empty where a method embeds none alone.
         recon: SCFAE: for each modality `[B, l_m]`, its reconstruction.
         losses: Every auxiliary loss by name, scalar, not yet weighted.
         logits: `[B, num_outputs]`, None for a method built without outputs.

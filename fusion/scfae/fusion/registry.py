@@ -13,6 +13,15 @@ _MODULES = (
     "scfae",
     "concat",
     "cross_attention",
+    "cmmp",
+    "uavm",
+    "perceiver",
+    "drfuse",
+    "meter",
+    "mds",
+    "vfd",
+    "emo_foren",
+    "avoid_df",
 )
 """Modules of this folder whose `INFOS` are offered; the order is that of `list_fusions`."""
 
