@@ -14,6 +14,7 @@ from scfae.store import ColumnInfo, FeatureStore, SampleRow, column_name
 from scfae.store.column import DType
 from scfae.store.container import Format
 from scfae.store.errors import ConfigError
+from scfae.store.receipt import Receipt
 
 from .encoder import Encoder
 from .manifest import MediaItem
@@ -54,11 +55,13 @@ class Work:
     Attributes:
         columns: Every wanted column by name.
         shards: For each shard with something to do, the names of its missing columns.
+        outdated: Receipts, by column and shard, that are there and do not count.
         notices: What a person should know, one sentence each.
     """
 
     columns: dict[str, ColumnPlan]
     shards: dict[int, list[str]] = field(default_factory=dict)
+    outdated: dict[tuple[str, int], Receipt] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
 
@@ -160,8 +163,10 @@ def plan_work(
             inputs = [(now, was, fate) for one, now, was, fate in found if one in items]
             if any(now != was for now, was, _ in inputs):
                 changed.add(shard)
+                work.outdated[name, shard] = receipt
             elif retry_failed and any(fate == "failed" for _, _, fate in inputs):
                 failed.add(shard)
+                work.outdated[name, shard] = receipt
         if changed:
             work.notices.append(
                 f"{name}: the media of {len(changed)} shards have changed; extracted anew"

@@ -39,6 +39,8 @@ class ExtractReport:
         max_failures: How many of them are allowed.
         seconds: Wall time.
         files: Media files decoded.
+        clips: Windows encoded, over all columns.
+        shares: Of the time, in waiting for the decoders, in forward passes, and in writing.
         notices: What a person should know.
         is_dry: Nothing was touched; `shards_done` is what would be extracted.
     """
@@ -50,6 +52,8 @@ class ExtractReport:
     max_failures: int
     seconds: float
     files: int
+    clips: int = 0
+    shares: dict[str, float] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     is_dry: bool = False
 
@@ -65,7 +69,9 @@ class ExtractReport:
             "dry_run": self.is_dry,
             "samples": self.samples,
             "files_decoded": self.files,
+            "clips_encoded": self.clips,
             "seconds": round(self.seconds, 3),
+            "time_shares": {name: round(share, 4) for name, share in self.shares.items()},
             "columns": {
                 column.name: {
                     "shards_extracted": column.shards_done,
@@ -92,6 +98,9 @@ class ExtractReport:
                 f"{self.store}: {self.samples} samples; {self.files} files decoded in "
                 f"{self.seconds:.1f} s ({rate:.1f} a second)"
             )
+            if self.clips:
+                shares = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+                lines.append(f"  {self.clips} clips encoded; time: {shares}")
         for column in self.columns:
             noise = "; random weights: noise" if column.is_random else ""
             if self.is_dry:

@@ -22,6 +22,7 @@ STORE_FILE: Final = "store.json"
 SAMPLES_FILE: Final = "samples.parquet"
 NEXT_SAMPLES_FILE: Final = "samples.next.parquet"
 COLUMNS_FOLDER: Final = "columns"
+CLAIMS_FOLDER: Final = "claims"  # who works on which shard; see scfae.extract.leases
 _READ_ATTEMPTS = 20
 _READ_PAUSE_S = 0.05
 

@@ -18,6 +18,7 @@ from .container import SUFFIXES
 from .document import unseal
 from .errors import CorruptShard, StoreVersionError
 from .header import (
+    CLAIMS_FOLDER,
     COLUMNS_FOLDER,
     NEXT_SAMPLES_FILE,
     SAMPLES_FILE,
@@ -74,7 +75,8 @@ def verify(store: FeatureStore | Path | str) -> list[Damage]:
     path = Path(where)
     damage: list[Damage] = []
     samples = _verify_samples(path, damage)
-    known = {STORE_FILE, SAMPLES_FILE, NEXT_SAMPLES_FILE, COLUMNS_FOLDER, PINS_FOLDER, LOCK_NAME}
+    known = {STORE_FILE, SAMPLES_FILE, NEXT_SAMPLES_FILE, LOCK_NAME}
+    known |= {COLUMNS_FOLDER, PINS_FOLDER, CLAIMS_FOLDER}
     for entry in sorted(path.iterdir()):
         if entry.name not in known and not entry.name.startswith(TEMPORARY):
             damage.append(Damage(None, None, entry.name, _STRAY))

@@ -15,6 +15,7 @@ EXAMPLE = """\
   scfae extract clips/ features/ -e efficientnet-lite0 -e ge2e
   scfae extract talks.csv features/ -e dinov3-vits16@dinov3_vits16_pretrain_lvd1689m-08c60483.pth
   scfae extract talks.csv features/ -e r2plus1d-18@random:0        # noise, and marked so
+  scfae extract talks.csv s3://bucket/features -e ge2e --claim     # one task of a SLURM array
 
 Run the same command again after a crash: it goes on where it stopped.
 """
@@ -56,6 +57,10 @@ class ExtractArguments:
     """Replace a column that was made by another encoder, other weights or options."""
     column: Annotated[str | None, tyro.conf.arg(name="as", metavar="NAME")] = None
     """Name of the new column, with one encoder."""
+    claim: bool = False
+    """Share the work with other processes given the same command, on this machine or others."""
+    lease: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 60.0
+    """With --claim: seconds until the shard of a dead process is taken over."""
     dry_run: bool = False
     """Say what would be done, and touch nothing."""
     json: bool = False
@@ -86,6 +91,8 @@ def run(argv: Sequence[str]) -> int:
                 retry_failed=flags.retry_failed,
                 replace=flags.replace,
                 column_as=flags.column,
+                claim=flags.claim,
+                lease_s=flags.lease,
                 dry_run=flags.dry_run,
                 progress=progress,
             )

@@ -8,6 +8,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 LINE_EVERY_S = 30.0
+_MOST_CHARS = 80
 
 
 class Progress:
@@ -46,7 +47,7 @@ class Progress:
                     bar.close()
                 bar = tqdm(total=total, desc=self._what, unit=self._unit, leave=False)
                 self._bar = bar
-            bar.set_postfix_str(text[-40:], refresh=False)
+            bar.set_postfix_str(text[:_MOST_CHARS], refresh=False)
             bar.update(done - bar.n)
         elif time.monotonic() - self._last_line_s >= LINE_EVERY_S:
             self._last_line_s = time.monotonic()
