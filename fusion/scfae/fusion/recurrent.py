@@ -72,15 +72,22 @@ class BiLSTM(nn.Module):
         for i, forwards in enumerate(self.forwards):
             if i:
                 rows = self.dropout(rows)
-            states = [forwards(rows)[0]]
+            states = [_run(forwards, rows)]
             ends = [_at(states[0], last)]
             if self.backwards:
-                backward = self.backwards[i](reverse_rows(rows, valid))[0]
+                backward = _run(self.backwards[i], reverse_rows(rows, valid))
                 ends.append(_at(backward, last))
                 states.append(reverse_rows(backward, valid))
             rows = torch.cat(states, dim=2).masked_fill(padding, 0.0)
             final = torch.cat(ends, dim=1).masked_fill(~valid.any(dim=1)[:, None], 0.0)
         return rows, final
+
+
+def _run(lstm: nn.Module, rows: Tensor) -> Tensor:
+    """Return the states `[B, T, H]`, in float32: not every CPU has an LSTM in bfloat16."""
+    with torch.autocast(rows.device.type, enabled=False):
+        states: Tensor = lstm(rows.float())[0]
+        return states
 
 
 def _at(rows: Tensor, places: Tensor) -> Tensor:

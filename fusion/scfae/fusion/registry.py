@@ -22,6 +22,13 @@ _MODULES = (
     "vfd",
     "emo_foren",
     "avoid_df",
+    "momke",
+    "mculora",
+    "euar",
+    "mmin",
+    "gcnet",
+    "coupled_mamba",
+    "weight_merge",
 )
 """Modules of this folder whose `INFOS` are offered; the order is that of `list_fusions`."""
 

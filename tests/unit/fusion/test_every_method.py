@@ -31,6 +31,12 @@ SMALL: dict[str, dict[str, object]] = {
     "perceiver": {"width": 16, "num_latents": 4, "depth": 2, "num_heads": 2, "head_width": 8},
     "meter": {"width": 16},
     "avoid_df": {"width": 16, "num_layers": 2, "num_selected": 2},
+    "momke": {"width": 16, "num_layers": 2},
+    "mculora": {"width": 16, "num_layers": 2},
+    "mmin": {"width": 16, "layers": (12, 8), "num_blocks": 2},
+    "gcnet": {"width": 10, "graph_width": 6},
+    "layer_coupled": {"width": 16, "num_layers": 2, "num_states": 4},
+    "state_coupled": {"width": 16, "num_layers": 2, "num_states": 4},
 }
 """Options that make a large method quick; every other method runs as it is published."""
 

@@ -1,0 +1,59 @@
+"""Weight merging: one averaged network, and alpha where the answers change least."""
+
+import torch
+
+from scfae.fusion import build_fusion
+from scfae.fusion.weight_merge import WeightMerge
+
+DIMS = {"a": 6, "v": 10}
+
+
+def make() -> WeightMerge:
+    torch.manual_seed(0)
+    model = build_fusion("weight_merge", DIMS, num_outputs=3, width=8)
+    assert isinstance(model, WeightMerge)
+    return model
+
+
+def disturb(model: WeightMerge) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+
+
+def test_copies_begin_alike_so_that_merging_changes_nothing_at_first() -> None:
+    model = make()
+    features = {m: torch.randn(4, d) for m, d in DIMS.items()}
+    own = model(features).logits
+    assert torch.allclose(own, model.eval()(features).logits, atol=1e-6)
+    disturb(model)
+    merged = model(features).logits
+    assert not torch.allclose(model.train()(features).logits, merged, atol=1e-3)
+
+
+def test_each_copy_learns_from_its_own_modality() -> None:
+    model = make()
+    features = {m: torch.randn(4, d) for m, d in DIMS.items()}
+    present = torch.tensor([[True, False]] * 4)
+    model(features, present, labels=torch.tensor([0, 1, 2, 0])).losses["copies"].backward()
+    assert model.hidden_weight.grad is not None
+    assert model.hidden_weight.grad[0].abs().max() > 0
+    assert model.hidden_weight.grad[1].abs().max() == 0
+
+
+def test_alpha_is_where_the_answers_change_least() -> None:
+    model = make()
+    disturb(model)
+    batch = {m: torch.randn(16, d) for m, d in DIMS.items()}
+    chosen = model.choose_alpha([batch])
+    model.eval()
+    answers = []
+    for step in range(11):
+        model.alpha.copy_(torch.tensor([1 - step / 10, step / 10]))
+        answers.append(model(batch).logits.softmax(dim=1).detach())
+    change = [
+        (answers[i] - answers[i - 1]).abs().mean() + (answers[i + 1] - answers[i]).abs().mean()
+        for i in range(1, 10)
+    ]
+    best = min(range(9), key=lambda i: change[i].item()) + 1
+    assert torch.allclose(chosen, torch.tensor([1 - best / 10, best / 10]))
