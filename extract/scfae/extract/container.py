@@ -19,6 +19,7 @@ from scfae.store.errors import DecodeError
 from .clock import PictureClock, SoundClock
 from .fates import Emit, Fate
 from .feeder import Feeder
+from .frame_count import count_frames
 from .limits import Limits, PixelBudget
 from .losses import Losses
 from .recipe import AudioChunk, Recipe, VideoFrame
@@ -98,7 +99,12 @@ class Container:
             if why is not None:
                 self._refused[kind] = why
             self._frames = PictureClock(frame_length_s(stream), end_s)
-            self._feeder.begin(kind, float(stream.average_rate) if stream.average_rate else None)
+            is_asked = self._feeder.wants_num_frames
+            self._feeder.begin(
+                kind,
+                float(stream.average_rate) if stream.average_rate else None,
+                count_frames(self._path, stream.index) if is_asked else None,
+            )
         else:
             self._sounds = SoundClock(end_s)
             self._feeder.begin(kind)

@@ -38,11 +38,18 @@ class Feeder:
             if recipe.kind == "audio" and recipe.sample_rate_hz is not None
         }
 
-    def begin(self, kind: str, frame_rate_hz: float | None = None) -> None:
+    @property
+    def wants_num_frames(self) -> bool:
+        """Whether a recipe asks for the number of pictures before the first of them."""
+        return any(getattr(r, "wants_num_frames", False) for r in self._recipes.values())
+
+    def begin(
+        self, kind: str, frame_rate_hz: float | None = None, num_frames: int | None = None
+    ) -> None:
         """Begin the stream of a kind."""
         for name, recipe in self._recipes.items():
             if _stream_kind(recipe) == kind:
-                info = StreamInfo(recipe.kind, frame_rate_hz, recipe.sample_rate_hz)
+                info = StreamInfo(recipe.kind, frame_rate_hz, recipe.sample_rate_hz, num_frames)
                 self._cutters[name] = recipe.begin(info)
 
     def push_picture(self, frame: VideoFrame) -> None:

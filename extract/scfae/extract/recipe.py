@@ -22,11 +22,13 @@ class StreamInfo:
         kind: video, audio or image.
         frame_rate_hz: Average frame rate of a video as its header says; None if unknown.
         sample_rate_hz: Rate at which sound arrives, i.e. the recipe's.
+        num_frames: Pictures in the container, for recipes that have `wants_num_frames`.
     """
 
     kind: MediaKind
     frame_rate_hz: float | None = None
     sample_rate_hz: int | None = None
+    num_frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scfae.store.errors import ConfigError, UnknownEncoder
 
 from .entry import EncoderEntry, Options
-from .families import dinov3, efficientnet, ge2e, r2plus1d, resnetse
+from .families import dinov3, efficientnet, ge2e, r2plus1d, resnetse, videomaev2
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,7 @@ class EncoderInfo:
 _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
     efficientnet.ENTRIES,
     dinov3.ENTRIES,
+    videomaev2.ENTRIES,
     r2plus1d.ENTRIES,
     ge2e.ENTRIES,
     resnetse.ENTRIES,

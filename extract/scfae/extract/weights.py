@@ -8,6 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +201,7 @@ def load_network(
     weights: str | None,
     *,
     build: Callable[[], nn.Module],
+    build_for: Callable[[State], nn.Module] | None = None,
     rename: Callable[[State, Path], State] | None = None,
     drop: Iterable[str] = (),
 ) -> tuple[nn.Module, Weights]:
@@ -209,6 +211,7 @@ def load_network(
         entry: The encoder.
         weights: As `find_weights` takes them.
         build: Makes the network.
+        build_for: Makes it from a file's renamed tensors, where those say which network it is.
         rename: From the upstream file's names to the network's; gets the state and the file.
         drop: Prefixes of keys that the network does not use.
 
@@ -225,8 +228,9 @@ def load_network(
     if found.path is None:
         return build_random(build, found.seed or 0), found
     state = read_state(found.path)
-    module = build_random(build, 0)  # every value is replaced; the global generator stays as it is
     if rename is not None:
         state = rename(state, found.path)
+    # Every value is replaced; the global generator stays as it is.
+    module = build_random(build if build_for is None else partial(build_for, state), 0)
     load_strict(module, state, path=found.path, encoder=entry.name, drop=drop)
     return module, found
