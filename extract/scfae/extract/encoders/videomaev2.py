@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,7 +88,7 @@ class Network(nn.Module):
             VideoMAEConfig(
                 image_size=SIDE,
                 patch_size=size.patch,
-                num_frames=CLIP_FRAMES,
+                num_frames=TUBELET_FRAMES,  # decides the table alone, which it fills for seconds
                 tubelet_size=TUBELET_FRAMES,
                 hidden_size=size.dim,
                 num_hidden_layers=size.depth,
@@ -98,6 +99,10 @@ class Network(nn.Module):
                 use_mean_pooling=not is_pretraining,
             )
         )
+        embeddings = self.model.embeddings
+        count = embeddings.num_patches * CLIP_FRAMES // TUBELET_FRAMES
+        del embeddings.position_embeddings
+        embeddings.register_buffer("position_embeddings", _sines(count, size.dim), persistent=False)
         self.fc_norm = nn.Identity() if is_pretraining else nn.LayerNorm(size.dim, eps=EPS)
 
 
@@ -184,6 +189,14 @@ def load(
         packages=("torch", "transformers", "av"),
     )
     return VideoMAEV2(spec, module, device)
+
+
+def _sines(count: int, dim: int) -> Tensor:
+    """Return the position table `[1, count, dim]`, computed in float64 as upstream does."""
+    exponents = 2.0 * (np.arange(dim) // 2) / dim
+    angles = np.arange(count, dtype=np.float64)[:, None] / np.power(10_000.0, exponents)
+    table = np.where(np.arange(dim) % 2, np.cos(angles), np.sin(angles))
+    return torch.from_numpy(table.astype(np.float32))[None]
 
 
 def _build_for(size: Size, state: State) -> nn.Module:
