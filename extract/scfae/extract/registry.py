@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scfae.store.errors import ConfigError, UnknownEncoder
 
 from .entry import EncoderEntry, Options
-from .families import dinov3, efficientnet, ge2e, r2plus1d, resnetse, videomaev2
+from .families import audiomae, dinov3, efficientnet, ge2e, r2plus1d, resnetse, videomaev2
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,7 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
     videomaev2.ENTRIES,
     r2plus1d.ENTRIES,
     ge2e.ENTRIES,
+    audiomae.ENTRIES,
     resnetse.ENTRIES,
 )
 

@@ -5,6 +5,7 @@ every parameter is filled. `random:SEED` is noise that is the same on every run.
 """
 
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -84,16 +85,21 @@ def find_weights(encoder: str, weights: str | None, *, find: Find, hint: str) ->
     return Weights(PUBLISHED, found, None)
 
 
-def read_state(path: Path) -> State:
+def read_state(path: Path, *, allowed: Iterable[type] = ()) -> State:
     """Return the tensors of a weights file, out of whatever wrapper it has.
 
     Wrappers: `model`, `module`, `state_dict`, `model_state`, `model_state_dict`, or none; and the
     key prefix `module.` of a data-parallel run. Nothing in the file is run.
 
+    Args:
+        path: The file.
+        allowed: Plain classes whose instances may lie beside the tensors, e.g. of a script's
+            arguments.
+
     Raises:
         WeightsMismatch: If it is no file of tensors.
     """
-    document = _read(path)
+    document = _read(path, allowed)
     while isinstance(document, Mapping):
         wrapper = next((key for key in _WRAPPERS if isinstance(document.get(key), Mapping)), None)
         if wrapper is None:
@@ -115,14 +121,15 @@ def read_state(path: Path) -> State:
 _WRAPPERS = ("model_state_dict", "model_state", "state_dict", "model", "module")
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, allowed: Iterable[type]) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (
         SafetensorError,
         pickle.UnpicklingError,
@@ -136,7 +143,10 @@ def _read(path: Path) -> Any:
         IndexError,
         TypeError,
     ) as error:
+        stranger = re.search(r"GLOBAL (\S+)", str(error))
         why = " ".join(str(error).split())[:160] or type(error).__name__
+        if stranger is not None:
+            why = f"it holds {stranger[1]}"
         raise WeightsMismatch(
             f"{path}: cannot be read as weights ({why}). It may be cut off, or hold more than "
             "tensors, which is not loaded."
@@ -204,6 +214,7 @@ def load_network(
     build_for: Callable[[State], nn.Module] | None = None,
     rename: Callable[[State, Path], State] | None = None,
     drop: Iterable[str] = (),
+    allowed: Iterable[type] = (),
 ) -> tuple[nn.Module, Weights]:
     """Return an encoder's network with its weights, and where they came from.
 
@@ -214,6 +225,7 @@ def load_network(
         build_for: Makes it from a file's renamed tensors, where those say which network it is.
         rename: From the upstream file's names to the network's; gets the state and the file.
         drop: Prefixes of keys that the network does not use.
+        allowed: As `read_state` takes them.
 
     Raises:
         WeightsUnavailable: If the file is not on this machine.
@@ -227,7 +239,7 @@ def load_network(
     )
     if found.path is None:
         return build_random(build, found.seed or 0), found
-    state = read_state(found.path)
+    state = read_state(found.path, allowed=allowed)
     if rename is not None:
         state = rename(state, found.path)
     # Every value is replaced; the global generator stays as it is.

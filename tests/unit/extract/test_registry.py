@@ -1,5 +1,6 @@
 """Encoders by name: strings taken apart, near names, plug-ins, and lists that import nothing."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,7 +86,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str = "entry")
         f"[scfae.encoders]\nmean-colour = colour_plugin:{value}\n"
     )
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 @pytest.mark.parametrize(

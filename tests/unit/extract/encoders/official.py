@@ -5,11 +5,15 @@ in another's place, shows. Names and shapes are written down here or taken from 
 owns the layout, never from the adapters under test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import timm
+import timm.models.eva
+import timm.models.vision_transformer
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
@@ -18,6 +22,7 @@ from torchvision.models.video import r2plus1d_18
 from scfae.extract.published import find_in_package
 
 State = dict[str, Tensor]
+SHALLOW = 2  # blocks, of 12: what a block gets wrong shows in two
 COUNTER = "num_batches_tracked"
 
 
@@ -127,6 +132,51 @@ def dinov3(seed: int, name: str = "dinov3-vits16", depth: int | None = None) -> 
     return state
 
 
+def audiomae_names(kind: str, depth: int = 12) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of facebookresearch/AudioMAE, `finetuned` or `pretrained`."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, 768),
+        "pos_embed": (1, 513, 768),
+        "patch_embed.proj.weight": (768, 1, 16, 16),
+        "patch_embed.proj.bias": (768,),
+    }
+    for i in range(depth):
+        block: dict[str, tuple[int, ...]] = {
+            "norm1.weight": (768,),
+            "norm1.bias": (768,),
+            "attn.qkv.weight": (2304, 768),
+            "attn.qkv.bias": (2304,),
+            "attn.proj.weight": (768, 768),
+            "attn.proj.bias": (768,),
+            "norm2.weight": (768,),
+            "norm2.bias": (768,),
+            "mlp.fc1.weight": (3072, 768),
+            "mlp.fc1.bias": (3072,),
+            "mlp.fc2.weight": (768, 3072),
+            "mlp.fc2.bias": (768,),
+        }
+        shapes |= {f"blocks.{i}.{key}": shape for key, shape in block.items()}
+    norm = "fc_norm" if kind == "finetuned" else "norm"
+    shapes |= {f"{norm}.weight": (768,), f"{norm}.bias": (768,)}
+    if kind == "finetuned":
+        return shapes | {"head.weight": (527, 768), "head.bias": (527,)}
+    return shapes | {
+        "mask_token": (1, 1, 512),
+        "decoder_pos_embed": (1, 513, 512),
+        "decoder_embed.weight": (512, 768),
+        "decoder_embed.bias": (512,),
+        "decoder_blocks.0.norm1.weight": (512,),
+        "decoder_blocks.0.attn.qkv.weight": (1536, 512),
+        "decoder_blocks.0.attn.logit_scale": (16, 1, 1),
+        "decoder_norm.weight": (512,),
+        "decoder_pred.weight": (256, 512),
+    }
+
+
+def audiomae(seed: int, kind: str = "finetuned", depth: int = 12) -> State:
+    return fill(audiomae_names(kind, depth), seed)
+
+
 def resnetse_names(kind: str) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of ResNetSE34L (`l`) or ResNetSE34V2 (`v2`)."""
     widths = (16, 32, 64, 128) if kind == "l" else (32, 64, 128, 256)
@@ -201,9 +251,10 @@ LAYOUTS: dict[str, Callable[[int], State]] = {
     "r2plus1d-18": r2plus1d,
     "resnetse34l": lambda seed: resnetse("l", seed),
     "resnetse34v2": lambda seed: resnetse("v2", seed),
-    "dinov3-vits16": dinov3,
+    "dinov3-vits16": lambda seed: dinov3(seed, depth=SHALLOW),
+    "audiomae-vitb": lambda seed: audiomae(seed, depth=SHALLOW),
 }
-"""Each encoder's checkpoint as its project publishes it, from a seed."""
+"""Each encoder's checkpoint as its project publishes it, from a seed; transformers are shallow."""
 
 WRAPPERS: dict[str, Callable[[State], Any]] = {
     "bare": lambda state: state,
@@ -223,6 +274,25 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
 def save(path: Path, document: Any) -> Path:
     torch.save(document, path)
     return path
+
+
+@contextmanager
+def shallow() -> Iterator[None]:
+    """Make adapters build transformers of two blocks; tests of full depth are their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm.models.eva.Eva, "__init__", _with_depth(timm.models.eva.Eva))
+        vit = timm.models.vision_transformer.VisionTransformer
+        patch.setattr(vit, "__init__", _with_depth(vit))
+        yield
+
+
+def _with_depth(network: Any) -> Callable[..., None]:
+    original = network.__init__
+
+    def build(self: Any, *args: Any, **options: Any) -> None:
+        original(self, *args, **options | {"depth": SHALLOW})
+
+    return build
 
 
 def largest(difference: Tensor) -> float:

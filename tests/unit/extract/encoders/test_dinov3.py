@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import timm
+import timm.models.eva
 import torch
 from PIL import Image
 from timm.models.eva import checkpoint_filter_fn
@@ -34,33 +35,22 @@ TIMM = {
 }
 HEADS = {"dinov3-vits16": 6, "dinov3-vits16plus": 6, "dinov3-vitb16": 12, "dinov3-vitl16": 16}
 HEADS |= {"dinov3-vith16plus": 20}
-BUILD = dinov3._build
-DEPTH = 2  # of 12: what a block gets wrong shows in two
+BUILD_EVA = timm.models.eva.Eva.__init__
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _shallow() -> Iterator[None]:
-    """Build networks of two blocks; those of full depth have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dinov3, "_build", build_shallow)
+    with official.shallow():
         yield
 
 
-def build_shallow(architecture: str) -> Any:
-    return timm.create_model(
-        architecture, pretrained=False, global_pool="token", num_classes=0, depth=DEPTH
-    )
-
-
 def upstream(name: str = NAME) -> official.State:
-    return official.dinov3(8, name, DEPTH)
+    return official.dinov3(8, name, official.SHALLOW)
 
 
 def network(name: str, state: official.State, **options: Any) -> Any:
     """Return timm's network with the numbers of an upstream file."""
-    model = timm.create_model(
-        TIMM[name], pretrained=False, num_classes=0, depth=DEPTH, **options
-    ).eval()
+    model = timm.create_model(TIMM[name], pretrained=False, num_classes=0, **options).eval()
     multiplied = dict(state)
     for key in state:
         if key.endswith("qkv.bias"):
@@ -192,7 +182,7 @@ def test_timms_own_layout_is_read(small: Encoder, tmp_path: Path) -> None:
 
 
 def test_timms_layout_without_biases_is_read_as_with_none(tmp_path: Path) -> None:
-    plain = build_shallow("vit_small_patch16_dinov3")
+    plain: Any = timm.create_model("vit_small_patch16_dinov3", pretrained=False)
     plain.load_state_dict(official.fill(official.shapes_of(plain), 4))
     path = official.save(tmp_path / "timm.pth", plain.state_dict())
     encoder = load_encoder(NAME, weights=path)
@@ -203,7 +193,8 @@ def test_timms_layout_without_biases_is_read_as_with_none(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", list(official.DINOV3))
-def test_files_of_every_size_fit(name: str) -> None:
+def test_files_of_every_size_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm.models.eva.Eva, "__init__", BUILD_EVA)
     # One number spread out: the largest network would take gigabytes.
     state = {k: torch.zeros(1).expand(v) for k, v in official.dinov3_names(name).items()}
     state |= {"local_cls_norm.weight": torch.zeros(1), "local_cls_norm.bias": torch.zeros(1)}
@@ -220,7 +211,7 @@ def test_files_of_every_size_fit(name: str) -> None:
 def test_numbers_of_whole_networks(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dinov3, "_build", BUILD)
+    monkeypatch.setattr(timm.models.eva.Eva, "__init__", BUILD_EVA)
     state = official.dinov3(8, name)
     encoder = load_encoder(name, weights=official.save(tmp_path / "w.pth", state))
     check_numbers(name, state, encoder, (64, 96))
