@@ -21,6 +21,7 @@ from .input_norm import InputNorm, TrainingBatch
 from .mapping import SwiGLU
 from .output import FusionOutput
 from .pooling import AttentionPooling, MeanPooling, masked_mean
+from .published import PublishedFigure, published_rows
 from .registry import build_fusion, fusion_info, list_fusions
 from .scfae import SCFAE
 
@@ -36,6 +37,7 @@ __all__ = [
     "InputNorm",
     "MeanPooling",
     "MultiLabelHead",
+    "PublishedFigure",
     "RegressionHead",
     "RetrievalHead",
     "SwiGLU",
@@ -49,4 +51,5 @@ __all__ = [
     "list_fusions",
     "make_head",
     "masked_mean",
+    "published_rows",
 ]

@@ -30,6 +30,8 @@ SMALL: dict[str, dict[str, object]] = {
     "uavm": {"width": 16, "num_own": 1, "num_shared": 2, "max_steps": 8},
     "perceiver": {"width": 16, "num_latents": 4, "depth": 2, "num_heads": 2, "head_width": 8},
     "meter": {"width": 16},
+    "macb_df": {"width": 16, "num_layers": 2},
+    "align_maskrecon": {"width": 16},
     "avoid_df": {"width": 16, "num_layers": 2, "num_selected": 2},
     "momke": {"width": 16, "num_layers": 2},
     "mculora": {"width": 16, "num_layers": 2},
