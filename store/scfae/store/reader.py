@@ -200,7 +200,7 @@ class Column:
             for shard in np.unique(shards[~is_known]).tolist():
                 self._reader(shard)
         row_bytes = self.info.dim * out.dtype.itemsize
-        starts = self._places.rows_at[place]
+        starts = self._places.rows_at[place].astype(np.int64)
         if skip is not None:
             starts = starts + skip * row_bytes
         small = self._small_shards()
@@ -210,7 +210,8 @@ class Column:
                 raise ValueError(
                     f"rows from {to.min()} to {(to + rows).max()} of {len(out)} in out"
                 )
-            inside = (starts - self._places.rows_at[self._samples.bounds[shards]]) // row_bytes
+            begins_at = self._places.rows_at[self._samples.bounds[shards]].astype(np.int64)
+            inside = (starts - begins_at) // row_bytes
             if small.take(shards, self._load, rows_at=inside, counts=rows, out=out, at=to):
                 return
         begins = at[taken] * row_bytes
@@ -398,17 +399,21 @@ class Column:
 
     @cached_property
     def _places(self) -> "_Places":
-        return _Places.empty(len(self._samples), self._samples.num_shards)
+        # One sample is not worth an index, which knows how large the files are.
+        is_small = "_index" in self.__dict__ and int(self._index.num_bytes.max(initial=0)) < 1 << 32
+        return _Places.empty(
+            len(self._samples), self._samples.num_shards, np.uint32 if is_small else np.int64
+        )
 
 
 class _Places(NamedTuple):
     """Where rows lie in their files, as far as shards were opened."""
 
-    rows_at: npt.NDArray[np.int64]
+    rows_at: npt.NDArray[np.uint32 | np.int64]
     is_known: npt.NDArray[np.bool_]
     is_dense: npt.NDArray[np.bool_]  # samples follow on each other, as the table has them
 
     @classmethod
-    def empty(cls, num_samples: int, num_shards: int) -> "_Places":
-        rows_at = np.zeros(num_samples, dtype=np.int64)
+    def empty(cls, num_samples: int, num_shards: int, dtype: npt.DTypeLike) -> "_Places":
+        rows_at = np.zeros(num_samples, dtype=dtype)
         return cls(rows_at, np.zeros(num_shards, dtype=bool), np.zeros(num_shards, dtype=bool))
