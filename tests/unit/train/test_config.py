@@ -32,7 +32,7 @@ def test_defaults_are_the_papers() -> None:
     assert config.optim.lr_start == 2.5e-5
     assert config.optim.warmup == 0.2
     assert config.optim.weight_decay == 0.01
-    assert config.model.loss_weights == {"recon": 1.0}
+    assert config.model.loss_weights == {}
     assert config.loop.select == "balanced_accuracy"
 
 

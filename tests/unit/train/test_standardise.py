@@ -26,6 +26,7 @@ class Echo(nn.Module):
         features: dict[str, Tensor],
         present: Tensor | None = None,
         lengths: dict[str, Tensor] | None = None,
+        **more: Tensor | None,
     ) -> dict[str, Tensor]:
         return features
 

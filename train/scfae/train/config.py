@@ -73,13 +73,17 @@ class ModelConfig(Group):
     """Bring every modality to mean 0 and one loudness, as measured on the training split."""
     input_rms: Positive | Literal["auto"] = "auto"
     """That loudness, a root mean square over features; auto: what suits the fusion model."""
-    loss_weights: dict[Name, NonNegative] = Field(default_factory=lambda: {"recon": 1.0})
-    """Weight of each auxiliary loss; one that is not named weighs 1."""
+    loss_weights: dict[Name, NonNegative] = Field(default_factory=dict)
+    """Weight of each auxiliary loss, e.g. recon=1; others as the fusion model's recipe says."""
 
 
 class OptimConfig(Group):
     """How the weights move; the defaults are the paper's (AdamW, warm-up, cosine)."""
 
+    recipe: Literal["ours", "authors"] = "ours"
+    """Where settings of this group that are not given come from: ours, or the model's authors."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW, Adam, or SGD without momentum."""
     epochs: Annotated[int, Field(ge=1)] = 20
     """Passes over the training split."""
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -93,13 +97,17 @@ class OptimConfig(Group):
     warmup: Share = 0.2
     """Share of all steps that warm up."""
     weight_decay: NonNegative = 0.01
-    """AdamW's weight decay."""
+    """The optimizer's weight decay."""
     beta1: Beta = 0.9
-    """AdamW's first decay rate."""
+    """First decay rate of AdamW and Adam."""
     beta2: Beta = 0.999
-    """AdamW's second decay rate."""
+    """Second decay rate of AdamW and Adam."""
     clip_norm: Annotated[Positive | None, BeforeValidator(_none_word)] = None
     """Largest norm of the gradient; none leaves it as it is."""
+    clip_value: Annotated[Positive | None, BeforeValidator(_none_word)] = None
+    """Largest absolute value in the gradient; none leaves it as it is."""
+    combiner: Literal["sum", "pcgrad", "min_norm"] = "sum"
+    """How the gradients of task and auxiliary losses come together."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh every class alike in the loss (balanced), or every sample (none)."""
 
@@ -109,6 +117,18 @@ class LoopConfig(Group):
 
     masking: Name = "none"
     """Modalities hidden in training: none, bernoulli:P, subsets or only:A,B."""
+    bucketing: Literal["none", "length"] = "none"
+    """length: batches of like lengths inside the shuffle window, which pad less."""
+    balance: Name = "none"
+    """A label whose classes come equally often in training; none for each sample once an epoch."""
+    group_batches: bool = False
+    """Batches of whole groups (dialogues), in order; batch_size then counts groups."""
+    max_train_rows: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = (
+        None
+    )
+    """At most so many rows of a sample are read in training, a random window; none reads all."""
+    on_damage: Literal["stop", "mask"] = "stop"
+    """A damaged shard stops the training, or hides its modality with a warning."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     """Seed of the weights, the order and the masks."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
@@ -194,6 +214,8 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
     if path is not None:
         settings.update(_flatten(_read_yaml(Path(path)), problems))
     settings.update(_flatten(overrides or {}, problems))
+    if settings.get("recipe") == "authors":
+        settings = _recipe(settings) | settings
 
     groups: dict[str, Group] = {}
     for key, kind in GROUPS.items():
@@ -297,6 +319,16 @@ def _masking_problems(policy: str, modalities: tuple[str, ...] | None) -> list[s
     except ConfigError as error:
         return [f"masking = {policy!r}: {str(error).removeprefix('masking: ')}"]
     return []
+
+
+def _recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
+    from scfae.fusion import list_fusions  # torch comes with it
+
+    from .recipe import recipe_settings
+
+    name = settings.get("fusion", ModelConfig.model_fields["fusion"].default)
+    # A name that is unknown is reported with everything else that is wrong.
+    return next((recipe_settings(info) for info in list_fusions() if info.name == name), {})
 
 
 def _fusion_problems(model: ModelConfig) -> list[str]:

@@ -270,17 +270,24 @@ def _predict(
 
     Every row is read once for all subsets; a sample with none of a subset has NaN.
     """
-    stream = FeatureStream(view, batch_size=loaded.config.optim.batch_size, shuffle=False)
+    stream = FeatureStream(
+        view,
+        batch_size=loaded.config.optim.batch_size,
+        shuffle=False,
+        group_batches=loaded.config.loop.group_batches,
+    )
     subsets = _subsets(view.modalities)
     encode = loaded.task.encoder(view)
     found: dict[tuple[str, ...], list[npt.NDArray[Any]]] = {subset: [] for subset in subsets}
     targets: list[npt.NDArray[np.int64]] = []
     present: list[npt.NDArray[np.bool_]] = []
+    ids: list[str] = []
     place = choose_device(device)
     for cpu_batch in stream:
         batch = cpu_batch.to(place)
         targets.append(encode(batch.labels[loaded.task.label]).cpu().numpy())
         present.append(cpu_batch.present.numpy())
+        ids += batch.ids
         for subset in subsets:
             shown = torch.tensor([m in subset for m in view.modalities], device=place)
             mask = batch.present & shown
@@ -292,11 +299,15 @@ def _predict(
                     {m: x[rows] for m, x in batch.features.items()},
                     mask[rows],
                     {m: x[rows] for m, x in batch.lengths.items()},
+                    groups=None if batch.groups is None else batch.groups[rows],
                 )
                 output[rows.cpu().numpy()] = loaded.task.probabilities(logits).cpu().numpy()
             found[subset].append(output)
-    probabilities = {subset: np.concatenate(parts) for subset, parts in found.items()}
-    return np.concatenate(targets), probabilities, np.concatenate(present)
+    # Whole dialogues come in an order of their own; what is written follows the view's.
+    place_of = {name: i for i, name in enumerate(view.ids.tolist())}
+    order = np.argsort([place_of[name] for name in ids])
+    probabilities = {subset: np.concatenate(parts)[order] for subset, parts in found.items()}
+    return np.concatenate(targets)[order], probabilities, np.concatenate(present)[order]
 
 
 def _condition(

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from scfae.fusion import build_fusion, fusion_info
+from scfae.fusion import Fusion, build_fusion, fusion_info
 from scfae.store.errors import ConfigError, TaskError
 
 from .config import RunConfig
 from .standardise import Standardised
+
+_TRIAL_SIZE = 4
 
 
 def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) -> nn.Module:
@@ -41,23 +43,33 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) ->
     return Standardised(fusion, dims, rms=rms)
 
 
-def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, int]) -> None:
-    """Check that every weighted loss is one that the model has.
+def fusion_of(model: nn.Module) -> Fusion:
+    """Return the fusion method inside a model."""
+    inner = model.model if isinstance(model, Standardised) else model
+    assert isinstance(inner, Fusion)
+    return inner
 
-    The default weight of `recon` may stand beside a model without reconstruction.
+
+def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, int]) -> None:
+    """Check that every weighted loss is one that the model has, in any stage of training.
+
+    Args:
+        model: A model that will not be used again.
+        config: Has the weights.
+        dims: Width of each modality's rows.
 
     Raises:
         ConfigError: Names the weights without a loss, and the model's losses.
     """
-    features = {modality: torch.zeros(1, dim) for modality, dim in dims.items()}
-    with torch.no_grad():
-        losses = model.eval()(features).losses
-    default = type(config.model)().loss_weights
-    unknown = [
-        name
-        for name, weight in config.model.loss_weights.items()
-        if name not in losses and default.get(name) != weight
-    ]
+    fusion = fusion_of(model).train()
+    labels = torch.arange(_TRIAL_SIZE) % 2  # some losses compare samples of a class
+    losses: dict[str, None] = {}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        features = {modality: torch.randn(_TRIAL_SIZE, dim) for modality, dim in dims.items()}
+        for stage in range(fusion.num_stages):
+            fusion.begin_stage(stage)
+            losses |= dict.fromkeys(fusion(features, labels=labels).losses)
+    unknown = [name for name in config.model.loss_weights if name not in losses]
     if unknown:
         raise ConfigError(
             f"loss_weights: {config.model.fusion} has no loss {', '.join(unknown)}; "
@@ -70,14 +82,25 @@ def apply_model(
     features: Mapping[str, Tensor],
     present: Tensor,
     lengths: Mapping[str, Tensor],
+    *,
+    labels: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return a model's logits [B, num_outputs] and auxiliary losses for a batch of stored rows.
+
+    Args:
+        model: By `build_model`.
+        features: For each modality `[B, T, D]`.
+        present: bool `[B, M]`.
+        lengths: For each modality int `[B]`.
+        labels: Encoded targets `[B]`, in training: some losses need them.
+        groups: The dialogue of each sample `[B]`, where batches hold whole dialogues.
 
     Raises:
         TaskError: The rows do not fit the model, such as time steps that it cannot pair.
     """
     try:
-        out = model(features, present, lengths)
+        out = model(features, present, lengths, labels=labels, groups=groups)
     except ValueError as error:
         raise TaskError(f"the model cannot take the store's rows: {error}.") from error
     return out.logits, out.losses

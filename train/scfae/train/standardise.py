@@ -34,9 +34,13 @@ class Standardised(InputNorm):
         features: Mapping[str, Tensor],
         present: Tensor | None = None,
         lengths: Mapping[str, Tensor] | None = None,
+        *,
+        labels: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> Any:
         """Return the model's output for features `[B, T, D]`; it hides what is absent itself."""
-        return self.model(self.normalise(features), present, lengths)
+        shifted = self.normalise(features)
+        return self.model(shifted, present, lengths, labels=labels, groups=groups)
 
     def fit_view(self, view: StoreView) -> None:
         """Take mean and deviation from a view, in one pass.

@@ -23,6 +23,7 @@ class Validation:
         task: Its loss and metrics.
         batch_size: Samples a batch.
         loss_weights: Weights of the auxiliary losses.
+        group_batches: Batches of whole groups.
     """
 
     def __init__(
@@ -32,8 +33,11 @@ class Validation:
         *,
         batch_size: int,
         loss_weights: Mapping[str, float],
+        group_batches: bool = False,
     ) -> None:
-        self._stream = FeatureStream(view, batch_size=batch_size, shuffle=False)
+        self._stream = FeatureStream(
+            view, batch_size=batch_size, shuffle=False, group_batches=group_batches
+        )
         self._task = task
         self._encode = task.encoder(view)
         self._loss_weights = loss_weights
@@ -51,7 +55,9 @@ class Validation:
             batch = cpu_batch.to(device)
             truth = self._encode(batch.labels[self._task.label])
             with autocast:
-                logits, losses = apply_model(model, batch.features, batch.present, batch.lengths)
+                logits, losses = apply_model(
+                    model, batch.features, batch.present, batch.lengths, groups=batch.groups
+                )
             logits = logits.float()
             loss = self._task.loss(logits, truth)
             loss = loss + sum(weighted_losses(losses, self._loss_weights).values())
