@@ -93,7 +93,9 @@ class Encoder(ABC):
 
     def encode(self, windows: Tensor) -> Tensor:
         """Return the rows of windows, `[B, R, D]`; one pooled row a window unless overridden."""
-        return self.pool(self.forward(self.prepare(windows)))[:, None]
+        with torch.autocast(self.device.type, enabled=False):
+            prepared = self.prepare(windows)
+        return self.pool(self.forward(prepared).float())[:, None]
 
     def extract(self, path: str | Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
         """Return one file's rows, float32 `[T, D]`, and their times in seconds, float64 `[T, 2]`.

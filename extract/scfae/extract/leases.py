@@ -112,7 +112,7 @@ class Leases:
             "token": self.token, "columns": list(columns), "lease_s": lease_s
         }  # fmt: skip
         self._lease_s = lease_s
-        self._held: dict[int, bytes] = {}
+        self._held: dict[str, bytes] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._beat_number = 0
         self._lock = threading.Lock()
@@ -131,8 +131,8 @@ class Leases:
     ) -> None:
         self._is_over.set()
         self._beating.join()
-        for shard in list(self._held):
-            self.release(shard)
+        for key in list(self._held):
+            self._release(key)
         if self._root is not None:
             _tidy(self._root / CLAIMS_FOLDER)
 
@@ -141,12 +141,28 @@ class Leases:
 
         Whoever asks again and again finds out that a holder elsewhere is dead.
         """
-        key = _key(shard)
+        return self._take(_key(shard))
+
+    def take_all(self) -> None:
+        """Say that this process has the columns as a whole dealt out to others."""
+        self._take(f"{CLAIMS_FOLDER}/all-{self.token}.json")
+
+    def holds(self, shard: int) -> bool:
+        """Return whether a shard is still ours; not so if we were taken for dead."""
+        with self._lock:
+            mine = self._held.get(_key(shard))
+            return mine is not None and self._is_there(_key(shard), mine)
+
+    def release(self, shard: int) -> None:
+        """Give a shard back."""
+        self._release(_key(shard))
+
+    def _take(self, key: str) -> bool:
         for _ in range(2):
             words = self._next_words()
             if self._places.create(key, words):
                 with self._lock:
-                    self._held[shard] = words
+                    self._held[key] = words
                 return True
             try:
                 there = self._places.get(key)
@@ -157,22 +173,15 @@ class Leases:
             self._places.delete(key)
         return False
 
-    def holds(self, shard: int) -> bool:
-        """Return whether a shard is still ours; not so if we were taken for dead."""
+    def _release(self, key: str) -> None:
         with self._lock:
-            mine = self._held.get(shard)
-            return mine is not None and self._is_there(shard, mine)
+            mine = self._held.pop(key, None)
+            if mine is not None and self._is_there(key, mine):
+                self._places.delete(key)
 
-    def release(self, shard: int) -> None:
-        """Give a shard back."""
-        with self._lock:
-            mine = self._held.pop(shard, None)
-            if mine is not None and self._is_there(shard, mine):
-                self._places.delete(_key(shard))
-
-    def _is_there(self, shard: int, mine: bytes) -> bool:
+    def _is_there(self, key: str, mine: bytes) -> bool:
         try:
-            return self._places.get(_key(shard)) == mine
+            return self._places.get(key) == mine
         except FileNotFoundError:
             return False
 
@@ -188,15 +197,15 @@ class Leases:
 
     def _beat(self) -> None:
         while not self._is_over.wait(self._lease_s / _BEATS):
-            for shard in list(self._held):
+            for key in list(self._held):
                 with self._lock:
-                    mine = self._held.get(shard)
+                    mine = self._held.get(key)
                     try:
-                        if mine is None or not self._is_there(shard, mine):
+                        if mine is None or not self._is_there(key, mine):
                             continue
                         words = self._next_words()
-                        self._places.put(_key(shard), words)
-                        self._held[shard] = words
+                        self._places.put(key, words)
+                        self._held[key] = words
                     except (OSError, ScfaeError):
                         continue  # a beat may be missed; whoever commits meets the same trouble
 
@@ -205,11 +214,16 @@ class Leases:
         return json.dumps(self._words | {"beat": self._beat_number}).encode()
 
 
-def refuse_claimed(store: FeatureStore, columns: Sequence[str]) -> None:
-    """Check that nobody has a lease on shards of these columns of a local store.
+def refuse_claimed(store: FeatureStore, columns: Sequence[str], *, is_sharing: bool) -> None:
+    """Check that nobody has leases that leave these columns of a local store to them.
 
     What a dead holder has left is removed; to find out about one on another machine takes as long
     as its lease. A remote store needs no such check: there writers meet at the server.
+
+    Args:
+        store: Whose columns.
+        columns: What is to be extracted.
+        is_sharing: It is done shard by shard too, so only a lease on the whole is in the way.
 
     Raises:
         StoreLocked: If there is a living one.
@@ -217,13 +231,13 @@ def refuse_claimed(store: FeatureStore, columns: Sequence[str]) -> None:
     if not store.is_local:
         return
     folder = store.path / CLAIMS_FOLDER
-    for path in sorted(folder.glob("shard-*.json")):
+    for path in sorted(folder.glob("all-*.json" if is_sharing else "*.json")):
         words = _read(path)
         if words and set(words.get("columns", columns)) & set(columns) and _is_living(path, words):
             raise StoreLocked(
-                f"{', '.join(columns)} in {store.url}: shards are leased by process "
-                f"{words.get('pid')} on {words.get('host')} since {words.get('since')}. "
-                "Join in with --claim, wait for it, or stop it."
+                f"{', '.join(columns)} in {store.url}: locked by process {words.get('pid')} on "
+                f"{words.get('host')} since {words.get('since')}, which has leases on shards. "
+                "Wait for it, stop it, or share the work: --claim on both sides."
             )
         if words:
             path.unlink(missing_ok=True)
@@ -268,7 +282,7 @@ def _key(shard: int) -> str:
 
 def _tidy(folder: Path) -> None:
     """Remove the folder of claims if nobody has one."""
-    if not folder.is_dir() or any(folder.glob("shard-*.json")):
+    if not folder.is_dir() or any(folder.glob("*.json")):
         return
     try:
         for temporary in folder.glob(f"{TEMPORARY}*"):

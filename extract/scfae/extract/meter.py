@@ -82,21 +82,21 @@ class Meter:
         if self._progress is not None:
             self._progress(self.num_files, max(self.total, self.num_files), self.text())
 
-    def shares(self) -> dict[str, float]:
-        """Return the shares of decode, forward and write in the time of all three."""
-        spent = {
+    def seconds(self) -> dict[str, float]:
+        """Return the time spent waiting for the decoders, in forward passes, and writing."""
+        return {
             "decode": self.decode.seconds,
             "forward": self.forward.seconds,
             "write": self.write.seconds,
         }
-        total = sum(spent.values())
-        return {name: seconds / total if total else 0.0 for name, seconds in spent.items()}
 
     def text(self) -> str:
         """Return clips a second, shares of time, failures and the time left, in one line."""
         spent_s = max(time.perf_counter() - self._begun_s, 1e-9)
         parts = [f"{self.num_windows / spent_s:.1f} clips/s"]
-        parts.append(" ".join(f"{name} {share:.0%}" for name, share in self.shares().items()))
+        known_s = sum(self.seconds().values()) or 1.0
+        shares = [f"{name} {part_s / known_s:.0%}" for name, part_s in self.seconds().items()]
+        parts.append(" ".join(shares))
         if self.num_failed:
             parts.append(f"{self.num_failed} failed")
         if self.num_files and self.total > self.num_files:

@@ -16,6 +16,7 @@ from scfae.store.container import Format
 from scfae.store.errors import ConfigError
 from scfae.store.receipt import Receipt
 
+from .compute import Compute
 from .encoder import Encoder
 from .manifest import MediaItem
 from .media import media_sha256
@@ -73,8 +74,20 @@ def plan_columns(
     column_as: str | None,
     batch_size: int,
     threads: int,
+    compute: Compute | None = None,
+    device: str | None = None,
 ) -> dict[str, ColumnPlan]:
     """Return the column of each encoder by name.
+
+    Args:
+        encoders: Loaded ones.
+        dtype: Of the stored rows.
+        form: File format of the shards.
+        column_as: Name of the column, for a single encoder.
+        batch_size: Windows a forward pass.
+        threads: CPU threads of a forward pass.
+        compute: How networks are computed.
+        device: Kind of device that will do it, if not the one the encoders are on now.
 
     Raises:
         ConfigError: If two encoders would fill one column.
@@ -82,8 +95,10 @@ def plan_columns(
     if column_as is not None and len(encoders) != 1:
         raise ConfigError(f"--as {column_as}: names one column, but {len(encoders)} are asked for.")
     columns: dict[str, ColumnPlan] = {}
+    compute = compute or Compute()
     for encoder in encoders:
         spec = encoder.spec
+        place = device or encoder.device.type
         name = column_as or column_name(spec.canonical)
         if name in columns:
             raise ConfigError(
@@ -100,16 +115,13 @@ def plan_columns(
             weights=spec.weights,
             weights_sha256=spec.weights_sha256,
             is_random=spec.is_random,
-            recipe=spec.recipe,
+            recipe=spec.recipe | compute.recipe(place),
             options=spec.options,
             rows_per_second=spec.rows_per_second,
             licence=spec.licence,
             versions={package: metadata.version(package) for package in spec.packages},
-            compute={
-                "device": encoder.device.type,
-                "batch_size": batch_size,
-                "threads": threads,
-            },
+            compute={"device": place, "batch_size": batch_size, "threads": threads}
+            | compute.record(),
         )
         columns[name] = ColumnPlan(encoder, info)
     return columns

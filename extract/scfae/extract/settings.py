@@ -1,18 +1,46 @@
 """What an extraction is asked to do: plain values, checked once, that every process is sent."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from scfae.store.column import DType
 from scfae.store.container import Format
 from scfae.store.errors import ConfigError
 
+from .compute import Compute, Precision
 from .limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractSettings:
-    """The arguments of `extract`, where they are explained."""
+    """The settings of an extraction.
+
+    Attributes:
+        media: A folder of media, or a manifest.
+        store: The store's folder or URL, made if there is none.
+        encoders: Encoder strings `NAME[@WEIGHTS][:option=value,…]`.
+        device: Of the encoders; `auto` takes every GPU there is, one process each.
+        dtype: Of the stored rows.
+        form: File format of new columns' shards; a column that was begun keeps its own.
+        workers: Decoding processes; None is one a core.
+        batch_size: Windows a forward pass; a column that was begun keeps its own.
+        shard_size: Samples a shard, of a new store.
+        max_failures: Quarantined samples beyond which the report is `exceeded`.
+        timeout_s: Wall time that decoding one file may take.
+        retry_failed: Extract shards with failed samples again.
+        replace: Throw away columns of the same name that were made differently.
+        column_as: Name of the column, for a single encoder.
+        precision: Of the forward passes, fp32, bf16 or fp16.
+        tf32: On CUDA, let float32 products round their inputs to TF32.
+        channels_last: Keep the weights of convolutions in channels-last order.
+        compile: Compile the networks with torch.compile.
+        processes: Processes that share the work on this machine; None is one a GPU, or one.
+        claim: Share the extraction with other processes that are told the same, on this machine
+            or others: each takes the shards that nobody has.
+        lease_s: How long a claimed shard is left to a process that shows no sign of life.
+    """
 
     media: str
     store: str
@@ -28,8 +56,18 @@ class ExtractSettings:
     retry_failed: bool = False
     replace: bool = False
     column_as: str | None = None
+    precision: Precision = "fp32"
+    tf32: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    processes: int | None = None
     claim: bool = False
     lease_s: float = 60.0
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Return the settings that were sent as `dataclasses.asdict` gives them."""
+        return cls(**(dict(body) | {"encoders": tuple(body["encoders"])}))
 
     @property
     def num_workers(self) -> int:
@@ -41,11 +79,16 @@ class ExtractSettings:
         """Bounds on each file."""
         return Limits(timeout_s=self.timeout_s)
 
+    @property
+    def compute(self) -> Compute:
+        """How networks are computed."""
+        return Compute(self.precision, self.tf32, self.channels_last, self.compile)
+
     def check(self) -> None:
-        """Check the numbers.
+        """Check the values.
 
         Raises:
-            ConfigError: If one is out of range; the message names the flag.
+            ConfigError: If one is out of range or contradicts another; the message names the flag.
         """
         if not self.encoders:
             raise ConfigError("no encoder given: name at least one with -e; see `scfae encoders`.")
@@ -53,18 +96,23 @@ class ExtractSettings:
             "workers": self.num_workers,
             "batch-size": self.batch_size,
             "shard-size": self.shard_size,
+            "processes": 1 if self.processes is None else self.processes,
         }
         for name, value in numbers.items():
             if value < 1:
                 raise ConfigError(f"--{name} must be at least 1, not {value}.")
         if self.max_failures < 0:
             raise ConfigError(f"--max-failures must be at least 0, not {self.max_failures}.")
-        if not self.timeout_s > 0:
-            raise ConfigError(f"--timeout must be more than 0 seconds, not {self.timeout_s:g}.")
-        if not self.lease_s > 0:
-            raise ConfigError(f"--lease must be more than 0 seconds, not {self.lease_s:g}.")
-        if self.claim and self.retry_failed:
+        for name, seconds in {"timeout": self.timeout_s, "lease": self.lease_s}.items():
+            if not seconds > 0:
+                raise ConfigError(f"--{name} must be more than 0 seconds, not {seconds:g}.")
+        self.compute.check()
+        self._check_sharing()
+
+    def _check_sharing(self) -> None:
+        is_shared = self.claim or (self.processes or 1) > 1
+        if is_shared and self.retry_failed:
             raise ConfigError(
-                "--claim: does not go with --retry-failed, since each process would try the same "
-                "files again; use --ray or a single process."
+                "--retry-failed: does not go with --claim and --processes, since each process "
+                "would try the same files again; use a single process."
             )

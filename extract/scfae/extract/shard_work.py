@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
+import numpy as np
 
-from scfae.store import FeatureStore, ShardSample
+from scfae.store import ColumnInfo, FeatureStore, ShardSample
 from scfae.store.errors import CorruptShard
 
 from .batching import ShardBatcher
+from .compute import Compute, Precision
 from .decoder_pool import DecoderPool, Message, Request
+from .forward import Forward
 from .manifest import MediaItem
 from .media import Decoded, Fate, media_sha256
 from .meter import Meter
@@ -42,8 +44,8 @@ class ShardTask:
 class Committer(Protocol):
     """Writes finished shards into columns."""
 
-    def compute(self, column: str) -> Mapping[str, object]:
-        """Return how a column's rows are computed, as recorded when it was begun."""
+    def info(self, column: str) -> ColumnInfo:
+        """Return a column as it was recorded when it was begun."""
 
     def commit(self, column: str, shard: int, samples: Sequence[ShardSample]) -> None:
         """Write a shard of a column, whole or not at all."""
@@ -66,7 +68,7 @@ class ShardExtractor:
         columns: Every wanted column by name.
         items: The inputs by id.
         committer: Writes the shards.
-        batch_size: Windows a forward pass, of columns that do not say.
+        precision: Of the forward passes.
         meter: Counts and times what is done.
     """
 
@@ -77,16 +79,22 @@ class ShardExtractor:
         items: Mapping[str, MediaItem],
         *,
         committer: Committer,
-        batch_size: int,
+        precision: Precision,
         meter: Meter,
     ) -> None:
         self._store = store
         self._columns = columns
         self._items = items
         self._committer = committer
-        self._batch_size = batch_size
+        self._precision = precision
         self._meter = meter
-        self.notices: list[str] = []
+        self._forwards: dict[str, Forward] = {}
+        self._notices: list[str] = []
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person should know, one sentence each."""
+        return [*self._notices, *(n for one in self._forwards.values() for n in one.notices)]
 
     def count_files(self, task: ShardTask) -> int:
         """Return how many files a task decodes."""
@@ -189,7 +197,7 @@ class ShardExtractor:
                 for index in others
             }
         except CorruptShard as error:
-            self.notices.append(
+            self._notices.append(
                 f"{column}: the rows of {len(others)} samples that are no inputs now are lost; "
                 f"give their media again. {error}"
             )
@@ -211,6 +219,9 @@ class ShardExtractor:
             reason = fate.reason or "the encoder gave no rows"
             return ShardSample(status=status, reason=reason, media_sha256=digest)
         rows, times = encoded
+        if self._precision == "fp16" and not np.isfinite(rows).all():
+            reason = "the encoder gave values that are not finite in fp16; --precision bf16 or fp32"
+            return ShardSample(status="failed", reason=reason, media_sha256=digest)
         return ShardSample(rows, times, fate.status, fate.reason, digest)
 
     def _why_missing(self, column: str, sample: str) -> str:
@@ -221,12 +232,11 @@ class ShardExtractor:
         return f"the sample has no {' or '.join(accepts)}"
 
     def _batcher(self, name: str) -> ShardBatcher:
-        compute = self._committer.compute(name)
-        return ShardBatcher(
-            self._columns[name].encoder,
-            batch_size=int(str(compute.get("batch_size", self._batch_size))),
-            threads=int(str(compute.get("threads", torch.get_num_threads()))),
-        )
+        info = self._committer.info(name)
+        if name not in self._forwards:
+            encoder = self._columns[name].encoder
+            self._forwards[name] = Forward(encoder, Compute.recorded(info))
+        return ShardBatcher.for_column(info, self._forwards[name])
 
     def _files_of(self, task: ShardTask) -> list[_File]:
         """Return a shard's files in the order of its samples, each with all it feeds."""

@@ -9,7 +9,7 @@ conditional creation decides.
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
@@ -54,9 +54,9 @@ class HeldWriters:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def compute(self, column: str) -> Mapping[str, object]:
-        """Return how a column's rows are computed, as recorded when it was begun."""
-        return self._writers[column].info.compute
+    def info(self, column: str) -> ColumnInfo:
+        """Return a column as it was recorded when it was begun."""
+        return self._writers[column].info
 
     def commit(self, column: str, shard: int, samples: Sequence[ShardSample]) -> None:
         """Write a shard of a column."""
@@ -90,7 +90,7 @@ class BriefWriters:
         self._infos = {info.name: info for info in infos}
         self._replace = replace
         self._patience_s = patience_s
-        self._compute: dict[str, Mapping[str, object]] = {}
+        self._begun: dict[str, ColumnInfo] = {}
         self._held: HeldWriters | None = None
 
     def __enter__(self) -> Self:
@@ -100,11 +100,11 @@ class BriefWriters:
             return self
         for name, info in self._infos.items():
 
-            def begin(info: ColumnInfo = info) -> Mapping[str, object]:
+            def begin(info: ColumnInfo = info) -> ColumnInfo:
                 with self._store.add_column(info, replace=self._replace) as writer:
-                    return writer.info.compute
+                    return writer.info
 
-            self._compute[name] = when_free(begin, patience_s=_BEGIN_PATIENCE_S)
+            self._begun[name] = when_free(begin, patience_s=_BEGIN_PATIENCE_S)
         return self
 
     def __exit__(
@@ -116,9 +116,9 @@ class BriefWriters:
         if self._held is not None:
             self._held.__exit__(kind, error, trace)
 
-    def compute(self, column: str) -> Mapping[str, object]:
-        """Return how a column's rows are computed, as recorded when it was begun."""
-        return self._compute[column] if self._held is None else self._held.compute(column)
+    def info(self, column: str) -> ColumnInfo:
+        """Return a column as it was recorded when it was begun."""
+        return self._begun[column] if self._held is None else self._held.info(column)
 
     def commit(self, column: str, shard: int, samples: Sequence[ShardSample]) -> None:
         """Write a shard of a column, when its lock is free."""

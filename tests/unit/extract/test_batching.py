@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from scfae.extract import Encoder, EncoderSpec, MediaKind, Recipe, Window
 from scfae.extract.batching import ShardBatcher
+from scfae.extract.forward import Forward
 
 R = 4  # rows of a window
 
@@ -45,7 +46,7 @@ def window(value: float, *, width: int = 3, rows: int = R, skip: int = 0) -> Win
 
 
 def batcher(encoder: Encoder, batch_size: int = 3) -> ShardBatcher:
-    return ShardBatcher(encoder, batch_size=batch_size, threads=torch.get_num_threads())
+    return ShardBatcher(Forward(encoder), batch_size=batch_size, threads=torch.get_num_threads())
 
 
 def test_every_batch_has_the_same_shape_and_the_last_is_padded_with_zeros() -> None:
@@ -128,7 +129,7 @@ def test_an_encoder_that_gives_too_few_rows_is_named() -> None:
 def test_the_number_of_threads_is_the_columns() -> None:
     before = torch.get_num_threads()
     try:
-        shard = ShardBatcher(Counting(), batch_size=1, threads=before + 1)
+        shard = ShardBatcher(Forward(Counting()), batch_size=1, threads=before + 1)
         shard.add("a", [window(1)])
         assert torch.get_num_threads() == before + 1
     finally:

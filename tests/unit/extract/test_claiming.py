@@ -8,7 +8,7 @@ import pytest
 from scfae.extract import ExtractReport
 from scfae.extract.leases import Leases
 from scfae.store import FeatureStore, verify
-from scfae.store.errors import ConfigError, StoreLocked
+from scfae.store.errors import ConfigError, StoreError, StoreLocked
 from scfae.store.lock import FolderLock
 
 from .small_jobs import run, shard_files
@@ -81,3 +81,34 @@ def test_a_column_that_one_process_writes_alone_is_not_shared(
 def test_claiming_and_retrying_do_not_go_together(kept_media: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--claim"):
         run(kept_media, tmp_path / "store", ENCODER, claim=True, retry_failed=True)
+
+
+def test_processes_of_one_machine_share_the_shards(
+    kept_media: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    store = tmp_path / "store"
+    told: list[tuple[int, int, str]] = []
+    report = run(
+        kept_media,
+        store,
+        ENCODER,
+        shard_size=2,
+        processes=2,
+        progress=lambda *args: told.append(args),
+    )
+    assert shard_files(store) == whole
+    assert report.columns[0].shards_done == 5
+    assert report.files == 8
+    assert report.notices == []
+    assert sorted(report.shares) == ["decode", "forward", "write"]
+    assert told[-1][:2] == (8, 8)
+    assert not (store / "claims").exists()
+
+
+def test_what_stops_one_process_is_said_by_the_parent(kept_media: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(kept_media, store, ["ge2e@random:1"], shard_size=2, column_as="other")
+    (store / "columns/ge2e").mkdir()
+    (store / "columns/ge2e/shard-00000.zarr.zip").mkdir()
+    with pytest.raises(StoreError, match="Is a directory"):
+        run(kept_media, store, ENCODER, processes=2)

@@ -108,6 +108,25 @@ def test_features_that_are_no_numbers_are_failed_and_never_stored(
     assert report.exceeded
 
 
+def test_what_overflows_in_half_precision_is_failed_and_told_why(
+    media: Path, tmp_path: Path
+) -> None:
+    state = dict(load_encoder("resnetse34l@random:0").module.state_dict())
+    state["fc.weight"] = state["fc.weight"] * 1e8
+    torch.save(state, tmp_path / "large.pth")
+    for path in media.iterdir():
+        if path.name not in ("voice.wav", "silent.mp4"):
+            path.unlink()
+    encoder = [f"resnetse34l@{tmp_path}/large.pth"]
+    run(media, tmp_path / "half", encoder, precision="fp16")
+    status, reason = fates(tmp_path / "half")["voice"]["resnetse34l"]
+    assert status == "failed"
+    assert "not finite in fp16; --precision bf16 or fp32" in str(reason)
+    report = run(media, tmp_path / "full", encoder, precision="bf16")
+    assert report.columns[0].counts["ok"] == 1
+    assert FeatureStore.open(tmp_path / "full").column("resnetse34l").info.recipe["precision"]
+
+
 def test_a_hanging_file_is_cut_and_named(
     media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,8 +99,8 @@ def test_an_extraction_of_its_own_is_told_who_has_leases(store: FeatureStore) ->
     with Leases(store, ["a", "b"]) as one:
         assert one.take(0)
         with pytest.raises(StoreLocked, match=f"leased by process {os.getpid()} on .*--claim"):
-            refuse_claimed(store, ["b"])
-        refuse_claimed(store, ["c"])
+            refuse_claimed(store, ["b"], is_sharing=False)
+        refuse_claimed(store, ["c"], is_sharing=False)
 
 
 def test_what_the_dead_have_left_is_removed(store: FeatureStore) -> None:
@@ -109,7 +109,7 @@ def test_what_the_dead_have_left_is_removed(store: FeatureStore) -> None:
         assert one.take(1)
         elsewhere(store, lease_s=0.3)
         elsewhere(store, 1, host=json.loads(lease(store, 1).read_bytes())["host"], started="1")
-        refuse_claimed(store, ["a"])
+        refuse_claimed(store, ["a"], is_sharing=False)
         assert not (store.path / "claims").exists()
 
 

@@ -36,7 +36,7 @@ class ExtractArguments:
     ] = ()
     """An encoder, once for each; see `scfae encoders`."""
     device: str = "auto"
-    """cpu, cuda, cuda:1 …; auto takes a GPU where there is one."""
+    """cpu, cuda, cuda:1 …; auto and cuda take every GPU there is."""
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the stored features."""
     format: Literal["zarr", "webdataset", "hdf5"] = "zarr"
@@ -57,6 +57,16 @@ class ExtractArguments:
     """Replace a column that was made by another encoder, other weights or options."""
     column: Annotated[str | None, tyro.conf.arg(name="as", metavar="NAME")] = None
     """Name of the new column, with one encoder."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the forward passes; another one than a column was begun with makes another column."""
+    tf32: bool = False
+    """On a GPU: let float32 products round their inputs to TF32, quicker and less exact."""
+    channels_last: bool = False
+    """Keep the weights of convolutions in channels-last order; often quicker."""
+    compile: bool = False
+    """Compile the networks with torch.compile: a slow start, then quicker."""
+    processes: int | None = None
+    """Processes that share the work on this machine; one for each GPU if not given."""
     claim: bool = False
     """Share the work with other processes given the same command, on this machine or others."""
     lease: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 60.0
@@ -91,6 +101,11 @@ def run(argv: Sequence[str]) -> int:
                 retry_failed=flags.retry_failed,
                 replace=flags.replace,
                 column_as=flags.column,
+                precision=flags.precision,
+                tf32=flags.tf32,
+                channels_last=flags.channels_last,
+                compile=flags.compile,
+                processes=flags.processes,
                 claim=flags.claim,
                 lease_s=flags.lease,
                 dry_run=flags.dry_run,

@@ -14,7 +14,9 @@ import torch
 
 from scfae.extract import Encoder, Limits, load_encoder, media_kind
 from scfae.extract.batching import ShardBatcher
+from scfae.extract.compute import Compute
 from scfae.extract.decoder_pool import DecoderPool, Request
+from scfae.extract.forward import Forward
 from scfae.extract.media import Decoded
 from scfae.extract.recipe import Recipe
 from scfae.store import ColumnInfo
@@ -89,7 +91,8 @@ def _load(modality: str, info: ColumnInfo, device: str) -> Encoder:
         )
     weights = None if info.weights == "published" else info.weights
     encoder = load_encoder(info.encoder, weights=weights, device=device)
-    now = (encoder.spec.weights_sha256, encoder.spec.recipe)
+    recipe = encoder.spec.recipe | Compute.recorded(info).recipe("cuda")
+    now = (encoder.spec.weights_sha256, recipe)
     if now != (info.weights_sha256, info.recipe):
         what = "recipe" if now[0] == info.weights_sha256 else "weights"
         raise RunStateError(
@@ -112,11 +115,7 @@ def _recipes(path: Path, encoders: Mapping[str, Encoder]) -> dict[str, Recipe]:
 
 
 def _batcher(encoder: Encoder, info: ColumnInfo) -> ShardBatcher:
-    return ShardBatcher(
-        encoder,
-        batch_size=int(info.compute.get("batch_size", 1)),
-        threads=int(info.compute.get("threads", torch.get_num_threads())),
-    )
+    return ShardBatcher.for_column(info, Forward(encoder, Compute.recorded(info)))
 
 
 def _encode(

@@ -1,0 +1,101 @@
+"""All that is settled before the first shard: inputs, encoders, the store, and what is missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from scfae.store import FeatureStore
+from scfae.store.errors import ConfigError
+
+from .manifest import MediaItem, read_inputs
+from .opening import open_store
+from .plan import ColumnPlan, Work, plan_columns, plan_work
+from .registry import load_encoder
+from .settings import ExtractSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An extraction that may begin.
+
+    Attributes:
+        settings: What was asked for.
+        items: The inputs by id.
+        store: With all the inputs among its samples; None where a dry run found none.
+        work: What is left to do.
+    """
+
+    settings: ExtractSettings
+    items: Mapping[str, MediaItem]
+    store: FeatureStore | None
+    work: Work
+
+
+def prepare(settings: ExtractSettings, *, device: str, dry_run: bool = False) -> Prepared:
+    """Check everything, load the encoders, open or make the store, and plan.
+
+    Args:
+        settings: What is asked for.
+        device: Where to put the encoders.
+        dry_run: Touch nothing.
+
+    Raises:
+        ManifestError: If there is nothing to read or a row cannot be used.
+        UnknownEncoder, WeightsUnavailable, WeightsMismatch: If an encoder cannot be loaded.
+        ConfigError: If a setting does not fit.
+        FingerprintMismatch: If a column is there and was made differently.
+    """
+    settings.check()
+    items = {item.id: item for item in read_inputs(settings.media)}
+    columns = load_columns(settings, device=device)
+    store, known = open_store(
+        settings.store, items, shard_size=settings.shard_size, dry_run=dry_run
+    )
+    if store is None:
+        return Prepared(settings, items, None, Work(columns))
+    work = plan_work(
+        store,
+        columns,
+        items,
+        retry_failed=settings.retry_failed,
+        replace=settings.replace,
+    )
+    if known is not None and known != settings.shard_size:
+        work.notices.append(
+            f"{settings.store} has shards of {known} samples; --shard-size is for new ones"
+        )
+    return Prepared(settings, items, store, work)
+
+
+def load_columns(settings: ExtractSettings, *, device: str) -> dict[str, ColumnPlan]:
+    """Return the wanted columns by name, with their encoders loaded onto a device.
+
+    Raises:
+        UnknownEncoder, WeightsUnavailable, WeightsMismatch: If an encoder cannot be loaded.
+        ConfigError: If a setting does not fit.
+    """
+    return plan_columns(
+        [load_encoder(text, device=device) for text in settings.encoders],
+        dtype=settings.dtype,
+        form=settings.form,
+        column_as=settings.column_as,
+        batch_size=settings.batch_size,
+        threads=torch.get_num_threads(),
+        compute=settings.compute,
+        device=torch.device(device_of(settings)).type,
+    )
+
+
+def device_of(settings: ExtractSettings) -> str:
+    """Return where the encoders of a single process go.
+
+    Raises:
+        ConfigError: If this machine has no such device.
+    """
+    name = settings.device
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device {name}: this machine has no CUDA device; use cpu or auto.")
+    return name
