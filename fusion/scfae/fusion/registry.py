@@ -36,6 +36,12 @@ _MODULES = (
     "gcnet",
     "coupled_mamba",
     "weight_merge",
+    "misa",
+    "mctn",
+    "mamba_ltc_align",
+    "dlf",
+    "imder",
+    "dicmor",
 )
 """Modules of this folder whose `INFOS` are offered; the order is that of `list_fusions`."""
 

@@ -1,0 +1,192 @@
+"""DiCMoR: flows carry a latent of one modality over to another that is missing.
+
+Wang et al., "Distribution-Consistent Modal Recovering" (ICCV 2023), after the released code; what
+it shares with IMDer, and its two stages, are in `imagining.py`. A flow of each modality maps its
+latents to Gaussians of each class, the same for all modalities:
+
+    `flow`, with labels: the sum over modalities of max(0, -log p(z_m | y) / (log 2 W S)),
+          log p = log N(z_m; mean_y, sd_y) + log |det|, over what is seen
+    x_m from k = flow_m^-1(flow_k(x_k)); from several k: a 1x1 convolution of all of them
+
+Classes of int labels are the labels; of one float value its rounding, from -3 to 3; several labels
+share one class. Without labels there is no `flow` loss and the flows do not learn.
+
+Deviations: latents are segment means of any number of rows, convolutions pad; each sample is
+missing its own modalities; norms of the flows begin as the identity; labels are read in training
+losses only (the code passes them at test too).
+
+Shapes: N samples, W latent width, S segments, K classes, M modalities.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .flows import Flow
+from .imagining import ImaginingFusion
+from .info import FusionInfo, TrainingRecipe
+from .losses import mean_over_present
+from .presence import Inputs
+
+LARGEST_VALUE = 3
+
+
+class DiCMoR(ImaginingFusion):
+    """Distribution-consistent recovery by class-conditional flows.
+
+    Args:
+        dims: Width of each modality.
+        num_outputs: Outputs of the head; None builds none, and all samples share one class.
+        head: `linear` or `mlp`.
+        width: W, even, a multiple of `num_heads`.
+        num_segments: S.
+        num_flow_steps: Steps of each flow.
+        flow_hidden: Width of the couplings' layers.
+        num_heads: Attention heads.
+        num_layers: Layers of the fusion.
+        num_refiner_blocks: Blocks of each refiner.
+        dropout: In the fusion.
+        hidden_share: Probability that a present modality is hidden in training.
+        check_finite: Refuse NaN and infinity in what is present.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        *,
+        num_outputs: int | None = None,
+        head: str = "linear",
+        width: int = 32,
+        num_segments: int = 8,
+        num_flow_steps: int = 32,
+        flow_hidden: int = 64,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        num_refiner_blocks: int = 20,
+        dropout: float = 0.1,
+        hidden_share: float = 0.5,
+        check_finite: bool = True,
+    ) -> None:
+        super().__init__(
+            dims,
+            num_outputs=num_outputs,
+            head=head,
+            width=width,
+            num_segments=num_segments,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            num_refiner_blocks=num_refiner_blocks,
+            dropout=dropout,
+            hidden_share=hidden_share,
+            check_finite=check_finite,
+        )
+        if num_flow_steps < 1 or flow_hidden < 1:
+            raise ValueError(
+                f"num_flow_steps, flow_hidden: at least 1, not {num_flow_steps}, {flow_hidden}"
+            )
+        self.flows = nn.ModuleDict(
+            {m: Flow(width, num_flow_steps, flow_hidden) for m in self.modalities}
+        )
+        num_classes = 2 * LARGEST_VALUE + 1 if num_outputs == 1 else num_outputs or 1
+        self.prior = nn.ParameterDict(
+            {
+                "mean": torch.zeros(num_classes, width),
+                "log_sd": torch.zeros(num_classes, width),
+            }
+        )
+        self.merge = nn.ModuleDict(
+            {
+                m: nn.Conv1d((len(self.dims) - 1) * width, width, 1)
+                for m in self.modalities
+                if len(self.dims) > 2
+            }
+        )
+        self.begin_stage(0)
+
+    @property
+    def imagined_width(self) -> int:
+        """Width of the latents that all other modalities carry over."""
+        return (len(self.modalities) - 1) * self.width
+
+    def imagine(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        """Return `[N, (M - 1) W, S]`, carried over from each other; zero where it is not seen."""
+        carried = []
+        for i, k in enumerate(self.modalities):
+            if k != modality:
+                z, _ = self._flow(k)(latents[k].transpose(1, 2))
+                x = self._flow(modality).inverse(z).transpose(1, 2)
+                carried.append(x.masked_fill(~seen[:, i, None, None], 0.0))
+        return torch.cat(carried, dim=1)
+
+    def combine(self, modality: str, imagined: Tensor, seen: Tensor) -> Tensor:
+        """Return `[B, W, S]`: what one modality carried over, or a convolution of several."""
+        parts = imagined.view(len(imagined), -1, self.width, self.num_segments)
+        alone = parts.sum(dim=1)
+        if not self.merge:
+            return alone
+        others = [i for i, k in enumerate(self.modalities) if k != modality]
+        are_several = seen[:, others].sum(dim=1) > 1
+        merged: Tensor = self.merge[modality](imagined)
+        return torch.where(are_several[:, None, None], merged, alone)
+
+    def own_losses(
+        self, latents: Mapping[str, Tensor], seen: Tensor, inputs: Inputs
+    ) -> dict[str, Tensor]:
+        """Return `flow`, the surprise of what is seen under its class; nothing without labels."""
+        if inputs.labels is None:
+            return {}
+        classes = self._classes(inputs.labels)
+        mean, log_sd = self.prior["mean"][classes][:, None], self.prior["log_sd"][classes][:, None]
+        errors = []
+        for m in self.modalities:
+            with torch.autocast(seen.device.type, enabled=False):
+                z, log_det = self._flow(m)(latents[m].float().transpose(1, 2))
+            squares = ((z - mean) / log_sd.exp()).square()
+            log_p = (-0.5 * (squares + math.log(2 * math.pi)) - log_sd).sum(dim=(1, 2)) + log_det
+            errors.append((-log_p / (math.log(2) * z[0].numel())).relu())
+        return {"flow": mean_over_present(torch.stack(errors, dim=1), seen, inputs.present)}
+
+    def _classes(self, labels: Tensor) -> Tensor:
+        last = len(self.prior["mean"]) - 1
+        if labels.ndim > 1:
+            return torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
+        if labels.is_floating_point():
+            labels = labels.round().long() + LARGEST_VALUE
+        return labels.clamp(0, last)
+
+    def _flow(self, modality: str) -> Flow:
+        flow = self.flows[modality]
+        assert isinstance(flow, Flow)
+        return flow
+
+
+INFOS = (
+    FusionInfo(
+        name="dicmor",
+        method=DiCMoR,
+        paper_row="DiCMoR",
+        source="Wang et al., ICCV 2023, code mdswyz/DiCMoR",
+        faithfulness="code",
+        missing="its latents are carried over from the others' by flows",
+        deviations=(
+            "Latents are normalised segment means of any number of rows.",
+            "Each sample is missing its own modalities.",
+            "Norms of the flows begin as the identity.",
+        ),
+        needs=("two_stages", "labels"),
+        min_modalities=2,
+        recipe=TrainingRecipe(
+            optimizer="adam",
+            lr=2e-3,
+            weight_decay=0.0,
+            batch_size=128,
+            stage_epochs=(20, 20),
+            schedule="constant",
+            clip_value=0.6,
+            loss_weights={"flow": 0.1, "recon": 0.1},
+            source="the released code; learning rate, batch and clipping of IMDer, epochs ours",
+        ),
+    ),
+)

@@ -1,0 +1,182 @@
+"""IMDer: a score-based diffusion for each modality, given the others, imagines what is missing.
+
+Wang et al., "Incomplete Multimodality-Diffused Emotion Recognition" (NeurIPS 2023), after the
+released code; what it shares with DiCMoR, and its two stages, are in `imagining.py`. For each m:
+
+    condition = 1x1 convolution of the others' latents, zeros where not seen
+    loss `score`: E |std(t) s_m(x + std(t) n, condition + std(t) n, t) + n|^2 over hidden modalities
+    sample: Euler-Maruyama from N(0, std(1)^2) with condition + std(t) n_0, n_0 the first noise
+
+of the variance-exploding process with sigma 25; the condition gets the same noise, as in the code.
+
+Deviations: samples are clipped at 4, since an untrained sampler ends far from normalised latents
+and would throw the refiner off; latents are segment means of any number of rows (the code wants
+50), convolutions pad; the loss is a mean over latents, not a sum (its networks are in no other
+loss, so that its weight says little); cross-attention is not causal; each sample is missing its own
+modalities, where the code draws one set a batch. In evaluation the sampler's noise is fixed and the
+same for all. Each step in training samples too: fewer `sampling_steps` cost less.
+
+Shapes: B samples, W latent width, S segments, N samples to imagine for.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .imagining import ImaginingFusion
+from .info import FusionInfo, TrainingRecipe
+from .losses import mean_over_present
+from .presence import Inputs
+from .score_net import SIGMA, ScoreNet, marginal_std
+
+EARLIEST = 1e-3
+"""Time at which sampling ends: the score has no meaning without noise."""
+
+LARGEST_LATENT = 4.0
+
+
+class IMDer(ImaginingFusion):
+    """Incomplete multimodality diffusion.
+
+    Args:
+        dims: Width of each modality.
+        num_outputs: Outputs of the head; None builds none.
+        head: `linear` or `mlp`.
+        width: W, even, a multiple of `num_heads`.
+        num_segments: S, a multiple of 2^levels.
+        channels: Of each level of the score networks, multiples of `num_heads`.
+        sampling_steps: Steps of the sampler.
+        num_heads: Attention heads.
+        num_layers: Layers of the fusion.
+        num_refiner_blocks: Blocks of each refiner.
+        dropout: In the fusion.
+        hidden_share: Probability that a present modality is hidden in training.
+        check_finite: Refuse NaN and infinity in what is present.
+    """
+
+    noise: Tensor
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        *,
+        num_outputs: int | None = None,
+        head: str = "linear",
+        width: int = 32,
+        num_segments: int = 16,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        sampling_steps: int = 100,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        num_refiner_blocks: int = 20,
+        dropout: float = 0.1,
+        hidden_share: float = 0.5,
+        check_finite: bool = True,
+    ) -> None:
+        super().__init__(
+            dims,
+            num_outputs=num_outputs,
+            head=head,
+            width=width,
+            num_segments=num_segments,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            num_refiner_blocks=num_refiner_blocks,
+            dropout=dropout,
+            hidden_share=hidden_share,
+            check_finite=check_finite,
+        )
+        unit = 2 ** len(channels)  # two steps are left at the lowest level
+        if not channels or num_segments % unit:
+            raise ValueError(
+                f"num_segments: must be a multiple of {unit} for {len(channels)} levels, "
+                f"not {num_segments}"
+            )
+        if sampling_steps < 1:
+            raise ValueError(f"sampling_steps: must be at least 1, not {sampling_steps}")
+        self.sampling_steps = sampling_steps
+        others = (len(self.dims) - 1) * width
+        self.condition = nn.ModuleDict({m: nn.Conv1d(others, width, 1) for m in self.modalities})
+        self.score = nn.ModuleDict(
+            {m: ScoreNet(width, channels, num_heads) for m in self.modalities}
+        )
+        generator = torch.Generator().manual_seed(0)
+        fixed = torch.randn(sampling_steps + 1, width, num_segments, generator=generator)
+        self.register_buffer("noise", fixed, persistent=False)
+        self.begin_stage(0)
+
+    def imagine(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        """Return samples `[N, W, S]` of one modality's latents."""
+        condition = self._condition(modality, latents)
+        times = torch.linspace(1.0, EARLIEST, self.sampling_steps + 1, device=condition.device)
+        first = self._noise(0, condition)
+        x = first * marginal_std(times[0])
+        for step in range(self.sampling_steps):
+            t, dt = times[step], times[step] - times[step + 1]
+            noisy = condition + first * marginal_std(t)
+            squared = SIGMA ** (2 * t)
+            x = x + squared * dt * self.score[modality](x, noisy, t.expand(len(x)))
+            if step < self.sampling_steps - 1:  # the last step is the mean alone
+                x = x + (squared * dt).sqrt() * self._noise(step + 1, condition)
+        return x.clamp(-LARGEST_LATENT, LARGEST_LATENT)
+
+    def own_losses(
+        self, latents: Mapping[str, Tensor], seen: Tensor, inputs: Inputs
+    ) -> dict[str, Tensor]:
+        """Return `score`, the denoising error of what is hidden; 0 in evaluation."""
+        if not self.training:
+            return {"score": seen.new_zeros((), dtype=torch.float32)}
+        visible = {
+            m: latents[m].masked_fill(~seen[:, i, None, None], 0.0)
+            for i, m in enumerate(self.modalities)
+        }
+        errors = []
+        for m in self.modalities:
+            x = latents[m].float()
+            t = torch.rand(len(x), device=x.device) * (1 - EARLIEST) + EARLIEST
+            noise, std = torch.randn_like(x), marginal_std(t)[:, None, None]
+            noisy = self._condition(m, visible) + noise * std
+            score = self.score[m](x + noise * std, noisy, t)
+            errors.append((score.float() * std + noise).square().mean(dim=(1, 2)))
+        hidden = inputs.present & ~seen
+        return {"score": mean_over_present(torch.stack(errors, dim=1), hidden, inputs.present)}
+
+    def _condition(self, modality: str, latents: Mapping[str, Tensor]) -> Tensor:
+        others = torch.cat([latents[k] for k in self.modalities if k != modality], dim=1)
+        condition: Tensor = self.condition[modality](others)
+        return condition
+
+    def _noise(self, step: int, like: Tensor) -> Tensor:
+        return torch.randn_like(like) if self.training else self.noise[step].expand_as(like)
+
+
+INFOS = (
+    FusionInfo(
+        name="imder",
+        method=IMDer,
+        paper_row="IMDer",
+        source="Wang et al., NeurIPS 2023, code mdswyz/IMDer",
+        faithfulness="code",
+        missing="its latents are sampled, given the others'",
+        deviations=(
+            "Latents are normalised segment means of any number of rows; samples are clipped.",
+            "Each sample is missing its own modalities; in evaluation the noise is fixed.",
+            "Cross-attention in the score network is not causal.",
+        ),
+        needs=("two_stages",),
+        min_modalities=2,
+        recipe=TrainingRecipe(
+            optimizer="adam",
+            lr=2e-3,
+            weight_decay=0.0,
+            batch_size=128,
+            stage_epochs=(20, 20),
+            schedule="constant",
+            clip_value=0.6,
+            loss_weights={"score": 0.1, "recon": 0.1},
+            source="the released code for CMU-MOSEI, which sums the score loss over latents where "
+            "this takes the mean; epochs are ours",
+        ),
+    ),
+)

@@ -1,0 +1,80 @@
+"""Segment means, frozen latents, and the error of what was hidden."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from scfae.fusion import build_fusion
+from scfae.fusion.hiding import hide
+from scfae.fusion.imagining import ImaginingFusion
+from scfae.fusion.segments import segment_means
+
+DIMS = {"a": 6, "v": 10, "t": 8}
+SMALL: dict[str, dict[str, object]] = {
+    "imder": {"channels": (8, 16), "sampling_steps": 2},
+    "dicmor": {"num_flow_steps": 2, "flow_hidden": 8},
+}
+
+
+def make(name: str, **options: object) -> ImaginingFusion:
+    torch.manual_seed(0)
+    shared = {"width": 8, "num_segments": 4, "num_heads": 2, "num_layers": 1}
+    options |= {"num_refiner_blocks": 1, "dropout": 0.0}
+    model = build_fusion(name, DIMS, num_outputs=3, **shared, **SMALL[name], **options)
+    assert isinstance(model, ImaginingFusion)
+    return model
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 7, 9])
+def test_segments_are_adaptive_pooling_of_each_sample(length: int) -> None:
+    rows = torch.randn(2, 9, 3)
+    valid = torch.arange(9) < torch.tensor([[length], [0]])
+    rows = rows.masked_fill(~valid[:, :, None], 0.0)
+    out = segment_means(rows, valid, 4)
+    expected = F.adaptive_avg_pool1d(rows[:1, :length].transpose(1, 2), 4).transpose(1, 2)
+    assert torch.allclose(out[:1], expected, atol=1e-6)
+    assert torch.equal(out[1], torch.zeros(4, 3))
+
+
+@pytest.mark.parametrize("name", ["imder", "dicmor"])
+def test_the_error_is_that_of_what_was_hidden(name: str) -> None:
+    model = make(name, hidden_share=0.6)
+    model.begin_stage(1)
+    assert not any(p.requires_grad for p in model.convolve.parameters())
+    features = {m: torch.randn(5, 4, d) for m, d in DIMS.items()}
+    present = torch.rand(5, 3, generator=torch.Generator().manual_seed(4)) < 0.8
+    torch.manual_seed(3)
+    out = model(features, present)
+    torch.manual_seed(3)
+    hidden = present & ~hide(present, 0.6)
+    assert hidden.any()
+    seen = {}
+    handles = [
+        model.refine[m].register_forward_hook(lambda _, __, y, m=m: seen.update({m: y}))
+        for m in DIMS
+    ]
+    torch.manual_seed(3)
+    model(features, present)
+    for handle in handles:
+        handle.remove()
+    total = 0.0
+    for i, m in enumerate(DIMS):
+        truth = model.convolve[m](features[m].transpose(1, 2)).transpose(1, 2)
+        truth = F.layer_norm(truth, (8,)).transpose(1, 2)
+        error = (seen[m] - truth).square().mean(dim=(1, 2))
+        total += error[hidden[:, i]].sum().item()
+    count = int(present.any(dim=1).sum())
+    assert out.losses["recon"].item() == pytest.approx(total / count, rel=1e-4)
+    assert model.eval()(features, present).losses["recon"].item() == 0.0
+
+
+@pytest.mark.parametrize("name", ["imder", "dicmor"])
+def test_what_is_missing_is_imagined_from_what_is_there(name: str) -> None:
+    model = make(name)
+    model.begin_stage(1)
+    model.eval()
+    features = {m: torch.randn(2, 4, d) for m, d in DIMS.items()}
+    present = torch.tensor([[True, False, True]] * 2)
+    first = model(features, present).recon["v"]
+    second = model(features | {"a": -features["a"]}, present).recon["v"]
+    assert not torch.allclose(first, second, atol=1e-6)
