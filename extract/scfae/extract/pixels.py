@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .resizing import resize_antialiased
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -18,6 +20,11 @@ def resize_whole(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uin
     """Return a picture `[H, W, 3]` as `[3, side, side]`, squeezed, by Pillow's bilinear filter."""
     image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def resize_smooth(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Return a picture `[H, W, 3]` as `[3, side, side]`, squeezed, by torch's smooth filter."""
+    return np.ascontiguousarray(resize_antialiased(pixels, side, side).transpose(2, 0, 1))
 
 
 def channels(values: Sequence[float], like: "Tensor") -> "Tensor":

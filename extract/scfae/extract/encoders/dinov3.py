@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import timm
 import torch
 from torch import Tensor, nn
@@ -26,7 +24,7 @@ from ..encoder import Encoder
 from ..entry import EncoderEntry
 from ..options import Option, check_options
 from ..pictures import PICTURE_OPTIONS, PictureRecipe
-from ..pixels import channels
+from ..pixels import channels, resize_smooth
 from ..recipe import MediaKind
 from ..weights import State, load_network
 
@@ -90,7 +88,7 @@ class DinoV3(Encoder):
 
     def recipe(self, kind: MediaKind) -> PictureRecipe:
         """Return the pre-processing of video or image."""
-        return PictureRecipe(kind, self.spec.recipe["fps"], _prepare)
+        return PictureRecipe(kind, self.spec.recipe["fps"], partial(resize_smooth, side=SIDE))
 
 
 def load(
@@ -111,24 +109,16 @@ def load(
         recipe={
             "fps": values["fps"],
             "size": [SIDE, SIDE],
-            "resize": "whole picture, torchvision bilinear with antialiasing, on bytes",
+            "resize": "whole picture, bilinear with antialiasing as torch has it for bytes",
             "colour": "RGB",
             "mean": list(mean),
             "std": list(std),
             "pool": values["pool"],
             "feature": FEATURES[values["pool"]],
         },
-        packages=("torch", "torchvision", "timm", "pillow", "av"),
+        packages=("torch", "timm", "numpy", "pillow", "av"),
     )
     return DinoV3(spec, module, device)
-
-
-def _prepare(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    from torchvision.transforms.v2 import functional
-
-    picture = torch.from_numpy(pixels).permute(2, 0, 1)
-    resized = functional.resize(picture, [SIDE, SIDE], antialias=True)
-    return np.ascontiguousarray(resized.numpy())
 
 
 def _build(architecture: str) -> nn.Module:

@@ -1,60 +1,69 @@
-"""R(2+1)D-18 by torchvision, Kinetics-400.
+"""R(2+1)D-18 by torchvision, and R(2+1)D-34 of ig65m-pytorch from torchvision's parts.
 
-Network and weights layout: torchvision's `r2plus1d_18`, classifier dropped. Input: 16 frames, each
-resized to 128 x 171 (bilinear without antialiasing, on bytes) and cropped to the central 112 x 112,
-Kinetics' mean and deviation, as torchvision's own preset. Feature: the 512-d average of layer 4.
+R(2+1)D-18: torchvision's `r2plus1d_18` and its file. Input: 16 frames, each resized to 128 x 171
+(bilinear without antialiasing, on bytes) and cropped to the central 112 x 112, as its preset.
+
+R(2+1)D-34: the files of moabitcoin/ig65m-pytorch (IG-65M, or fine-tuned on Kinetics), converted
+from Caffe2: batch norms have its eps of 1e-3, and the first block of layers 2 to 4 has more middle
+planes in its second convolution than torchvision would give it. Input: 32 frames (`frames=8` for
+the files of 8-frame clips), short side 128 and the central 112 x 112; `crop=none` keeps the whole
+picture, as upstream's tool for features. Deviation: upstream resizes in float, here pictures are
+rounded to bytes, at most half a grey level.
+
+Both: the classifier is dropped; mean and deviation of Kinetics; the 512-d average of layer 4.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torchvision.models.video import r2plus1d_18
+from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
-from ..cutters import FrameWindows
+from ..cutters import PrepareFrame
 from ..encoder import Encoder
 from ..entry import EncoderEntry
 from ..folding import fold_batch_norms
-from ..options import check_options
+from ..options import Option, check_options
 from ..pixels import channels
-from ..recipe import MediaKind, StreamInfo
+from ..recipe import MediaKind
+from ..runs import FrameRuns, shorten_and_crop, squash_and_crop
 from ..weights import load_network
 from ..windowing import CLIP_OPTIONS, ClipWindows
 
-CLIP_FRAMES = 16
-RESIZED = (128, 171)
+CLIP_FRAMES_18, CLIP_FRAMES_34 = 16, 32
+RESIZED_18, SHORT_34 = (128, 171), 128
 SIDE = 112
+CAFFE2_EPS = 1e-3
+BLOCKS_34 = (3, 4, 6, 3)
+WIDTHS_34 = {2: 128, 3: 256, 4: 512}
+"""Layers whose first block differs from torchvision's, and their widths."""
+MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+OPTIONS_34 = {
+    **CLIP_OPTIONS,
+    "frames": Option(CLIP_FRAMES_34, int, least=1),
+    "crop": Option("centre", str, choices=("centre", "none")),
+}
 # oneDNN's convolutions take a quarter less time on it than on contiguous clips.
 _LAYOUT = torch.channels_last_3d
-MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-
-
-@dataclass(frozen=True, slots=True)
-class Clips:
-    """Runs of 16 frames, uint8 `[3, 16, 112, 112]`.
-
-    Attributes:
-        windows: How they follow each other.
-    """
-
-    windows: ClipWindows
-    kind: MediaKind = "video"
-    sample_rate_hz: None = None
-
-    def begin(self, info: StreamInfo, /) -> FrameWindows:
-        """Return a cutter for one stream."""
-        return self.windows.cutter(_prepare)
 
 
 class R2Plus1D(Encoder):
-    """R(2+1)D; `forward` takes `[B, 3, T, 112, 112]`, normalised."""
+    """R(2+1)D; `forward` takes `[B, 3, T, H, W]`, normalised.
+
+    Args:
+        prepare: From a picture to the network's size.
+        *args: As `Encoder` takes them.
+    """
+
+    def __init__(self, prepare: PrepareFrame, *args: Any) -> None:
+        super().__init__(*args)
+        self._prepare = prepare
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return layer 4's places as tokens `[B, T/8 * 7 * 7, 512]`."""
+        """Return layer 4's places as tokens `[B, T/8 * H/16 * W/16, 512]`."""
         m = self.module
         x = m.layer4(m.layer3(m.layer2(m.layer1(m.stem(x)))))  # type: ignore[operator]
         return x.flatten(2).transpose(1, 2)
@@ -64,50 +73,112 @@ class R2Plus1D(Encoder):
         return tokens.mean(dim=1)
 
     def prepare(self, windows: Tensor) -> Tensor:
-        """Return uint8 clips `[B, 3, 16, 112, 112]` with Kinetics' mean and deviation."""
+        """Return uint8 clips `[B, 3, T, H, W]` with Kinetics' mean and deviation."""
         x = windows.float() / 255.0
         x = (x - channels(MEAN, x)) / channels(STD, x)
         return x.contiguous(memory_format=_LAYOUT)
 
-    def recipe(self, kind: MediaKind) -> Clips:
+    def recipe(self, kind: MediaKind) -> FrameRuns:
         """Return the pre-processing of video."""
-        return Clips(ClipWindows.recorded(self.spec.recipe))
+        return FrameRuns(ClipWindows.recorded(self.spec.recipe), self._prepare)
 
 
-def load(
+def load_18(
     entry: EncoderEntry, weights: str | None, device: torch.device, options: Mapping[str, Any]
 ) -> Encoder:
     """Return R(2+1)D-18; see `load_encoder`."""
     values, given = check_options(entry.name, options, CLIP_OPTIONS)
-    windows = ClipWindows.of(entry.name, values, frames=CLIP_FRAMES)
-    module, found = load_network(entry, weights, build=_build, drop=("fc.",))
+    windows = ClipWindows.of(entry.name, values, frames=CLIP_FRAMES_18)
+    height, width = RESIZED_18
+    return _load(
+        entry,
+        weights,
+        device,
+        given,
+        build=_build_18,
+        windows=windows,
+        prepare=partial(squash_and_crop, height=height, width=width, side=SIDE),
+        resize={
+            "resize": [*RESIZED_18, "bilinear without antialiasing, rounded to bytes"],
+            "centre_crop": [SIDE, SIDE],
+        },
+    )
+
+
+def load_34(
+    entry: EncoderEntry, weights: str | None, device: torch.device, options: Mapping[str, Any]
+) -> Encoder:
+    """Return R(2+1)D-34; see `load_encoder`."""
+    values, given = check_options(entry.name, options, OPTIONS_34)
+    windows = ClipWindows.of(entry.name, values, frames=values["frames"])
+    side = SIDE if values["crop"] == "centre" else None
+    return _load(
+        entry,
+        weights,
+        device,
+        given,
+        build=_build_34,
+        windows=windows,
+        prepare=partial(shorten_and_crop, short=SHORT_34, side=side),
+        resize={
+            "resize": [SHORT_34, "short side, bilinear without antialiasing, rounded to bytes"],
+            "centre_crop": None if side is None else [side, side],
+            "norm_eps": CAFFE2_EPS,
+        },
+    )
+
+
+def _load(
+    entry: EncoderEntry,
+    weights: str | None,
+    device: torch.device,
+    given: dict[str, Any],
+    *,
+    build: Any,
+    windows: ClipWindows,
+    prepare: PrepareFrame,
+    resize: dict[str, Any],
+) -> Encoder:
+    module, found = load_network(entry, weights, build=build, drop=("fc.",))
     spec = entry.spec(
         found,
         options=given,
         rows_per_second=windows.rows_per_second,
         recipe={
             **windows.recipe,
-            "resize": [*RESIZED, "torchvision bilinear without antialiasing, on bytes"],
-            "centre_crop": [SIDE, SIDE],
+            **resize,
             "colour": "RGB",
             "mean": list(MEAN),
             "std": list(STD),
             "feature": "mean over time and space of layer 4",
         },
-        packages=("torch", "torchvision", "av"),
+        packages=("torch", "torchvision", "numpy", "av"),
     )
-    return R2Plus1D(spec, fold_batch_norms(module), device)
+    return R2Plus1D(prepare, spec, fold_batch_norms(module), device)
 
 
-def _prepare(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    from torchvision.transforms import functional
-
-    frame = torch.from_numpy(pixels).permute(2, 0, 1)
-    frame = functional.resize(frame, list(RESIZED), antialias=False)
-    return np.ascontiguousarray(functional.center_crop(frame, [SIDE, SIDE]).numpy())
+def _build_18() -> nn.Module:
+    return _finished(r2plus1d_18(weights=None))
 
 
-def _build() -> nn.Module:
-    module: nn.Module = r2plus1d_18(weights=None)
+def _build_34() -> nn.Module:
+    module = VideoResNet(
+        block=BasicBlock,
+        conv_makers=[Conv2Plus1D] * 4,
+        layers=list(BLOCKS_34),
+        stem=R2Plus1dStem,
+    )
+    for layer, width in WIDTHS_34.items():
+        # Upstream counts the planes of both convolutions as if they had the block's width.
+        planes = (width * width * 27) // (width * 9 + 3 * width)
+        getattr(module, f"layer{layer}")[0].conv2[0] = Conv2Plus1D(width, width, planes)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm3d):
+            norm.eps = CAFFE2_EPS
+    return _finished(module)
+
+
+def _finished(module: Any) -> nn.Module:
     module.fc = nn.Identity()
-    return module.to(memory_format=_LAYOUT)
+    network: nn.Module = module.to(memory_format=_LAYOUT)
+    return network

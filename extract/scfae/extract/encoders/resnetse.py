@@ -10,7 +10,6 @@ before that of V2's stem; V2's first convolution has a bias; sound is pre-emphas
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from ..cutters import SoundWindows
 from ..encoder import Encoder
 from ..entry import EncoderEntry
 from ..options import Option, check_options
-from ..recipe import MediaKind, StreamInfo
+from ..recipe import MediaKind
+from ..runs import SoundWaves
 from ..weights import State, load_network
 from ..windowing import SOUND_OPTIONS, SoundRuns
 
@@ -192,23 +191,6 @@ class ResNetSE34V2(ResNetSE):
         return embedding
 
 
-@dataclass(frozen=True, slots=True)
-class Utterances:
-    """Windows of 64,240 samples, or as long as is wanted; shorter sound is repeated.
-
-    Attributes:
-        windows: How they follow each other.
-    """
-
-    windows: SoundRuns
-    kind: MediaKind = "audio"
-    sample_rate_hz: int = SAMPLE_RATE_HZ
-
-    def begin(self, info: StreamInfo, /) -> SoundWindows:
-        """Return a cutter for one stream."""
-        return self.windows.cutter()
-
-
 class SpeakerEncoder(Encoder):
     """ResNetSE-34; `forward` takes sound `[B, samples]` at 16 kHz.
 
@@ -226,9 +208,9 @@ class SpeakerEncoder(Encoder):
         embedding: Tensor = self.module.embed(tokens)  # type: ignore[operator]
         return embedding
 
-    def recipe(self, kind: MediaKind) -> Utterances:
+    def recipe(self, kind: MediaKind) -> SoundWaves:
         """Return the pre-processing of sound."""
-        return Utterances(SoundRuns.recorded(self.spec.recipe, shortest=SHORTEST_SAMPLES))
+        return SoundWaves(SoundRuns.recorded(self.spec.recipe, shortest=SHORTEST_SAMPLES))
 
 
 def load_l(

@@ -5,7 +5,7 @@ in another's place, shows. Names and shapes are written down here or taken from 
 owns the layout, never from the adapters under test.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torchvision.models.video import r2plus1d_18
 from scfae.extract.published import find_in_package
 
 State = dict[str, Tensor]
+SHALLOW_34 = (1, 1, 2, 1)  # of 3, 4, 6, 3
 SHALLOW = 2  # blocks, of 12: what a block gets wrong shows in two
 COUNTER = "num_batches_tracked"
 
@@ -73,6 +74,53 @@ def ge2e(seed: int) -> State:
 
 def r2plus1d(seed: int) -> State:
     return fill(shapes_of(r2plus1d_18(weights=None)), seed)
+
+
+def r2plus1d_34_names(
+    blocks: Sequence[int] = (3, 4, 6, 3), classes: int = 400
+) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of a file of moabitcoin/ig65m-pytorch."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "stem.0.weight": (45, 3, 1, 7, 7),
+        **_norm("stem.1", 45),
+        "stem.3.weight": (64, 45, 3, 1, 1),
+        **_norm("stem.4", 64),
+    }
+    inside = 64
+    for layer, (width, depth) in enumerate(zip((64, 128, 256, 512), blocks, strict=True), start=1):
+        for block in range(depth):
+            name = f"layer{layer}.{block}"
+            for number, (enters, planes) in enumerate(
+                ((inside, MIDDLE[inside, width]), (width, MIDDLE[width, width])), start=1
+            ):
+                conv = f"{name}.conv{number}"
+                shapes |= {
+                    f"{conv}.0.0.weight": (planes, enters, 1, 3, 3),
+                    **_norm(f"{conv}.0.1", planes),
+                    f"{conv}.0.3.weight": (width, planes, 3, 1, 1),
+                    **_norm(f"{conv}.1", width),
+                }
+            if inside != width:
+                shapes |= {f"{name}.downsample.0.weight": (width, inside, 1, 1, 1)}
+                shapes |= _norm(f"{name}.downsample.1", width)
+            inside = width
+    return shapes | {"fc.weight": (classes, 512), "fc.bias": (classes,)}
+
+
+MIDDLE = {
+    (64, 64): 144,
+    (64, 128): 230,
+    (128, 128): 288,
+    (128, 256): 460,
+    (256, 256): 576,
+    (256, 512): 921,
+    (512, 512): 1152,
+}
+"""Planes between space and time, by planes before and after."""
+
+
+def r2plus1d_34(seed: int, classes: int = 400) -> State:
+    return fill(r2plus1d_34_names(SHALLOW_34, classes), seed)
 
 
 DINOV3 = {
@@ -249,6 +297,7 @@ LAYOUTS: dict[str, Callable[[int], State]] = {
     "efficientnet-lite0": efficientnet_package,
     "ge2e": ge2e,
     "r2plus1d-18": r2plus1d,
+    "r2plus1d-34": r2plus1d_34,
     "resnetse34l": lambda seed: resnetse("l", seed),
     "resnetse34v2": lambda seed: resnetse("v2", seed),
     "dinov3-vits16": lambda seed: dinov3(seed, depth=SHALLOW),
@@ -278,8 +327,9 @@ def save(path: Path, document: Any) -> Path:
 
 @contextmanager
 def shallow() -> Iterator[None]:
-    """Make adapters build transformers of two blocks; tests of full depth are their own."""
+    """Make adapters build shallow networks; those of full depth have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scfae.extract.encoders.r2plus1d.BLOCKS_34", SHALLOW_34)
         patch.setattr(timm.models.eva.Eva, "__init__", _with_depth(timm.models.eva.Eva))
         vit = timm.models.vision_transformer.VisionTransformer
         patch.setattr(vit, "__init__", _with_depth(vit))
