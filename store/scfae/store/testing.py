@@ -31,6 +31,7 @@ def make_store(
     splits: Sequence[tuple[str, float]] = (("train", 0.6), ("val", 0.2), ("test", 0.2)),
     dtype: DType = "float32",
     form: Format = "zarr",
+    groups: int | None = None,
 ) -> FeatureStore:
     """Write a store whose features tell the labels: class mean plus noise.
 
@@ -49,6 +50,7 @@ def make_store(
         splits: Splits and their shares.
         dtype: How rows are stored.
         form: File format of the shards.
+        groups: Number of groups (dialogues), taking turns; None for none.
     """
     dims = {"video": 12, "audio": 7} if dims is None else dims
     labels = {"digit": 10} if labels is None else labels
@@ -58,6 +60,7 @@ def make_store(
         SampleRow(
             id=f"sample-{i:05d}",
             split=names[i],
+            group=None if groups is None else f"group-{i % groups}",
             labels={label: int(values[i]) for label, values in codes.items()},
         )
         for i in range(num_samples)
