@@ -10,7 +10,7 @@ from .base import Fusion
 from .info import FusionInfo
 
 _MODULES = (
-    "scfae",
+    "scfae_variants",
     "concat",
     "cross_attention",
     "cmmp",

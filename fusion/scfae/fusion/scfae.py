@@ -13,6 +13,9 @@ which it cannot fit: `recon_activation`), SwiGLU before expansion and after the 
 latter read by head and reconstruction (`post_scope`), b as a share of n l_m, the input width of S_m
 is b_k, what is absent has its parts zeroed and no reconstruction loss (`zero_absent_parts`).
 
+Two options are ours: `num_layers`, the stack that the paper leaves to future work, and
+`rank_share`, low-rank maps in expansion and SwiGLUs, which hold four fifths of the parameters.
+
 Shapes: B samples, M modalities, l_m width of modality m, l* = min l_m, N = B or B * T samples.
 """
 
@@ -24,37 +27,42 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Fusion
-from .info import FusionInfo, TrainingRecipe
-from .mapping import SwiGLU
+from .constraints import CONSTRAINTS
 from .output import FusionOutput
 from .pooling import masked_mean
 from .presence import Inputs
+from .scfae_block import BlockMaps, BlockPlan, DeeperBlock, Parts
 
-Parts = dict[str, dict[str, Tensor]]
 
-
-class SCFAE(Fusion):
+class SCFAE(BlockMaps, Fusion):
     """The paper's fusion block, with an optional head.
 
     Args:
         dims: Width l_m of each modality; the order of the dict is the cycle.
-        expansion: n; the expanded width is `round(n * l_m)`.
+        expansion: n; the expanded width is `round(n * l_m)`. 1 is Table 8's "no expansion".
         shared_ratio: b, the shared part's share of the expanded width; a number or one a modality.
         num_outputs: Outputs of a linear head on `fused`; None builds none.
-        pooling: How `[B, T, D]` becomes `[B, D]`: `mean` or `attention`.
+        pooling: How `[B, T, D]` becomes `[B, D]`, one of `POOLINGS`.
         head: `linear` or `mlp`.
         time: `pooled` fuses one vector a sample; `per_step` fuses every time step of inputs that
             share a clock, then takes the mean over time.
         order: The cycle, if it is not the order of `dims`.
         recon_metric: `cosine` (1 - cos) or `mse`.
         recon_activation: `gelu`, `none`, or `auto`: gelu for cosine, none for mse.
-        reconstruct: False drops the reconstruction mapping and its loss.
+        reconstruct: False drops the reconstruction mapping and its loss; None: only where there is
+            a constraint in its place.
+        constraint: `none`, or losses on the parts: `infonce`, `misa_drfuse` or `club`.
         detach_target: Stop the gradient through the reconstruction's target.
         post_scope: `both`: head and reconstruction read the output SwiGLU; `head`: only the head.
         zero_absent_parts: Zero what comes from an absent modality after the exchange; False lets
             the biases flow.
         branches: `both`, or `shared` / `specific` alone, the other zeroed (Table 14). May be set
             on a trained model.
+        num_layers: Blocks, one after the other; each rebuilds the input features, and `recon` is
+            the mean over blocks. `shared_from` is of the first, the only one that is not mixed.
+        rank_share: Share of the rank that expansion and SwiGLUs keep; None is all.
+        batched: Whether branches of equal widths run as batched products: `always`, `never`, or
+            `auto`, where it is faster: without gradients at small batches.
         check_finite: Refuse NaN and infinity in what is present.
     """
 
@@ -62,6 +70,11 @@ class SCFAE(Fusion):
     """Two SwiGLUs in a row, no norm, no residual: small values enter z in their fourth power. With
     PyTorch's initialisation z deviates by 4e-5 for inputs of root mean square 1, by 0.2 for 8 and
     by 4 for 16, at any width."""
+
+    default_constraint: ClassVar[str] = "none"
+    default_layers: ClassVar[int] = 1
+    default_rank_share: ClassVar[float | None] = None
+    default_reconstruct: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,23 +89,38 @@ class SCFAE(Fusion):
         order: Sequence[str] | None = None,
         recon_metric: str = "cosine",
         recon_activation: str = "auto",
-        reconstruct: bool = True,
+        reconstruct: bool | None = None,
+        constraint: str | None = None,
         detach_target: bool = False,
         post_scope: str = "both",
         zero_absent_parts: bool = True,
         branches: str = "both",
+        num_layers: int | None = None,
+        rank_share: float | None = None,
+        batched: str = "auto",
         check_finite: bool = True,
     ) -> None:
         super().__init__(
             dims, num_outputs=num_outputs, pooling=pooling, head=head, check_finite=check_finite
         )
+        constraint = self.default_constraint if constraint is None else constraint
+        layers = self.default_layers if num_layers is None else num_layers
+        rank_share = self.default_rank_share if rank_share is None else rank_share
+        if reconstruct is None:
+            reconstruct = self.default_reconstruct and constraint == "none"
         _check("time", time, ("pooled", "per_step"))
         _check("recon_metric", recon_metric, ("cosine", "mse"))
         _check("recon_activation", recon_activation, ("auto", "gelu", "none"))
         _check("post_scope", post_scope, ("both", "head"))
         _check("branches", branches, ("both", "shared", "specific"))
+        _check("constraint", constraint, ("none", *CONSTRAINTS))
+        _check("batched", batched, ("auto", "always", "never"))
         if expansion <= 0:
             raise ValueError(f"expansion: must be positive, not {expansion}")
+        if layers < 1:
+            raise ValueError(f"num_layers: must be at least 1, not {layers}")
+        if rank_share is not None and not 0 < rank_share <= 1:
+            raise ValueError(f"rank_share: must be above 0 and at most 1, not {rank_share}")
         if time == "per_step":
             if pooling != "mean":
                 raise ValueError(f"pooling: time='per_step' takes the mean, not {pooling!r}")
@@ -104,45 +132,37 @@ class SCFAE(Fusion):
         self.recon_metric = recon_metric
         self.reconstruct = reconstruct
         self.detach_target = detach_target
-        self.post_scope = post_scope
-        self.zero_absent_parts = zero_absent_parts
         self.branches = branches
-        self.next = {m: cycle[(i + 1) % len(cycle)] for i, m in enumerate(cycle)}
-        is_gelu = {"auto": recon_metric == "cosine", "gelu": True, "none": False}
-        self.recon_activation = nn.GELU() if is_gelu[recon_activation] else nn.Identity()
-
-        self.shared_width = min(
-            self.dims.values()
-        )  # l*: of what is configured, not of what is here
         wide = {m: round(expansion * width) for m, width in self.dims.items()}
-        self.boundary = {m: round(_ratio(shared_ratio, m) * wide[m]) for m in self.modalities}
-        for m in self.modalities:
-            if not 0 < self.boundary[m] < wide[m]:
-                raise ValueError(
-                    f"shared_ratio: gives {m!r} {self.boundary[m]} shared of {wide[m]} features; "
-                    "both parts need at least one"
-                )
-        out = {m: width + self.shared_width for m, width in self.dims.items()}
-        self.pre = nn.ModuleDict({m: SwiGLU(width) for m, width in self.dims.items()})
-        self.expand = nn.ModuleDict({m: nn.Linear(d, wide[m]) for m, d in self.dims.items()})
-        self.to_shared = nn.ModuleDict(
-            {m: nn.Linear(self.boundary[self.next[m]], self.shared_width) for m in self.modalities}
+        self.build_maps(
+            BlockPlan(
+                dims=self.dims,
+                next={m: cycle[(i + 1) % len(cycle)] for i, m in enumerate(cycle)},
+                wide=wide,
+                boundary=_boundaries(shared_ratio, wide),
+                reconstruct=reconstruct,
+                is_gelu={"auto": recon_metric == "cosine", "gelu": True}.get(
+                    recon_activation, False
+                ),
+                post_scope=post_scope,
+                zero_absent=zero_absent_parts,
+                rank_share=rank_share,
+                batched=batched,
+            )
         )
-        self.to_specific = nn.ModuleDict(
-            {m: nn.Linear(wide[m] - self.boundary[m], d) for m, d in self.dims.items()}
-        )
-        self.post = nn.ModuleDict({m: SwiGLU(out[m]) for m in self.modalities})
-        if reconstruct:
-            self.rebuild = nn.ModuleDict({m: nn.Linear(out[m], d) for m, d in self.dims.items()})
-        self.add_head(sum(out.values()))
+        self.next, self.boundary = self.plan.next, self.plan.boundary
+        self.shared_width = self.plan.shared_width
+        self.deeper = nn.ModuleList(DeeperBlock(self.plan) for _ in range(layers - 1))
+        self.constraint = None if constraint == "none" else CONSTRAINTS[constraint](self.dims)
+        self.add_head(sum(self.dims.values()) + len(self.dims) * self.shared_width)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
         """Return the fused vector `[B, sum of l_m + l*]` and every part of it."""
         if self.time == "per_step":
             return self._fuse_steps(inputs)
         vectors = self.pooled(inputs)
-        parts = self._block(vectors, inputs.present)
-        return self._output(parts, self._loss(vectors, parts["recon"], inputs.present))
+        parts, losses = self._run(vectors, inputs.present)
+        return self._output(parts, losses)
 
     def _fuse_steps(self, inputs: Inputs) -> FusionOutput:
         shapes = {m: tuple(rows.shape[:2]) for m, rows in inputs.features.items()}
@@ -152,8 +172,7 @@ class SCFAE(Fusion):
             )
         vectors = {m: rows.flatten(0, 1) for m, rows in inputs.features.items()}
         present = torch.stack([inputs.valid[m] for m in self.modalities], dim=-1).flatten(0, 1)
-        parts = self._block(vectors, present)
-        loss = self._loss(vectors, parts["recon"], present)
+        parts, losses = self._run(vectors, present)
         batch_shape = next(iter(shapes.values()))
         counts = present.any(dim=1).view(batch_shape)
         means = {
@@ -163,60 +182,48 @@ class SCFAE(Fusion):
             }
             for part, by_name in parts.items()
         }
-        return self._output(means, loss)
+        return self._output(means, losses)
 
-    def _block(self, vectors: Mapping[str, Tensor], present: Tensor) -> Parts:
-        """Run Eq. 3 to 5 on vectors `[N, l_m]` with presence bool `[N, M]`."""
-        hat_shared: dict[str, Tensor] = {}
-        hat_specific: dict[str, Tensor] = {}
-        for m in self.modalities:
-            expanded = F.gelu(self.expand[m](self.pre[m](vectors[m])))
-            hat_shared[m] = expanded[:, : self.boundary[m]]
-            hat_specific[m] = expanded[:, self.boundary[m] :]
-        parts: Parts = {name: {} for name in ("specific", "shared", "shared_from", "z", "recon")}
-        here = {m: present[:, i, None] for i, m in enumerate(self.modalities)}
-        for m in self.modalities:
-            k = self.next[m]
-            shared = F.gelu(self.to_shared[m](hat_shared[k]))
-            specific = F.gelu(self.to_specific[m](hat_specific[m]))
-            if self.zero_absent_parts:
-                shared = shared.masked_fill(~here[k], 0.0)
-                specific = specific.masked_fill(~here[m], 0.0)
-            if self.branches == "specific":
-                shared = torch.zeros_like(shared)
-            elif self.branches == "shared":
-                specific = torch.zeros_like(specific)
-            parts["specific"][m] = specific
-            parts["shared"][m] = shared
-            parts["shared_from"][k] = shared
-            joined = torch.cat([specific, shared], dim=1)
-            parts["z"][m] = self.post[m](joined)
-            if self.reconstruct:
-                source = parts["z"][m] if self.post_scope == "both" else joined
-                parts["recon"][m] = self.recon_activation(self.rebuild[m](source))
-        return parts
+    def _run(
+        self, vectors: Mapping[str, Tensor], present: Tensor
+    ) -> tuple[Parts, dict[str, Tensor]]:
+        """Run all blocks on vectors `[N, l_m]` with presence bool `[N, M]`."""
+        parts = self.run_maps(vectors, present, self.branches)
+        own = parts["shared_from"]
+        rebuilt = [parts["recon"]]
+        for block in self.deeper:
+            parts = block(parts["z"], present, self.branches) | {"shared_from": own}
+            rebuilt.append(parts["recon"])
+        losses: dict[str, Tensor] = {}
+        if self.reconstruct:
+            errors = [self._error(vectors, recon, present) for recon in rebuilt]
+            losses["recon"] = torch.stack(errors).mean() if self.deeper else errors[0]
+        if self.constraint is not None:
+            losses |= self.constraint(parts["specific"], own, present)
+        return parts, losses
 
-    def _loss(
+    def _error(
         self, vectors: Mapping[str, Tensor], recon: Mapping[str, Tensor], present: Tensor
-    ) -> Tensor | None:
+    ) -> Tensor:
         """Return the sum over present modalities of the error, averaged over samples with any."""
-        if not self.reconstruct:
-            return None
-        errors = []
-        for i, m in enumerate(self.modalities):
-            target = vectors[m].detach() if self.detach_target else vectors[m]
-            if self.recon_metric == "cosine":
-                error = 1.0 - F.cosine_similarity(target, recon[m], dim=1)
-            else:
-                error = F.mse_loss(recon[m], target, reduction="none").mean(dim=1)
-            errors.append(error.masked_fill(~present[:, i], 0.0))
+        targets = {m: x.detach() if self.detach_target else x for m, x in vectors.items()}
+        if len(set(self.dims.values())) == 1:  # of equal widths, all in one go
+            stacks = (torch.stack([rows[m] for m in self.modalities]) for rows in (targets, recon))
+            errors = self._distance(*stacks)
+        else:
+            errors = torch.stack([self._distance(targets[m], recon[m]) for m in self.modalities])
         count = present.any(dim=1).sum().clamp(min=1)
-        return torch.stack(errors).sum() / count
+        return errors.masked_fill(~present.T, 0.0).sum() / count
 
-    def _output(self, parts: Parts, loss: Tensor | None) -> FusionOutput:
+    def _distance(self, target: Tensor, recon: Tensor) -> Tensor:
+        if self.recon_metric == "cosine":
+            return 1.0 - F.cosine_similarity(target, recon, dim=-1)
+        return F.mse_loss(recon, target, reduction="none").mean(dim=-1)
+
+    def _output(self, parts: Parts, losses: dict[str, Tensor]) -> FusionOutput:
         return FusionOutput(
             fused=torch.cat([parts["z"][m] for m in self.modalities], dim=1),
-            losses={} if loss is None else {"recon": loss},
+            losses=losses,
             z=parts["z"],
             specific=parts["specific"],
             shared=parts["shared"],
@@ -230,31 +237,24 @@ def _check(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{option}: must be one of {', '.join(allowed)}, not {value!r}")
 
 
-def _ratio(shared_ratio: float | Mapping[str, float], modality: str) -> float:
-    if not isinstance(shared_ratio, Mapping):
-        ratio = shared_ratio
-    elif modality in shared_ratio:
-        ratio = shared_ratio[modality]
-    else:
-        raise ValueError(f"shared_ratio: says nothing about {modality!r}")
-    if not 0 < ratio < 1:
-        raise ValueError(f"shared_ratio: must be between 0 and 1, not {ratio}")
-    return ratio
-
-
-INFOS = (
-    FusionInfo(
-        name="scfae",
-        method=SCFAE,
-        paper_row="SCFAE (Ours)",
-        source="arXiv 2410.15475v2, section 4 and appendix A",
-        faithfulness="text",
-        missing="its specific part, and the shared part that comes from it, are zero; no loss",
-        recipe=TrainingRecipe(
-            lr=5e-4,
-            stage_epochs=(125,),
-            warmup_share=0.2,
-            source="appendix A.2; batch size, weight decay and the rate per step are our reading",
-        ),
-    ),
-)
+def _boundaries(
+    shared_ratio: float | Mapping[str, float], wide: Mapping[str, int]
+) -> dict[str, int]:
+    """Return how many of each modality's expanded features are shared."""
+    boundaries = {}
+    for m, width in wide.items():
+        if not isinstance(shared_ratio, Mapping):
+            ratio = shared_ratio
+        elif m in shared_ratio:
+            ratio = shared_ratio[m]
+        else:
+            raise ValueError(f"shared_ratio: says nothing about {m!r}")
+        if not 0 < ratio < 1:
+            raise ValueError(f"shared_ratio: must be between 0 and 1, not {ratio}")
+        boundaries[m] = round(ratio * width)
+        if not 0 < boundaries[m] < width:
+            raise ValueError(
+                f"shared_ratio: gives {m!r} {boundaries[m]} shared of {width} features; "
+                "both parts need at least one"
+            )
+    return boundaries

@@ -11,7 +11,9 @@ DIMS = {"a": 6, "v": 8}
 
 def test_the_papers_method_and_its_baselines_are_there() -> None:
     names = [info.name for info in list_fusions()]
-    assert names[:3] == ["scfae", "concat", "cross_attention"]
+    assert names[0] == "scfae"
+    assert {"scfae", "concat", "cross_attention"} <= set(names)
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("info", list_fusions(), ids=lambda info: info.name)
