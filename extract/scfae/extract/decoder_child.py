@@ -26,6 +26,7 @@ def main(descriptor: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     from .media import Decoded, Fate, decode
+    from .memory_limit import memory_limit
 
     connection = Connection(descriptor)
     while True:
@@ -35,9 +36,14 @@ def main(descriptor: int, parent: int) -> None:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
         try:
-            decoded = decode(path, recipes, limits, emit=connection.send)
+            with memory_limit(limits.max_memory_bytes):
+                decoded = decode(path, recipes, limits, emit=connection.send)
         except (BrokenPipeError, ConnectionResetError):
             return
+        except MemoryError:
+            megabytes = (limits.max_memory_bytes or 0) >> 20
+            reason = f"decoding took more than {megabytes} MB of memory (--max-memory): {path}"
+            decoded = Decoded({name: Fate("failed", reason) for name in recipes})
         except Exception as error:  # of a recipe, most likely: it costs the file and says why
             traceback.print_exc()
             why = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from scfae.store.receipt import Status
 
+from .files import printable
 from .recipe import Window
 
 
@@ -21,6 +22,10 @@ class Fate:
     status: Status = "ok"
     reason: str | None = None
     windows: list[Window] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.reason is not None:
+            self.reason = printable(self.reason)
 
 
 Part = dict[str, list[Window]]

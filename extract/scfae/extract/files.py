@@ -52,6 +52,13 @@ def media_sha256(path: Path) -> str | None:
         return None
 
 
+def printable(text: str) -> str:
+    r"""Return a text with a file's name in it for a person: odd bytes and line ends as `\udcff`."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def _held_bytes(path: Path, size: int) -> int:
     """Return how much of a file is no hole; all of it where the file system cannot tell."""
     held = place = 0

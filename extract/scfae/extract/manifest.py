@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from scfae.store.errors import ManifestError
 
+from .files import printable
+
 Label = int | float | str | None
 
 EXTENSIONS: Final[dict[str, frozenset[str]]] = {
@@ -115,11 +117,12 @@ def _read_folder(folder: Path) -> list[MediaItem]:
 
 
 def _folder_item(folder: Path, name: str, media: Mapping[str, Path]) -> MediaItem:
+    # A name may be any bytes, an id is text.
     first = Path(name).parts[0] if len(Path(name).parts) > 1 else ""
     return MediaItem(
-        id=name,
+        id=printable(name),
         media={kind: folder / path for kind, path in media.items()},
-        paths={kind: str(path) for kind, path in media.items()},
+        paths={kind: printable(str(path)) for kind, path in media.items()},
         split=_SPLIT_FOLDERS.get(first.lower()),
     )
 

@@ -5,6 +5,7 @@ The default stream of a kind is taken, else the first; cover art, a "video" of o
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
 import av
@@ -12,6 +13,7 @@ import av.stream
 
 from .losses import Losses
 
+_UNKNOWN_BYTES = 0xFFFF_FFFF
 STREAM_RULE: Final = "the default stream of its kind, else the first; no cover art"
 
 
@@ -64,7 +66,7 @@ def losses(container: Any, stream: Any) -> Losses:
 def _promised_s(container: Any, stream: Any) -> float | None:
     known = _seconds(stream.duration, stream.time_base)
     if known:
-        return known
+        return known + _cut_off_wav_s(container, stream)
     tag = stream.metadata.get("DURATION")  # Matroska, where it ends: "00:00:02.021000000"
     if tag:
         try:
@@ -77,6 +79,20 @@ def _promised_s(container: Any, stream: Any) -> float | None:
     if len(container.streams) == 1 and container.duration:
         return float(Fraction(container.duration, av.time_base))
     return None
+
+
+def _cut_off_wav_s(container: Any, stream: Any) -> float:
+    """Return how much of a WAV is not there: FFmpeg itself goes by the size of the file."""
+    rate = stream.codec_context.bit_rate
+    if container.format.name != "wav" or not rate:
+        return 0.0
+    path = Path(container.name)
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = 8 + int.from_bytes(head[4:], "little")
+    if head[:4] != b"RIFF" or promised >= _UNKNOWN_BYTES:  # as written to a pipe
+        return 0.0
+    return max(0, promised - path.stat().st_size) * 8 / float(rate)
 
 
 def _seconds(value: int | None, time_base: Any) -> float | None:
