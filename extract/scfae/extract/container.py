@@ -92,8 +92,9 @@ class Container:
             end_s = (account.start_s or 0.0) + account.promised_s
         stream.codec_context.thread_count = 1  # parallel over files instead
         if kind == "video":
-            # The decoder itself refuses larger ones, before it takes memory for them.
-            stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
+            # The decoder itself refuses what is far larger, before it takes memory for it: as
+            # damage, since damage is what such a size in mid-stream mostly is.
+            stream.codec_context.options = {"max_pixels": str(4 * self._limits.max_pixels)}
             context = stream.codec_context
             why = self._pixels.refusal(context.width, context.height, count=0)
             if why is not None:

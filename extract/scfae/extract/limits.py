@@ -35,7 +35,7 @@ class PixelBudget:
         """Return why so many pictures more of this size are too many; None if they are not."""
         if width * height > self._limits.max_pixels:
             return (
-                f"a frame of {width} x {height} is too large "
+                f"a picture of {width} x {height} is too large "
                 f"({self._limits.max_pixels} pixels, --max-pixels)"
             )
         self._spent += count * width * height

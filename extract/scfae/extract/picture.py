@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from scfae.store.errors import DecodeError
 
-from .limits import Limits
+from .limits import Limits, PixelBudget
 
 
 def read_picture(path: Path, limits: Limits) -> npt.NDArray[np.uint8]:
@@ -26,10 +26,9 @@ def read_picture(path: Path, limits: Limits) -> npt.NDArray[np.uint8]:
             # Our own limit comes before the decompression, so Pillow's warning says nothing new.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if image.width * image.height > limits.max_pixels:
-                    raise DecodeError(
-                        f"an image of {image.width} x {image.height} is too large: {path}"
-                    )
+                refusal = PixelBudget(limits).refusal(image.width, image.height)
+                if refusal is not None:
+                    raise DecodeError(f"{refusal}: {path}")
                 upright = ImageOps.exif_transpose(image)
                 return _rgb(upright)
     except DecodeError:

@@ -29,6 +29,9 @@ class ExtractSettings:
         shard_size: Samples a shard, of a new store.
         max_failures: Quarantined samples beyond which the report is `exceeded`.
         timeout_s: Wall time that decoding one file may take.
+        max_memory_mb: Megabytes that it may take.
+        max_pixels: Pixels that one picture may have.
+        max_file_pixels: Pixels that all pictures of a file may have together; None is no limit.
         retry_failed: Extract shards with failed samples again.
         replace: Throw away columns of the same name that were made differently.
         column_as: Name of the column, for a single encoder.
@@ -53,6 +56,9 @@ class ExtractSettings:
     shard_size: int = 256
     max_failures: int = 0
     timeout_s: float = 60.0
+    max_memory_mb: int = 4096
+    max_pixels: int = 100_000_000
+    max_file_pixels: int | None = None
     retry_failed: bool = False
     replace: bool = False
     column_as: str | None = None
@@ -77,7 +83,9 @@ class ExtractSettings:
     @property
     def limits(self) -> Limits:
         """Bounds on each file."""
-        return Limits(timeout_s=self.timeout_s)
+        return Limits(
+            self.timeout_s, self.max_pixels, self.max_file_pixels, self.max_memory_mb << 20
+        )
 
     @property
     def compute(self) -> Compute:
@@ -96,10 +104,13 @@ class ExtractSettings:
             "workers": self.num_workers,
             "batch-size": self.batch_size,
             "shard-size": self.shard_size,
-            "processes": 1 if self.processes is None else self.processes,
+            "processes": self.processes,
+            "max-memory": self.max_memory_mb,
+            "max-pixels": self.max_pixels,
+            "max-file-pixels": self.max_file_pixels,
         }
         for name, value in numbers.items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise ConfigError(f"--{name} must be at least 1, not {value}.")
         if self.max_failures < 0:
             raise ConfigError(f"--max-failures must be at least 0, not {self.max_failures}.")

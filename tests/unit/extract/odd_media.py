@@ -36,7 +36,7 @@ def write_pictures(
     """Write ten pictures by any encoder."""
     os.environ.setdefault("SVT_LOG", "0")  # else it prints pages
     with av.open(str(path), "w") as output:
-        stream = output.add_stream(codec, rate=25, options=options or {})
+        stream: Any = output.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.thread_count = 1
         for i in range(10):
@@ -50,7 +50,7 @@ def write_pictures(
 def write_sound(path: Path, codec: str, rate_hz: int = 48_000, form: str = "fltp") -> Path:
     """Write half a second of a tone by any encoder."""
     with av.open(str(path), "w") as output:
-        stream = output.add_stream(codec, rate=rate_hz, layout="mono")
+        stream: Any = output.add_stream(codec, rate=rate_hz, layout="mono")
         samples = kit.tone(0.5, rate_hz)
         if form.startswith("s16"):
             samples = (samples * 32767).astype(np.int16)
@@ -114,7 +114,8 @@ def write_early(path: Path, early_s: float = 0.2) -> Path:
         for packet in source.demux():
             if packet.dts is not None:
                 shift = round(early_s / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.pts = (packet.pts or 0) - shift
+                packet.dts -= shift
                 packet.stream = streams[packet.stream.index]
                 output.mux(packet)
     part.unlink()

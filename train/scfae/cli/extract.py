@@ -51,6 +51,12 @@ class ExtractArguments:
     """More quarantined inputs than this end the command with status 3."""
     timeout: float = 60.0
     """Seconds one file may take to decode."""
+    max_memory: Annotated[int, tyro.conf.arg(metavar="MB")] = 4096
+    """Megabytes that decoding one file may take."""
+    max_pixels: int = 100_000_000
+    """Pixels that one picture may have."""
+    max_file_pixels: int | None = None
+    """Pixels that all pictures of one file may have together; no limit if not given."""
     retry_failed: bool = False
     """Try again the shards that hold failed samples."""
     replace: bool = False
@@ -98,6 +104,9 @@ def run(argv: Sequence[str]) -> int:
                 shard_size=flags.shard_size,
                 max_failures=flags.max_failures,
                 timeout_s=flags.timeout,
+                max_memory_mb=flags.max_memory,
+                max_pixels=flags.max_pixels,
+                max_file_pixels=flags.max_file_pixels,
                 retry_failed=flags.retry_failed,
                 replace=flags.replace,
                 column_as=flags.column,
