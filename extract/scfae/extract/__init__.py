@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         EncoderRequest,
         list_encoders,
         load_encoder,
+        load_encoders,
         parse_encoder,
     )
     from .report import ExtractReport
@@ -41,6 +42,7 @@ _MODULES = {
     "extract": "job",
     "list_encoders": "registry",
     "load_encoder": "registry",
+    "load_encoders": "registry",
     "media_kind": "manifest",
     "parse_encoder": "registry",
     "read_inputs": "manifest",
@@ -65,6 +67,7 @@ __all__ = [
     "extract",
     "list_encoders",
     "load_encoder",
+    "load_encoders",
     "media_kind",
     "parse_encoder",
     "read_inputs",

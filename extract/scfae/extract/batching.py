@@ -78,7 +78,8 @@ class ShardBatcher:
     def _encode(self) -> None:
         waiting, self._waiting = self._waiting, []
         first = waiting[0][1].array
-        batch = self._forward.buffer((self._batch_size, *first.shape), first.dtype)
+        size = self._batch_size if self._forward.encoder.pads_batches else len(waiting)
+        batch = self._forward.buffer((size, *first.shape), first.dtype)
         slots = batch.numpy()
         for slot, (_, window) in enumerate(waiting):
             slots[slot] = window.array

@@ -38,7 +38,7 @@ def short_indices(length: int, frames: int, rate: int) -> Indices:
     return taken
 
 
-class ClipWindows:
+class ClipCutter:
     """Clips, uint8 `[3, frames, H, W]`; one row each, from its first to its last taken frame.
 
     Without a stride: the one centred clip of the video. With one: a clip every `stride` frames, or
@@ -149,7 +149,7 @@ class ClipWindows:
 
 @dataclass(frozen=True, slots=True)
 class ClipRecipe:
-    """Clips of a video; the attributes are those of `ClipWindows`, and how pictures are resized.
+    """Clips of a video; the attributes are those of `ClipCutter`, and how pictures are resized.
 
     Attributes:
         resize: `crop`: the short side to 224, then the centre; `squash`: the whole picture.
@@ -169,9 +169,9 @@ class ClipRecipe:
         """The frames of a video are to be counted before it is decoded."""
         return self.stride is None and self.stride_s is None
 
-    def begin(self, info: StreamInfo, /) -> ClipWindows:
+    def begin(self, info: StreamInfo, /) -> ClipCutter:
         """Return a cutter for one stream."""
-        return ClipWindows(
+        return ClipCutter(
             self.frames,
             self.rate,
             stride=self.stride,

@@ -68,7 +68,13 @@ class Encoder(ABC):
         spec: What it is.
         module: Its network, in evaluation mode, float32.
         device: Where the network is.
+
+    Attributes:
+        pads_batches: Batches may be filled up to their fixed size; not where windows have lengths
+            of their own, so that most batches would be filling.
     """
+
+    pads_batches: bool = True
 
     def __init__(self, spec: EncoderSpec, module: nn.Module, device: torch.device) -> None:
         self.spec = spec

@@ -29,8 +29,9 @@ class EncoderEntry:
         weights_file: Name of the published file.
         weights_hint: Where it comes from and where it goes.
         find: Returns the published file on this machine, or None.
-        loader: `module:function`, called as `function(entry, weights, device, options)`; a name, so
-            that listing encoders imports none of them.
+        loader: `module:function`, called as `function(entry, weights, device, options)`; returns an
+            `Encoder`, or a list where the options ask for several. A name, so that listing encoders
+            imports none of them.
     """
 
     name: str

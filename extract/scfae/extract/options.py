@@ -18,12 +18,14 @@ class Option:
         kind: int, float or str.
         least: The smallest value of a number.
         choices: The values of a string.
+        words: Strings that may stand for a number, e.g. `all`.
     """
 
     default: Any
     kind: type[int] | type[float] | type[str]
     least: float | None = None
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     def check(self, encoder: str, name: str, value: Any) -> Any:
         """Return the value in its type.
@@ -41,8 +43,11 @@ class Option:
                     f"not {value!r}."
                 )
             return value
+        if value in self.words:
+            return value
         if not is_number or (self.kind is int and value != int(value)):
-            raise ConfigError(f"{encoder}: option {name} must be a number, not {value!r}.")
+            kinds = " or ".join(("a number", *self.words))
+            raise ConfigError(f"{encoder}: option {name} must be {kinds}, not {value!r}.")
         if self.least is not None and value < self.least:
             raise ConfigError(
                 f"{encoder}: option {name} must be at least {self.least:g}, not {value}."

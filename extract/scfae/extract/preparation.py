@@ -11,7 +11,7 @@ from scfae.store.errors import ConfigError
 from .manifest import MediaItem, read_inputs
 from .opening import open_store
 from .plan import ColumnPlan, Work, plan_columns, plan_work
-from .registry import load_encoder
+from .registry import load_encoders
 from .settings import ExtractSettings
 
 
@@ -76,7 +76,7 @@ def load_columns(settings: ExtractSettings, *, device: str) -> dict[str, ColumnP
         ConfigError: If a setting does not fit.
     """
     return plan_columns(
-        [load_encoder(text, device=device) for text in settings.encoders],
+        [one for text in settings.encoders for one in load_encoders(text, device=device)],
         dtype=settings.dtype,
         form=settings.form,
         column_as=settings.column_as,

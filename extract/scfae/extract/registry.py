@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from scfae.store.errors import ConfigError, UnknownEncoder
 
 from .entry import EncoderEntry, Options
-from .families import audiomae, dinov3, efficientnet, ge2e, r2plus1d, resnetse, videomaev2
+from .families import audiomae, dinov3, efficientnet, ge2e, r2plus1d, resnetse, videomaev2, wavlm
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +67,7 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
     dinov3.ENTRIES,
     videomaev2.ENTRIES,
     r2plus1d.ENTRIES,
+    wavlm.ENTRIES,
     ge2e.ENTRIES,
     audiomae.ENTRIES,
     resnetse.ENTRIES,
@@ -176,6 +177,27 @@ def load_encoder(
         WeightsUnavailable: If the weights are not on this machine.
         WeightsMismatch: If they cannot be read or are of another architecture.
     """
+    loaded = load_encoders(name, weights=weights, device=device, **options)
+    if len(loaded) > 1:
+        names = [encoder.spec.canonical for encoder in loaded]
+        raise ConfigError(
+            f"{name}: is {len(loaded)} encoders, {names[0]} to {names[-1]}; load one of them, or "
+            "`load_encoders`."
+        )
+    return loaded[0]
+
+
+def load_encoders(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    device: "str | torch.device" = "cpu",
+    **options: Any,
+) -> "list[Encoder]":
+    """Return the encoders of an encoder string that may name several, as `wavlm-base:layer=all`.
+
+    Arguments and errors are those of `load_encoder`.
+    """
     import torch
 
     request = parse_encoder(name)
@@ -187,8 +209,8 @@ def load_encoder(
         raise ConfigError(
             f"device: {device!r} is no device ({str(error).splitlines()[0]})"
         ) from None
-    loaded: Encoder = _resolve(entry.loader)(entry, source, place, request.options | options)
-    return loaded
+    loaded = _resolve(entry.loader)(entry, source, place, request.options | options)
+    return loaded if isinstance(loaded, list) else [loaded]
 
 
 def _resolve(reference: str) -> Callable[..., Any]:

@@ -85,21 +85,34 @@ def find_weights(encoder: str, weights: str | None, *, find: Find, hint: str) ->
     return Weights(PUBLISHED, found, None)
 
 
+def locate(entry: "EncoderEntry", weights: str | None) -> Weights:
+    """Return where the weights of an entry's encoder are; raises as `find_weights`."""
+    return find_weights(
+        entry.name,
+        weights,
+        find=entry.find,
+        hint=f"They are in {entry.weights_file}. {entry.weights_hint}",
+    )
+
+
 def read_state(path: Path, *, allowed: Iterable[type] = ()) -> State:
-    """Return the tensors of a weights file, out of whatever wrapper it has.
+    """Return the tensors of a weights file; see `read_document` and `state_of`."""
+    return state_of(read_document(path, allowed=allowed), path)
+
+
+def state_of(document: Any, path: Path) -> State:
+    """Return the tensors of what a weights file holds.
 
     Wrappers: `model`, `module`, `state_dict`, `model_state`, `model_state_dict`, or none; and the
-    key prefix `module.` of a data-parallel run. Nothing in the file is run.
+    key prefix `module.` of a data-parallel run.
 
     Args:
-        path: The file.
-        allowed: Plain classes whose instances may lie beside the tensors, e.g. of a script's
-            arguments.
+        document: As `read_document` returns it.
+        path: The file, for messages.
 
     Raises:
-        WeightsMismatch: If it is no file of tensors.
+        WeightsMismatch: If it holds anything but tensors.
     """
-    document = _read(path, allowed)
     while isinstance(document, Mapping):
         wrapper = next((key for key in _WRAPPERS if isinstance(document.get(key), Mapping)), None)
         if wrapper is None:
@@ -121,7 +134,17 @@ def read_state(path: Path, *, allowed: Iterable[type] = ()) -> State:
 _WRAPPERS = ("model_state_dict", "model_state", "state_dict", "model", "module")
 
 
-def _read(path: Path, allowed: Iterable[type]) -> Any:
+def read_document(path: Path, *, allowed: Iterable[type] = ()) -> Any:
+    """Return what a weights file holds; nothing in it is run.
+
+    Args:
+        path: The file.
+        allowed: Plain classes whose instances may lie beside the tensors, e.g. of a script's
+            arguments.
+
+    Raises:
+        WeightsMismatch: If it cannot be read so.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -231,12 +254,7 @@ def load_network(
         WeightsUnavailable: If the file is not on this machine.
         WeightsMismatch: If it cannot be read, or is of another architecture.
     """
-    found = find_weights(
-        entry.name,
-        weights,
-        find=entry.find,
-        hint=f"They are in {entry.weights_file}. {entry.weights_hint}",
-    )
+    found = locate(entry, weights)
     if found.path is None:
         return build_random(build, found.seed or 0), found
     state = read_state(found.path, allowed=allowed)

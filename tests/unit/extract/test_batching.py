@@ -62,6 +62,15 @@ def test_every_batch_has_the_same_shape_and_the_last_is_padded_with_zeros() -> N
     assert len(encoder.batches) == 2
 
 
+def test_windows_of_their_own_lengths_are_not_padded_with_others() -> None:
+    encoder = Counting()
+    encoder.pads_batches = False
+    shard = batcher(encoder)
+    shard.add("a", [window(1, width=5), window(2, width=4), window(3, width=4)])
+    shard.finish()
+    assert [batch[:, 0].tolist() for batch in encoder.batches] == [[1], [2, 3]]
+
+
 def test_rows_and_times_go_back_to_their_samples() -> None:
     shard = batcher(Counting())
     shard.add("a", [window(1), window(2, rows=2, skip=1)])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from scfae.extract.clips import ClipRecipe, ClipWindows, crop_picture, squash_picture
+from scfae.extract.clips import ClipCutter, ClipRecipe, crop_picture, squash_picture
 from scfae.extract.media import decode
 from scfae.extract.recipe import StreamInfo, VideoFrame, Window
 
@@ -30,7 +30,7 @@ def cut(length: int, *, num_frames: int | None, **options: Any) -> tuple[list[Wi
     """Return the clips of a video whose frame i says i, and the most frames held at a time."""
     settings: dict[str, Any] = {"stride": None, "stride_s": None, "fps": None} | options
     rate = settings.pop("rate", 4)
-    cutter = ClipWindows(16, rate, num_frames=num_frames, prepare=number, **settings)
+    cutter = ClipCutter(16, rate, num_frames=num_frames, prepare=number, **settings)
     windows, held = [], 0
     for i in range(length):
         pixels = np.array([[[i % 256, i // 256, 0]]], dtype=np.uint8)
@@ -147,7 +147,7 @@ def test_frames_are_only_counted_for_recipes_that_ask(tmp_path: Path) -> None:
         def __init__(self, *, wants_num_frames: bool) -> None:
             self.wants_num_frames = wants_num_frames
 
-        def begin(self, info: StreamInfo) -> ClipWindows:
+        def begin(self, info: StreamInfo) -> ClipCutter:
             seen.append(info)
             return recipe().begin(info)
 

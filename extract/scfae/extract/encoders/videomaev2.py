@@ -40,6 +40,7 @@ OPTIONS = {
     "stride": Option(None, int, least=1),
     "stride_s": Option(None, float, least=0.001),
     "fps": Option(None, float, least=0.001),
+    "window_s": Option(None, float, least=0.001),
     "resize": Option("crop", str, choices=("crop", "squash")),
     "normalise": Option("imagenet", str, choices=("imagenet", "none")),
 }
@@ -140,12 +141,16 @@ def load(
     """Return VideoMAE V2; see `load_encoder`."""
     values, given = check_options(entry.name, options, OPTIONS)
     stride, stride_s, fps = values["stride"], values["stride_s"], values["fps"]
+    if values["window_s"] is not None:
+        if fps is not None:
+            raise ConfigError(f"{entry.name}: give fps or window_s, not both.")
+        fps = CLIP_FRAMES * values["rate"] / values["window_s"]
     if stride is not None and stride_s is not None:
         raise ConfigError(f"{entry.name}: give stride (frames) or stride_s (seconds), not both.")
     if fps is not None and stride is None and stride_s is None:
         raise ConfigError(
-            f"{entry.name}: fps goes with stride or stride_s; the one centred clip is counted in "
-            "the video's own frames."
+            f"{entry.name}: fps and window_s go with stride or stride_s; the one centred clip is "
+            "counted in the video's own frames."
         )
     module, found = load_network(
         entry,

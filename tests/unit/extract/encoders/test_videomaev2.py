@@ -244,7 +244,9 @@ def test_bytes_become_the_networks_scale(option: str, least: float) -> None:
     ("options", "says"),
     [
         ("stride=16,stride_s=1", "not both"),
-        ("fps=5", "fps goes with stride or stride_s"),
+        ("fps=5", "fps and window_s go with stride or stride_s"),
+        ("window_s=5", "fps and window_s go with stride or stride_s"),
+        ("fps=5,window_s=2,stride=8", "give fps or window_s, not both"),
         ("rate=0", "rate must be at least 1"),
         ("normalise=half", "normalise must be one of imagenet, none"),
         ("resize=fit", "resize must be one of crop, squash"),
@@ -257,5 +259,6 @@ def test_options_that_make_no_sense_are_refused(options: str, says: str) -> None
 
 def test_rows_a_second_follow_from_the_options() -> None:
     rates = {"": None, ":stride=16": None, ":stride_s=2": 0.5, ":stride=8,fps=16": 2.0}
+    rates[":window_s=4,stride=8"] = 2.0  # 64 frames in 4 s are 16 a second
     for options, rate in rates.items():
         assert load_encoder(f"{NAME}@random:0{options}").spec.rows_per_second == rate
