@@ -16,6 +16,7 @@ COMMANDS = {
     "scfae": [],
     "demo": ["demo"],
     "encoders": ["encoders"],
+    "fusions": ["fusions"],
     "extract": ["extract"],
     "store": ["store"],
     "store-info": ["store", "info"],

@@ -29,6 +29,9 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "the whole system on real input, in minutes: ends with a report.html"),
     "encoders": Command("encoders", "every encoder, its weights, licence, and whether it is here"),
+    "fusions": Command(
+        "fusions", "every fusion method: the paper's row, its source, what it needs"
+    ),
     "extract": Command("extract", "run encoders over media into a feature store; resumes itself"),
     "store": Command("store", "what a store holds, whether it is whole; derive, diff, drop, gc …"),
     "train": Command("train", "train a fusion model on chosen columns into a run folder"),
