@@ -12,6 +12,12 @@ from .info import FusionInfo
 _MODULES = (
     "scfae_variants",
     "concat",
+    "unimodal",
+    "linear",
+    "gated",
+    "lmf",
+    "mult",
+    "bottleneck",
     "cross_attention",
     "cmmp",
     "uavm",

@@ -27,6 +27,7 @@ METHODS_AND_DIMS = [
 B, T = 7, 5
 DIALOGUES = torch.tensor([0, 0, 1, 0, 1, 2, 1])
 SMALL: dict[str, dict[str, object]] = {
+    "mult": {"num_layers": 1},
     "uavm": {"width": 16, "num_own": 1, "num_shared": 2, "max_steps": 8},
     "perceiver": {"width": 16, "num_latents": 4, "depth": 2, "num_heads": 2, "head_width": 8},
     "meter": {"width": 16},
