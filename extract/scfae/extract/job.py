@@ -87,10 +87,19 @@ def run(
         What was to do, and what has been done.
     """
     settings.check()
+    if settings.ray is not None and not dry_run:
+        from .ray_pool import run_with_ray
+
+        return run_with_ray(settings, progress)
     devices = devices_of(settings)
     is_parent = len(devices) > 1
-    device = "cpu" if is_parent else device_of(settings)
-    prepared = prepare(settings, device=device, dry_run=dry_run)
+    device = device_of(settings)
+    prepared = prepare(
+        settings,
+        device="cpu" if is_parent else device,
+        kind_of_device=device.partition(":")[0],
+        dry_run=dry_run,
+    )
     if dry_run:
         return prepared, Done()
     if is_parent:

@@ -32,12 +32,19 @@ class Prepared:
     work: Work
 
 
-def prepare(settings: ExtractSettings, *, device: str, dry_run: bool = False) -> Prepared:
+def prepare(
+    settings: ExtractSettings,
+    *,
+    device: str,
+    kind_of_device: str | None = None,
+    dry_run: bool = False,
+) -> Prepared:
     """Check everything, load the encoders, open or make the store, and plan.
 
     Args:
         settings: What is asked for.
         device: Where to put the encoders.
+        kind_of_device: Where others will do the work, if not there.
         dry_run: Touch nothing.
 
     Raises:
@@ -48,7 +55,7 @@ def prepare(settings: ExtractSettings, *, device: str, dry_run: bool = False) ->
     """
     settings.check()
     items = {item.id: item for item in read_inputs(settings.media)}
-    columns = load_columns(settings, device=device)
+    columns = load_columns(settings, device=device, kind_of_device=kind_of_device)
     store, known = open_store(
         settings.store, items, shard_size=settings.shard_size, dry_run=dry_run
     )
@@ -68,8 +75,30 @@ def prepare(settings: ExtractSettings, *, device: str, dry_run: bool = False) ->
     return Prepared(settings, items, store, work)
 
 
-def load_columns(settings: ExtractSettings, *, device: str) -> dict[str, ColumnPlan]:
+def prepare_part(settings: ExtractSettings, *, device: str) -> Prepared:
+    """Load encoders and open a store that another process has planned for; nothing is written.
+
+    Args:
+        settings: What is asked for.
+        device: Where to put the encoders.
+
+    Returns:
+        Without shards: the other process says which.
+    """
+    items = {item.id: item for item in read_inputs(settings.media)}
+    columns = load_columns(settings, device=device)
+    return Prepared(settings, items, FeatureStore.open(settings.store), Work(columns))
+
+
+def load_columns(
+    settings: ExtractSettings, *, device: str, kind_of_device: str | None = None
+) -> dict[str, ColumnPlan]:
     """Return the wanted columns by name, with their encoders loaded onto a device.
+
+    Args:
+        settings: What is asked for.
+        device: Where to put the encoders.
+        kind_of_device: Where others will compute the rows, if not there.
 
     Raises:
         UnknownEncoder, WeightsUnavailable, WeightsMismatch: If an encoder cannot be loaded.
@@ -83,7 +112,7 @@ def load_columns(settings: ExtractSettings, *, device: str) -> dict[str, ColumnP
         batch_size=settings.batch_size,
         threads=torch.get_num_threads(),
         compute=settings.compute,
-        device=torch.device(device_of(settings)).type,
+        device=kind_of_device,
     )
 
 

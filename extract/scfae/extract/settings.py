@@ -43,6 +43,8 @@ class ExtractSettings:
         claim: Share the extraction with other processes that are told the same, on this machine
             or others: each takes the shards that nobody has.
         lease_s: How long a claimed shard is left to a process that shows no sign of life.
+        ray: Address of a Ray cluster that does the work, `auto` for the one around, `local` for
+            one of this machine alone, or None.
     """
 
     media: str
@@ -69,6 +71,7 @@ class ExtractSettings:
     processes: int | None = None
     claim: bool = False
     lease_s: float = 60.0
+    ray: str | None = None
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -125,5 +128,7 @@ class ExtractSettings:
         if is_shared and self.retry_failed:
             raise ConfigError(
                 "--retry-failed: does not go with --claim and --processes, since each process "
-                "would try the same files again; use a single process."
+                "would try the same files again; use --ray or a single process."
             )
+        if self.ray is not None and is_shared:
+            raise ConfigError("--ray: Ray deals out the shards; leave out --claim and --processes.")

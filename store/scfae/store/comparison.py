@@ -3,14 +3,22 @@
 Shapes: N samples, T rows, D features.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import SchemaMismatch
 from .reader import Column
 from .receipt import STATUSES
+from .similarity import (
+    NEIGHBOURS,
+    linear_cka,
+    majority_share,
+    neighbour_overlap,
+    probe_accuracy,
+)
 from .store import FeatureStore
 from .tables import table
 
@@ -19,24 +27,38 @@ _FACTS: Final = (
     "dim", "dtype", "format", "rows_per_second", "licence", "versions", "fingerprint",
 )  # fmt: skip
 _EXAMPLES: Final = 5
+MOST_SAMPLES: Final = 2000
 
 
-def compare_columns(store: FeatureStore, one: str, other: str) -> dict[str, Any]:
+def compare_columns(
+    store: FeatureStore,
+    one: str,
+    other: str,
+    *,
+    label: str | None = None,
+    most_samples: int = MOST_SAMPLES,
+) -> dict[str, Any]:
     """Return what two columns are and how they differ, as plain JSON values.
 
-    Reads all rows of both where their dims are equal, a sample at a time; otherwise only receipts.
+    Reads all rows of both where their dims are equal, a sample at a time; otherwise those of
+    `most_samples` at most, which are also what similarity is measured on.
 
     Args:
         store: The store.
         one: A column.
         other: Another.
+        label: Measure how well a linear probe names it from each column; samples of the split
+            `test` are left out.
+        most_samples: Similarity is measured on so many, evenly spaced, that have rows in both.
 
     Returns:
         `columns` has what describes each; `differences` names the keys that differ;
-        `samples` compares fates and lengths; `rows` compares values, None where dims differ.
+        `samples` compares fates and lengths; `coverage` counts samples with rows in both, one or
+        neither; `rows` compares values, None where dims differ; `similarity` is of whatever dims.
 
     Raises:
-        UnknownColumn: If there is no such column.
+        UnknownColumn: If there is no such column or label.
+        SchemaMismatch: If a probe cannot be fitted to the label.
         CorruptShard: If a shard is damaged.
     """
     columns = [store.column(one), store.column(other)]
@@ -45,7 +67,9 @@ def compare_columns(store: FeatureStore, one: str, other: str) -> dict[str, Any]
         "columns": dict(zip((one, other), facts, strict=True)),
         "differences": [key for key in _FACTS if facts[0][key] != facts[1][key]],
         "samples": _samples(store, *columns),
+        "coverage": _coverage(*columns),
         "rows": _rows(*columns) if columns[0].info.dim == columns[1].info.dim else None,
+        "similarity": _similarity(store, columns, label=label, most_samples=most_samples),
     }
 
 
@@ -67,17 +91,109 @@ def comparison_text(report: dict[str, Any]) -> str:
         f"{samples['status_differs']} of {samples['count']} samples differ in status, "
         f"{samples['length_differs']} in the number of rows",
     ]
+    both = report["coverage"]
+    text.append(
+        f"rows in both: {both['both']} samples; only in {names[0]}: {both['only_first']}; only in "
+        f"{names[1]}: {both['only_second']}; in neither: {both['neither']}"
+    )
     if rows is None:
-        return "\n".join([*text, "the dims differ, so rows are not compared"])
-    return "\n".join(
-        [
-            *text,
+        text.append("the dims differ, so values are not compared one by one")
+    else:
+        text += [
             f"{rows['identical']} of {rows['compared']} samples with rows in both are identical",
             f"largest difference of a value: {rows['max_abs_difference']} "
             f"(over {rows['same_length']} samples of the same length)",
             f"mean cosine of pooled rows: {rows['mean_cosine']}",
         ]
-    )
+    return "\n".join([*text, *_similarity_lines(report["similarity"], names)])
+
+
+def _similarity_lines(found: dict[str, Any], names: list[str]) -> list[str]:
+    norms = ", ".join(f"{name} {_figure(found['mean_norm'][name])}" for name in names)
+    lines = [
+        f"over {found['samples']} samples: mean norm of a row: {norms}; linear CKA "
+        f"{_figure(found['linear_cka'])}; shared among {found['neighbours']} nearest neighbours "
+        f"{_figure(found['neighbour_overlap'])}"
+    ]
+    probe = found["probe"]
+    if probe is not None:
+        right = ", ".join(f"{name} {_figure(probe['accuracy'][name])}" for name in names)
+        lines.append(
+            f"linear probe of '{probe['label']}' over {probe['samples']} samples: {right}; the "
+            f"most frequent value alone {_figure(probe['majority'])}"
+        )
+    return lines
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _coverage(one: Column, other: Column) -> dict[str, int]:
+    mine, theirs = one.lengths > 0, other.lengths > 0
+    return {
+        "both": int((mine & theirs).sum()),
+        "only_first": int((mine & ~theirs).sum()),
+        "only_second": int((~mine & theirs).sum()),
+        "neither": int((~mine & ~theirs).sum()),
+    }
+
+
+def _similarity(
+    store: FeatureStore, columns: Sequence[Column], *, label: str | None, most_samples: int
+) -> dict[str, Any]:
+    one, other = columns
+    if label is not None and store.samples.label_kind(label) == "float":
+        raise SchemaMismatch(f"label '{label}' is a real number; a probe needs classes")
+    shared = np.flatnonzero((one.lengths > 0) & (other.lengths > 0))
+    chosen = shared[np.linspace(0, len(shared) - 1, min(len(shared), most_samples)).astype(int)]
+    pooled, norms = {}, {}
+    for column in columns:
+        rows = [column.rows(index).astype(np.float64) for index in chosen.tolist()]
+        pooled[column.info.name] = np.array([each.mean(axis=0) for each in rows])
+        lengths = [float(np.linalg.norm(each, axis=1).mean()) for each in rows]
+        norms[column.info.name] = round(float(np.mean(lengths)), 6) if lengths else None
+    mine, theirs = (pooled[column.info.name] for column in columns)
+    has_any = len(chosen) > 0
+    return {
+        "samples": len(chosen),
+        "mean_norm": norms,
+        "linear_cka": _rounded(linear_cka(mine, theirs)) if has_any else None,
+        "neighbours": NEIGHBOURS,
+        "neighbour_overlap": _rounded(neighbour_overlap(mine, theirs)) if has_any else None,
+        "probe": None if label is None else _probe(store, label, chosen, pooled),
+    }
+
+
+def _probe(
+    store: FeatureStore,
+    label: str,
+    chosen: npt.NDArray[np.int64],
+    pooled: dict[str, npt.NDArray[np.float64]],
+) -> dict[str, Any]:
+    table_of = store.samples
+    values, splits, groups = table_of.label(label), table_of.split, table_of.group
+    known = [
+        place
+        for place, index in enumerate(chosen.tolist())
+        if values[index] is not None and splits[index] != "test"
+    ]
+    labels = [values[chosen[place]] for place in known]
+    of_group = [str(groups[chosen[p]] or table_of.ids[chosen[p]]) for p in known]
+    accuracy = {
+        name: round(probe_accuracy(features[known], labels, of_group), 6)
+        for name, features in pooled.items()
+    }
+    return {
+        "label": label,
+        "samples": len(known),
+        "accuracy": accuracy,
+        "majority": round(majority_share(labels), 6),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _facts(column: Column) -> dict[str, Any]:

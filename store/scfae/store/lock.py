@@ -105,7 +105,7 @@ class FolderLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreLocked(
-                f"{self._what} is being written by {_name(_holder(descriptor))}; "
+                f"{self._what} is locked by {_name(_holder(descriptor))}, which is writing it; "
                 "wait for it, or stop it"
             ) from None
         except OSError as error:
@@ -123,7 +123,7 @@ class FolderLock:
             still_s = os.fstat(now.fileno()).st_mtime - os.fstat(descriptor).st_mtime
         if still_s < EXPIRY_S:
             raise StoreLocked(
-                f"{self._what} is being written by {_name(holder)}, seen {max(0, still_s):.0f} s "
+                f"{self._what} is locked by {_name(holder)}, seen {max(0, still_s):.0f} s "
                 f"ago; wait for it, or stop it: its lock expires {EXPIRY_S:.0f} s after its end"
             )
 

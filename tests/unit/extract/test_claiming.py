@@ -74,7 +74,7 @@ def test_a_column_that_one_process_writes_alone_is_not_shared(
     (store / "columns/ge2e/shard-00000.json").unlink()
     with FolderLock(store / "columns/ge2e", "column 'ge2e'"):
         for is_sharing in (True, False):
-            with pytest.raises(StoreLocked, match="being written by process"):
+            with pytest.raises(StoreLocked, match="locked by process"):
                 run(kept_media, store, ENCODER, claim=is_sharing)
 
 

@@ -68,7 +68,7 @@ def test_a_holder_that_cannot_be_read_is_still_a_holder(tmp_path: Path) -> None:
     with FolderLock(tmp_path, "it"):
         (tmp_path / LOCK_NAME).write_bytes(b"?")
         with (
-            pytest.raises(StoreLocked, match="being written by another process"),
+            pytest.raises(StoreLocked, match="locked by another process"),
             FolderLock(tmp_path, "it"),
         ):
             pass

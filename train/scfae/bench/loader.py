@@ -6,7 +6,7 @@ all files enter the page cache in the same way, and rounds are interleaved, the 
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from .data import BATCH_SIZE, SHAPES, Data, Loaded, check, make_data
 from .machine import machine, refill_page_cache
 from .ours import Epoch, memmap, memmap_reused, packed_reader, reader, stream
 from .peers import PEERS, quiet
+from .target import Target, table, times
 
 MEMMAP: Final = "numpy memmap loop"
 READER: Final = "scfae reader"
@@ -40,39 +41,6 @@ class Line:
     best_s: float | None
     ratio: float | None
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A ratio that is promised.
-
-    Attributes:
-        what: Which two figures.
-        least: The least it should be; None has no lower bound.
-        most: The most it should be; None has no upper bound.
-        ratio: What was measured; None if one of the two was not.
-    """
-
-    what: str
-    least: float | None
-    most: float | None
-    ratio: float | None
-
-    @property
-    def wanted(self) -> str:
-        """The bounds, as text."""
-        if self.most is None:
-            return f">= {self.least:g}"
-        return f"{self.least:g} to {self.most:g}"
-
-    @property
-    def outcome(self) -> str:
-        """`reached`, `missed` or `not measured`."""
-        if self.ratio is None:
-            return "not measured"
-        low = self.least is None or self.ratio >= self.least
-        high = self.most is None or self.ratio <= self.most
-        return "reached" if low and high else "missed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +76,14 @@ class Result:
             f"{self.machine}\n{self.samples} samples, {self.megabytes:.0f} MB, padded batches of "
             f"{BATCH_SIZE}, best of {self.rounds} interleaved rounds, every value checked\n"
         )
-        figures = [(one.name, _times(one.ratio) if one.ratio else one.note) for one in self.lines]
-        promises = [(one.what, _times(one.ratio), one.wanted, one.outcome) for one in self.targets]
+        figures = [(one.name, times(one.ratio) if one.ratio else one.note) for one in self.lines]
+        promises = [(one.what, times(one.ratio), one.wanted, one.outcome) for one in self.targets]
         return "\n".join(
             [
                 head,
-                *_table(("loader", "x memmap"), figures),
+                *table(("loader", "x memmap"), figures),
                 "",
-                *_table(("ratio", "measured", "target", "outcome"), promises),
+                *table(("ratio", "measured", "target", "outcome"), promises),
             ]
         )
 
@@ -228,15 +196,3 @@ def _targets(best: dict[str, float], num_bytes: dict[str, int]) -> tuple[Target,
             two_s_per_byte / (best[ONE] / num_bytes[first]),
         ),
     )
-
-
-def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f}"
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (head, *rows)
-    ]

@@ -77,6 +77,8 @@ class ExtractArguments:
     """Share the work with other processes given the same command, on this machine or others."""
     lease: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 60.0
     """With --claim: seconds until the shard of a dead process is taken over."""
+    ray: Annotated[str | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
+    """Have a Ray cluster do it: its address, auto (if none is given), or local."""
     dry_run: bool = False
     """Say what would be done, and touch nothing."""
     json: bool = False
@@ -85,7 +87,7 @@ class ExtractArguments:
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    flags = parse(ExtractArguments, "scfae extract", argv, EXAMPLE)
+    flags = parse(ExtractArguments, "scfae extract", _with_address(argv), EXAMPLE)
 
     from scfae.extract import ExtractionInterrupted, extract
 
@@ -117,6 +119,7 @@ def run(argv: Sequence[str]) -> int:
                 processes=flags.processes,
                 claim=flags.claim,
                 lease_s=flags.lease,
+                ray=flags.ray,
                 dry_run=flags.dry_run,
                 progress=progress,
             )
@@ -126,3 +129,13 @@ def run(argv: Sequence[str]) -> int:
     if flags.json:
         print_json(report.as_dict())
     return 3 if report.exceeded else 0
+
+
+def _with_address(argv: Sequence[str]) -> list[str]:
+    """Return the words with `auto` after a `--ray` that has no address."""
+    words = []
+    for word, following in zip(argv, [*argv[1:], "-"], strict=True):
+        words.append(word)
+        if word == "--ray" and following.startswith("-"):
+            words.append("auto")
+    return words

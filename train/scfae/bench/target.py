@@ -1,0 +1,53 @@
+"""Ratios that are promised, and tables of figures as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A ratio that is promised.
+
+    Attributes:
+        what: Which two figures.
+        least: The least it should be; None has no lower bound.
+        most: The most it should be; None has no upper bound.
+        ratio: What was measured; None if one of the two was not.
+    """
+
+    what: str
+    least: float | None
+    most: float | None
+    ratio: float | None
+
+    @property
+    def wanted(self) -> str:
+        """The bounds, as text."""
+        if self.most is None:
+            return f">= {self.least:g}"
+        if self.least is None:
+            return f"<= {self.most:g}"
+        return f"{self.least:g} to {self.most:g}"
+
+    @property
+    def outcome(self) -> str:
+        """`reached`, `missed` or `not measured`."""
+        if self.ratio is None:
+            return "not measured"
+        low = self.least is None or self.ratio >= self.least
+        high = self.most is None or self.ratio <= self.most
+        return "reached" if low and high else "missed"
+
+
+def times(ratio: float | None) -> str:
+    """Return a ratio as text; nothing where it was not measured."""
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table, columns aligned."""
+    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *rows)
+    ]
