@@ -167,7 +167,7 @@ def test_of_two_extractions_of_a_column_one_is_told_who_locks_it(
 
     run(media, store, "ge2e", progress=meanwhile)
     (sentence,) = told
-    assert "column 'ge2e' is locked by process" in sentence
+    assert "column 'ge2e' is being written: locked by process" in sentence
     assert "wait for it, or stop it" in sentence
     assert FeatureStore.open(store).column("ge2e").is_complete
     assert verify(store) == []

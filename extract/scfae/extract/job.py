@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from scfae.store.receipt import STATUSES
 
 from .claiming import tasks_of
 from .done import Done
+from .estimate import estimate
 from .meter import Progress
 from .preparation import Prepared, device_of, prepare
 from .processes import devices_of, run_processes
@@ -54,7 +56,7 @@ def extract(
         media: A folder of media, or a manifest.
         store: The store's folder or URL, made if there is none.
         encoders: Encoder strings `NAME[@WEIGHTS][:option=value,…]`.
-        dry_run: Only say what would be done.
+        dry_run: Only say what would be done, and what it would take by a short measured probe.
         progress: Receives (files done, files in all, text).
         **settings: The other attributes of `ExtractSettings`, e.g. `batch_size=32`.
 
@@ -72,10 +74,12 @@ def extract(
     )
     try:
         prepared, done = run(wanted, progress, dry_run=dry_run)
+        expected = estimate(prepared, num_devices=len(devices_of(wanted))) if dry_run else None
     except KeyboardInterrupt as stop:
         signum = stop.args[0] if stop.args else signal.SIGINT
         raise ExtractionInterrupted(int(signum), wanted.store) from None
-    return _report(prepared, done, seconds=time.monotonic() - begun_s, is_dry=dry_run)
+    report = _report(prepared, done, seconds=time.monotonic() - begun_s, is_dry=dry_run)
+    return replace(report, estimate=expected)
 
 
 def run(
@@ -96,7 +100,7 @@ def run(
     device = device_of(settings)
     prepared = prepare(
         settings,
-        device="cpu" if is_parent else device,
+        device="cpu" if is_parent and not dry_run else device,
         kind_of_device=device.partition(":")[0],
         dry_run=dry_run,
     )

@@ -20,7 +20,7 @@ from .compute import Compute
 from .encoder import Encoder
 from .manifest import MediaItem
 from .media import media_sha256
-from .recipe import MediaKind
+from .recipe import MediaKind, Recipe
 
 _HASHING_THREADS = 4
 
@@ -47,6 +47,25 @@ class ColumnPlan:
                 reads: MediaKind = "audio" if self.encoder.spec.modality == "audio" else kind
                 return reads, item.media[kind]
         return None
+
+
+def sample_files(
+    item: MediaItem, columns: Mapping[str, ColumnPlan], names: Sequence[str]
+) -> dict[Path, dict[str, Recipe]]:
+    """Return the files of a sample that feed some columns, each with the recipes of those it feeds.
+
+    Args:
+        item: The sample.
+        columns: Every wanted column by name.
+        names: Those to feed.
+    """
+    files: dict[Path, dict[str, Recipe]] = {}
+    for name in names:
+        source = columns[name].source(item)
+        if source is not None:
+            kind, path = source
+            files.setdefault(path, {})[name] = columns[name].encoder.recipe(kind)
+    return files
 
 
 @dataclass(slots=True)

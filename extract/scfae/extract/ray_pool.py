@@ -9,6 +9,7 @@ anew where there is room. Doing a shard twice is harmless, since its commit is i
 """
 
 import logging
+import socket
 import sys
 import time
 from collections import Counter, deque
@@ -33,6 +34,7 @@ from .writers import BriefWriters
 _TRIES: Final = 4
 _CPUS_BESIDE_GPU: Final = 4
 _POLL_S: Final = 1.0
+_CONNECT_S: Final = 10.0
 _NOBODY_S: Final = 120.0
 
 
@@ -197,17 +199,28 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError:
         raise ConfigError("--ray needs the extra: pip install 'scfae[ray]'.") from None
-    # A cluster that was named is not to be mistaken for a new one on this machine.
-    where = None if address == "local" else address
+    where = None if address == "local" else address  # None begins a cluster, if there is none
     try:
+        check_reachable(address)
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
-        why = str(error).splitlines()[0]
+    except (ConnectionError, OSError, ValueError) as error:
         raise ConfigError(
-            f"--ray {address}: there is no Ray cluster ({why}). Begin one with `ray start --head`, "
-            "or use --ray local for one of this machine alone."
+            f"--ray {address}: there is no Ray cluster ({_first_line(error)}). Begin one with "
+            "`ray start --head`, or use --ray local for one of this machine alone."
         ) from None
     return ray
+
+
+def check_reachable(address: str) -> None:
+    """Check that somebody listens at an address `HOST:PORT`; Ray itself tries for minutes.
+
+    Raises:
+        OSError: If nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:
+        with socket.create_connection((host, int(port)), timeout=_CONNECT_S):
+            return
 
 
 class _Dealer:

@@ -1,7 +1,9 @@
 """What an extraction did and what became of every sample."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from .estimate import Estimate
 
 _SHOWN = 5
 
@@ -43,6 +45,7 @@ class ExtractReport:
         shares: Of the time, in waiting for the decoders, in forward passes, and in writing.
         notices: What a person should know.
         is_dry: Nothing was touched; `shards_done` is what would be extracted.
+        estimate: What it would take, if it is dry and there is something to do.
     """
 
     store: str
@@ -56,6 +59,7 @@ class ExtractReport:
     shares: dict[str, float] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     is_dry: bool = False
+    estimate: Estimate | None = None
 
     @property
     def exceeded(self) -> bool:
@@ -85,6 +89,7 @@ class ExtractReport:
             "failures": [{"id": name, "reason": reason} for name, reason in self.failures],
             "max_failures": self.max_failures,
             "notices": self.notices,
+            "estimate": None if self.estimate is None else asdict(self.estimate),
         }
 
     def text(self) -> str:
@@ -92,6 +97,8 @@ class ExtractReport:
         lines = list(self.notices)
         if self.is_dry:
             lines.append(f"{self.store}: {self.samples} samples; nothing was touched")
+            if self.estimate is not None:
+                lines.append(f"  {self.estimate.text()}")
         else:
             rate = self.files / self.seconds if self.seconds > 0 else 0.0
             lines.append(

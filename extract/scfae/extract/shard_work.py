@@ -24,7 +24,7 @@ from .forward import Forward
 from .manifest import MediaItem
 from .media import Decoded, Fate, media_sha256
 from .meter import Meter
-from .plan import ColumnPlan
+from .plan import ColumnPlan, sample_files
 from .recipe import Recipe
 
 
@@ -245,12 +245,6 @@ class ShardExtractor:
             sample = str(self._store.samples.ids[index])
             if sample not in self._items:
                 continue
-            by_path: dict[Path, dict[str, Recipe]] = {}
-            for name in task.missing:
-                plan = self._columns[name]
-                source = plan.source(self._items[sample])
-                if source is not None:
-                    kind, path = source
-                    by_path.setdefault(path, {})[name] = plan.encoder.recipe(kind)
+            by_path = sample_files(self._items[sample], self._columns, task.missing)
             files += [_File(sample, path, recipes) for path, recipes in by_path.items()]
         return files

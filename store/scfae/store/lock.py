@@ -105,7 +105,7 @@ class FolderLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreLocked(
-                f"{self._what} is locked by {_name(_holder(descriptor))}, which is writing it; "
+                f"{self._what} is being written: locked by {_name(_holder(descriptor))}; "
                 "wait for it, or stop it"
             ) from None
         except OSError as error:
@@ -123,8 +123,8 @@ class FolderLock:
             still_s = os.fstat(now.fileno()).st_mtime - os.fstat(descriptor).st_mtime
         if still_s < EXPIRY_S:
             raise StoreLocked(
-                f"{self._what} is locked by {_name(holder)}, seen {max(0, still_s):.0f} s "
-                f"ago; wait for it, or stop it: its lock expires {EXPIRY_S:.0f} s after its end"
+                f"{self._what} is being written: locked by {_name(holder)}, seen "
+                f"{max(0, still_s):.0f} s ago; wait for it, or stop it: its lock expires {EXPIRY_S:.0f} s after its end"
             )
 
     def _beat(self, descriptor: int) -> None:

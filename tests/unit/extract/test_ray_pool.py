@@ -1,5 +1,6 @@
 """How an extraction is dealt out on Ray, without a cluster; a real one is in tests/fault."""
 
+import socket
 import sys
 from collections import deque
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from scfae.extract import ray_pool
 from scfae.extract.done import Done
-from scfae.extract.ray_pool import Share, share_of
+from scfae.extract.ray_pool import Share, check_reachable, share_of
 from scfae.extract.settings import ExtractSettings
 from scfae.extract.shard_work import ShardTask
 from scfae.store.errors import ConfigError, StoreError, StoreFull
@@ -139,6 +140,15 @@ def test_what_a_cluster_lacks_is_named() -> None:
         share_of({"CPU": 8.0}, settings(device="cuda"))
     with pytest.raises(ConfigError, match="--workers 9: the Ray cluster has 8 CPUs"):
         share_of({"CPU": 8.0}, settings(workers=9))
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_reachable(f"127.0.0.1:{port}")
+    with pytest.raises(OSError, match="refused"):
+        check_reachable(f"127.0.0.1:{port}")
+    check_reachable("auto")
 
 
 def test_without_ray_the_extra_is_named(

@@ -39,7 +39,7 @@ def test_a_held_folder_is_refused_and_stays_held(tmp_path: Path) -> None:
     with FolderLock(tmp_path, "first"):
         for _ in range(2):
             with (
-                pytest.raises(StoreLocked, match=f"second is being written {where}"),
+                pytest.raises(StoreLocked, match=f"second is being written: locked {where}"),
                 FolderLock(tmp_path, "second"),
             ):
                 pass

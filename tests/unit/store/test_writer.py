@@ -257,7 +257,9 @@ def test_a_replacement_killed_after_its_commit_keeps_nothing_of_the_old_column(
 def test_a_second_writer_is_refused_and_the_holder_named(store: FeatureStore) -> None:
     with (
         store.add_column(describe()),
-        pytest.raises(StoreLocked, match=f"column 'ge2e' is locked by process {os.getpid()}"),
+        pytest.raises(
+            StoreLocked, match=f"column 'ge2e' is being written: locked by process {os.getpid()}"
+        ),
         store.add_column(describe()),
     ):
         pass

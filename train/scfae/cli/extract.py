@@ -80,7 +80,7 @@ class ExtractArguments:
     ray: Annotated[str | None, tyro.conf.arg(metavar="[ADDRESS]")] = None
     """Have a Ray cluster do it: its address, auto (if none is given), or local."""
     dry_run: bool = False
-    """Say what would be done, and touch nothing."""
+    """Say what would be done and, by a short probe, how long it would take; touch nothing."""
     json: bool = False
     """The report as one JSON document on stdout."""
 

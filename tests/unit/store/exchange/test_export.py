@@ -129,7 +129,7 @@ def test_an_export_of_something_else_is_refused(tmp_path: Path, is_finished: boo
 
 def test_two_exports_into_one_folder_do_not_mix(tmp_path: Path) -> None:
     store, out = exported(tmp_path)
-    with FolderLock(out, "export"), pytest.raises(StoreLocked, match="is locked by process"):
+    with FolderLock(out, "export"), pytest.raises(StoreLocked, match="locked by process"):
         export(store, out, to="npz")
 
 
