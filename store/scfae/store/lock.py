@@ -124,7 +124,8 @@ class FolderLock:
         if still_s < EXPIRY_S:
             raise StoreLocked(
                 f"{self._what} is being written: locked by {_name(holder)}, seen "
-                f"{max(0, still_s):.0f} s ago; wait for it, or stop it: its lock expires {EXPIRY_S:.0f} s after its end"
+                f"{max(0, still_s):.0f} s ago; wait for it, or stop it: its "
+                f"lock expires {EXPIRY_S:.0f} s after its end"
             )
 
     def _beat(self, descriptor: int) -> None:
