@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import fusion_table
-from benchmarks.fusion_sets import FeatureSet
+from benchmarks.fusion_sets import FeatureSet, digits_seen_and_heard
+
+from scfae.store.testing import make_store
 
 NUM = 60
 
@@ -92,3 +94,17 @@ def test_what_cannot_run_says_so() -> None:
     one = {"a": data.features["a"]}
     alone = FeatureSet("one", one, {"a": data.lengths["a"]}, data.labels, data.split, (0.0,), 1, 8)
     assert "at least 2" in fusion_table.measure("mmin", alone, 0.0, 1, 2)["skipped"]
+
+
+def test_the_demos_columns_are_read_without_its_fakes(tmp_path: Path) -> None:
+    # Columns are named as the demo's; half of these samples are fakes.
+    dims = {"efficientnet-lite0": 12, "ge2e": 7, "image": 5}
+    labels = {"digit": 3, "fake": 2}
+    make_store(tmp_path / "s", num_samples=60, dims=dims, labels=labels, missing=0.2)
+    data = digits_seen_and_heard(tmp_path / "s")
+    assert data.dims == {"video": 12, "audio": 7, "image": 5}
+    parts = data.split(1)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(30))
+    assert {name: len(rows) for name, rows in parts.items()} == {"train": 18, "val": 6, "test": 6}
+    assert not data.present(0.0, 1).all()
+    assert data.present(0.0, 1).any(dim=1).all()
