@@ -117,7 +117,8 @@ def _copy(folder: Path, copy: Path, name: str) -> None:
     write_column(copy, read_column(folder).model_copy(update={"name": name}))
     for receipt in _receipts(folder):
         write_receipt(copy, receipt.model_copy(update={"column": name}))
-    fsync_folder(copy)
+    for parent, _, _ in os.walk(copy):
+        fsync_folder(Path(parent))
 
 
 def _link(source: str, target: str) -> None:

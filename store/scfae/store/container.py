@@ -1,7 +1,9 @@
 """What a file format of shards does: write one file, and say where each sample's bytes lie in it.
 
-Every format keeps rows uncompressed and contiguous a sample, so that one reader, `ShardReader`,
-serves them all with positioned reads; a container only parses its file's own directory.
+A sample's rows follow each other at a position of the open file, so that one reader, `ShardReader`,
+serves all formats with positioned reads; a container only parses its file's own directory. Where
+rows are not stored as they are, or not in one file, the format's own `OpenFile` gives positions a
+meaning (`zarr-zstd`, `zarr-dir`).
 
 Shapes: n samples of the shard, R rows of all of them, T rows of one, D features.
 """
@@ -14,14 +16,16 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import sha256_file
+from .atomic import sha256_file, size_of
 from .files import OpenFile
 
-Format = Literal["zarr", "webdataset", "hdf5"]
+Format = Literal["zarr", "zarr-zstd", "zarr-dir", "webdataset", "hdf5"]
 ALIGNMENT_BYTES: Final = 64
 """Arrays begin at multiples of this."""
 SUFFIXES: Final[Mapping[Format, str]] = {
     "zarr": ".zarr.zip",
+    "zarr-zstd": ".zarr-zstd.zip",
+    "zarr-dir": ".zarr",
     "webdataset": ".tar",
     "hdf5": ".h5",
 }
@@ -67,8 +71,8 @@ class Layout:
         dtype: Of the rows.
         dim: Features a row, D.
         lengths: Rows of each sample, T, int64 `[n]`.
-        rows_at: Byte position of each sample's rows `[T, D]`, int64 `[n]`.
-        times_at: Byte position of each sample's times, float64 `[T, 2]`, int64 `[n]`.
+        rows_at: Position of each sample's rows `[T, D]`, int64 `[n]`.
+        times_at: Position of each sample's times, float64 `[T, 2]`, int64 `[n]`.
     """
 
     dtype: np.dtype[Any]
@@ -92,6 +96,9 @@ class Container(Protocol):
     def write(self, path: Path, contents: ShardContents) -> None:
         """Write a shard atomically."""
 
+    def open(self, path: Path) -> OpenFile:
+        """Open a shard's file; raises FileNotFoundError if there is none, and parses nothing."""
+
     def locate(self, file: OpenFile) -> Layout:
         """Parse an open file; whatever it raises means that the file is damaged."""
 
@@ -103,6 +110,14 @@ def container(form: Format) -> Container:
             from .zarr_zip import ZarrZip
 
             return ZarrZip()
+        case "zarr-zstd":
+            from .zarr_zstd import ZarrZstd
+
+            return ZarrZstd()
+        case "zarr-dir":
+            from .zarr_folder import ZarrFolder
+
+            return ZarrFolder()
         case "webdataset":
             from .webdataset import WebDataset
 
@@ -134,7 +149,17 @@ def write_shard(path: Path, contents: ShardContents, *, form: Format = "zarr") -
         form: Which format.
     """
     container(form).write(path, contents)
-    return Written(path.stat().st_size, sha256_file(path))
+    return Written(size_of(path), sha256_file(path))
+
+
+def open_shard(path: Path | str) -> OpenFile:
+    """Open a shard's file, whose name tells its format; any other file as it is.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    form = format_of(str(path))
+    return OpenFile(path) if form is None else container(form).open(Path(path))
 
 
 def flat_layout(file: OpenFile, *, data: Place, times: Place, offsets: Place) -> Layout:

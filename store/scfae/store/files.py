@@ -32,21 +32,38 @@ class OpenFile:
 
     Eviction from the pool only drops a reference, so a thread in mid-read keeps its descriptor.
 
+    Args:
+        path: The file.
+        folder: Descriptor of the folder that `path` is relative to.
+
     Attributes:
+        descriptor: Of the open file.
         is_checked: Whoever opened it has made sure that it is the version asked for.
+        num_bytes: Its size on disk.
     """
 
-    __slots__ = ("descriptor", "is_checked", "num_bytes")
-
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, folder: int | None = None) -> None:
         self.is_checked = False
         self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
         self.num_bytes = os.fstat(self.descriptor).st_size
 
     def __del__(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
+
+    @property
+    def end(self) -> int:
+        """Where positions end: its size, if bytes are stored as they are."""
+        return self.num_bytes
+
+    def sha256(self) -> str:
+        """Return the digest of its bytes on disk."""
+        hasher = hashlib.sha256()
+        window = FileWindow(self)
+        while block := window.read(_BLOCK_BYTES):
+            hasher.update(block)
+        return hasher.hexdigest()
 
     def read_into(self, out: npt.NDArray[Any], offset: int) -> bool:
         """Fill the contiguous array `out` from `offset` on; False if the file ends before."""
@@ -90,6 +107,41 @@ class OpenFile:
     def will_need(self) -> None:
         """Ask the operating system to read the file ahead; it returns at once."""
         os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+class BorrowedFile(OpenFile):
+    """The bytes of another open file as they lie on disk; valid as long as that is open."""
+
+    def __init__(self, file: OpenFile) -> None:
+        self.is_checked = file.is_checked
+        self.descriptor = file.descriptor
+        self.num_bytes = file.num_bytes
+
+    def __del__(self) -> None:
+        """Leave the descriptor to its owner."""
+
+
+class SpreadFile(OpenFile):
+    """A shard whose positions are not those of bytes in one file; a format says what they mean."""
+
+    def read_into(self, out: npt.NDArray[Any], offset: int) -> bool:
+        """Fill the contiguous array `out` from `offset` on; False if that cannot be read."""
+        try:
+            return self.read_part(out.reshape(-1).view(np.uint8), offset)
+        except Exception:  # altered bytes make parsers raise a dozen kinds
+            return False
+
+    def read_into_many(self, buffers: list[memoryview], offset: int) -> bool:
+        """Fill buffers one after the other from `offset` on; False if that cannot be read."""
+        for buffer in buffers:
+            if not self.read_into(np.frombuffer(buffer, dtype=np.uint8), offset):
+                return False
+            offset += len(buffer)
+        return True
+
+    def read_part(self, out: npt.NDArray[np.uint8], offset: int) -> bool:
+        """Fill the bytes `out` from `offset` on; whatever it raises means damage."""
+        raise NotImplementedError
 
 
 class WrongBytes(ValueError):
@@ -148,7 +200,7 @@ class FilePool:
                 self._files.move_to_end((path, version))
                 return file
         file = self._open(path)  # outside the lock: fetching and checking may take long
-        if self._is_checking and _sha256(file) != version:
+        if self._is_checking and file.sha256() != version:
             raise WrongBytes(path)
         with self._lock:
             file = self._files.setdefault((path, version), file)
@@ -157,9 +209,11 @@ class FilePool:
             return file
 
     def _open(self, path: Path | str) -> OpenFile:
+        from .container import open_shard  # which imports this module
+
         while True:
             try:
-                return OpenFile(path)
+                return open_shard(path)
             except FileNotFoundError:
                 if self.fetch is None:
                     raise
@@ -175,14 +229,6 @@ class FilePool:
         with self._lock:
             for key in [key for key in self._files if str(key[0]) == str(path)]:
                 del self._files[key]
-
-
-def _sha256(file: OpenFile) -> str:
-    hasher = hashlib.sha256()
-    window = FileWindow(file)
-    while block := window.read(_BLOCK_BYTES):
-        hasher.update(block)
-    return hasher.hexdigest()
 
 
 class FileWindow(io.RawIOBase):

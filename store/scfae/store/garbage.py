@@ -203,7 +203,8 @@ def _bytes(path: Path) -> int:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path) if path.name.startswith(TEMPORARY) else path.rmdir()
+        is_ours = path.name.startswith(TEMPORARY) or _SHARD.fullmatch(path.name)
+        shutil.rmtree(path) if is_ours else path.rmdir()
     else:
         os.unlink(path)
     fsync_folder(path.parent)

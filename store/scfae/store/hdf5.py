@@ -73,6 +73,10 @@ class Hdf5:
             if sink.error is not None:
                 raise sink.error
 
+    def open(self, path: Path) -> OpenFile:
+        """Open a shard's file for reading."""
+        return OpenFile(path)
+
     def locate(self, file: OpenFile) -> Layout:
         """Parse the file's structures and read `offsets`."""
         import h5py

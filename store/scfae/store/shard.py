@@ -174,7 +174,7 @@ class ShardReader:
             raise self.corrupt("has other lengths than its receipt")
         sizes = {"rows": layout.dim * layout.dtype.itemsize, "times": _TIMES_BYTES}
         for what, at in (("rows", layout.rows_at), ("times", layout.times_at)):
-            is_outside = (at < 0) | (at > file.num_bytes - layout.lengths * sizes[what])
+            is_outside = (at < 0) | (at > file.end - layout.lengths * sizes[what])
             if (is_outside & (layout.lengths > 0)).any():
                 raise self.corrupt(f"has {what} outside of it")
         return layout

@@ -8,6 +8,7 @@ are left to `zipfile`.
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -50,6 +51,10 @@ class StoredZip:
         if zlib.crc32(contents) != self._members[name].crc:
             raise ValueError(f"{name} does not agree with its CRC")
         return contents
+
+    def holds(self, names: Iterable[str]) -> bool:
+        """Return whether all these members are there."""
+        return all(name in self._members for name in names)
 
     def place(self, name: str) -> tuple[int, int]:
         """Return where the contents of a member begin, and how many bytes they are."""

@@ -48,6 +48,10 @@ class WebDataset:
             for member in (index, *itertools.chain.from_iterable(samples)):
                 _add(archive, member)
 
+    def open(self, path: Path) -> OpenFile:
+        """Open a shard's file for reading."""
+        return OpenFile(path)
+
     def locate(self, file: OpenFile) -> Layout:
         """Read the index, which lies in front."""
         window = FileWindow(file)

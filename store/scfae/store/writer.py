@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import clean_temporaries, fsync_folder, remove
+from .atomic import clean_temporaries, discard, fsync_folder, remove, size_of
 from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
 from .container import SUFFIXES, ShardContents, write_shard
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
@@ -222,7 +222,7 @@ class ColumnWriter:
     def _drop_all(self) -> None:
         for suffix in (".json", *SUFFIXES.values()):
             for path in self.folder.glob(f"shard-*{suffix}"):
-                path.unlink()
+                discard(path)
         fsync_folder(self.folder)
 
     def _is_done(self, shard: int, media: Sequence[str | None] | None) -> bool:
@@ -241,7 +241,7 @@ class ColumnWriter:
 
     def _has_file(self, receipt: Receipt) -> bool:
         path = self.folder / receipt.file
-        return path.exists() and path.stat().st_size == receipt.bytes
+        return path.exists() and size_of(path) == receipt.bytes
 
     def _settle(self, sample: ShardSample, name: str) -> ShardSample:
         """Return the sample as it is stored: rows in the column's dtype, or none and why."""

@@ -23,6 +23,12 @@ from scfae.store.verification import requeue
 Rows = dict[tuple[str, int], bytes | str]
 
 
+def unit_of(path: Path) -> Path:
+    """Return what a receipt stands for: the file, or the folder that it lies in."""
+    folders = [one for one in path.parents if one.suffix == ".zarr"]
+    return folders[0] if folders else path
+
+
 def flip(file: Path, store: Path, chance: random.Random) -> list[Path]:
     data = bytearray(file.read_bytes())
     data[chance.randrange(len(data))] ^= chance.randint(1, 255)
@@ -43,6 +49,7 @@ def delete(file: Path, store: Path, chance: random.Random) -> list[Path]:
 
 def swap(file: Path, store: Path, chance: random.Random) -> list[Path]:
     """Exchange two shard files, or two receipts, of one column or of two."""
+    file = unit_of(file)
     alike = {p for p in store.rglob("shard-*") if p.suffix == file.suffix} - {file}
     if not alike:
         return cut(file, store, chance)
@@ -60,7 +67,7 @@ DAMAGES: list[Callable[[Path, Path, random.Random], list[Path]]] = [flip, cut, d
 def damaged(store: Path, damage: Any, chance: random.Random) -> Iterator[list[Path]]:
     """Damage a random file and mend the store afterwards."""
     files = {p: p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
-    shards = [p for p in files if p.name.startswith("shard-")]
+    shards = [p for p in files if unit_of(p).name.startswith("shard-")]
     # Shards are most of a real store's bytes: so most of the damage is theirs.
     file = chance.choice(shards if damage is swap or chance.random() < 0.8 else list(files))
     try:
@@ -68,6 +75,7 @@ def damaged(store: Path, damage: Any, chance: random.Random) -> Iterator[list[Pa
     finally:
         for path, data in files.items():
             if not path.exists() or path.read_bytes() != data:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
 
 
@@ -109,7 +117,8 @@ def campaign(store: Path, num_damages: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     for turn in range(num_damages):
         damage = DAMAGES[turn % len(DAMAGES)]
-        with damaged(store, damage, chance) as touched:
+        with damaged(store, damage, chance) as files:
+            touched = [unit_of(file) for file in files]
             what = f"{damage.__name__} {[str(p.relative_to(store)) for p in touched]}"
             seen = read(store)
             assert_right(read(store, check=True), whole)

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, ShardSample, verify
@@ -21,10 +22,13 @@ from scfae.store.testing import make_store
 FOLDER = Path(__file__).resolve().parents[2] / "golden"
 GOLDEN: dict[Format, Path] = {
     "zarr": FOLDER / "store-v1",
+    "zarr-zstd": FOLDER / "store-v1-zarr-zstd",
+    "zarr-dir": FOLDER / "store-v1-zarr-dir",
     "webdataset": FOLDER / "store-v1-webdataset",
     "hdf5": FOLDER / "store-v1-hdf5",
 }
 HDF5_VERSION = "2.0.0"
+ARROW_VERSION = "26.0.1"
 N = 5
 ORDER = ["s2", "s0", "s1", "s3", "é4"]
 FINGERPRINTS = {"ge2e.fps=2": "2d32450fcdd1ba70", "pixels": "c0471d42ccfb0cf3"}
@@ -159,9 +163,11 @@ def test_the_same_data_gives_the_same_bytes_today(
 ) -> None:
     if form == "hdf5" and h5py.version.hdf5_version != HDF5_VERSION:
         pytest.skip("releases of the HDF5 library differ in the space they leave in headers")
+    if form == "zarr-zstd" and pa.__version__ != ARROW_VERSION:
+        pytest.skip("releases of zstd, which comes with pyarrow, differ in what they make")
     store = write(tmp_path / "today", form)
     files = files_of(golden / "columns")
-    assert len(files) == 2 * (1 + 2 * 3)
+    assert len({file.parts[1] for file in files}) == 1 + 2 * 3
     assert files_of(store.path / "columns") == files
     for file in files:
         there, here = golden / "columns" / file, store.path / "columns" / file

@@ -39,7 +39,7 @@ class ExtractArguments:
     """cpu, cuda, cuda:1 …; auto and cuda take every GPU there is."""
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the stored features."""
-    format: Literal["zarr", "webdataset", "hdf5"] = "zarr"
+    format: Literal["zarr", "zarr-zstd", "zarr-dir", "webdataset", "hdf5"] = "zarr"
     """File format of new columns; a column that was begun keeps its own."""
     workers: int | None = None
     """Decoding processes; one a core if not given."""

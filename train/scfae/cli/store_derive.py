@@ -47,6 +47,8 @@ class DeriveArguments:
     """Seed of --project."""
     dtype: Literal["float32", "float16"] | None = None
     """How the rows are stored; as those of COLUMN if not given."""
+    format: Literal["zarr", "zarr-zstd", "zarr-dir", "webdataset", "hdf5"] | None = None
+    """File format of the shards; as those of COLUMN if not given."""
     replace: bool = False
     """Replace a column of this name that was made differently, or is stale."""
     json: bool = False
@@ -72,7 +74,13 @@ def run(argv: Sequence[str]) -> int:
     store = FeatureStore.open(flags.store)
     with Progress("derive", "shards") as progress:
         report = derive(
-            store, flags.column, flags.name, chain, replace=flags.replace, progress=progress
+            store,
+            flags.column,
+            flags.name,
+            chain,
+            replace=flags.replace,
+            form=flags.format,
+            progress=progress,
         )
     facts = "".join(f", {key} {value}" for key, value in report.facts.items())
     say(

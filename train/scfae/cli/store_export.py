@@ -31,8 +31,8 @@ class ExportArguments:
     """The feature store."""
     out: Annotated[Path, tyro.conf.Positional]
     """A folder that is empty or does not exist."""
-    to: Literal["webdataset", "hdf5", "npz", "parquet", "zarr"]
-    """webdataset, hdf5, zarr: a file a shard and column; npz, parquet: a file a column."""
+    to: Literal["webdataset", "hdf5", "npz", "parquet", "zarr", "zarr-zstd", "zarr-dir"]
+    """npz, parquet: a file a column; the others: a file (zarr-dir: a folder) a shard and column."""
     columns: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN …")] = ()
     """Columns to export; all if not given."""
     split: str | None = None

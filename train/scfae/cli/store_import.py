@@ -45,7 +45,7 @@ class ImportArguments:
     """Samples a shard; fixed when the store is made."""
     dtype: Literal["float32", "float16"] | None = None
     """Type of the stored features; that of the source if not given."""
-    format: Literal["zarr", "webdataset", "hdf5"] = "zarr"
+    format: Literal["zarr", "zarr-zstd", "zarr-dir", "webdataset", "hdf5"] = "zarr"
     """Container of the shards."""
     nonfinite: Literal["fail", "zero"] = "fail"
     """A sample with NaN or infinity: fail it, or put 0 in their place and call it partial."""

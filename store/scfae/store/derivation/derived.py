@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..column import ColumnInfo
+from ..container import Format
 from ..errors import ConfigError, FingerprintMismatch, SchemaMismatch, UnknownColumn
 from ..reader import Column
 from ..store import FeatureStore
@@ -56,6 +57,7 @@ def derive(
     chain: Chain,
     *,
     replace: bool = False,
+    form: Format | None = None,
     progress: Progress | None = None,
 ) -> DeriveReport:
     """Compute a column from another one.
@@ -68,6 +70,7 @@ def derive(
         name: The new column.
         chain: What to do.
         replace: Throw away a column of this name that was made differently, e.g. a stale one.
+        form: File format of the shards; None is the parent's.
         progress: Receives (shards done, shards in all, text).
 
     Raises:
@@ -79,7 +82,7 @@ def derive(
     """
     parent = _parent(store, column)
     other = None if chain.resample is None else _parent(store, chain.resample)
-    info = _describe(store, parent, other, name, chain)
+    info = _describe(store, parent, other, name, chain, form=form)
     num_shards = store.samples.num_shards
     if not store.add_column(info, replace=replace).missing_shards():
         facts = store.column(name).info.compute
@@ -117,7 +120,13 @@ def _parent(store: FeatureStore, name: str) -> Column:
 
 
 def _describe(
-    store: FeatureStore, parent: Column, other: Column | None, name: str, chain: Chain
+    store: FeatureStore,
+    parent: Column,
+    other: Column | None,
+    name: str,
+    chain: Chain,
+    *,
+    form: Format | None,
 ) -> ColumnInfo:
     parents = [parent] if other is None else [parent, other]
     if name in [one.info.name for one in parents]:
@@ -147,7 +156,7 @@ def _describe(
         recipe=recipe,
         layer=parent.info.layer,
         dtype=chain.dtype or parent.info.dtype,
-        format=parent.info.format,
+        format=form or parent.info.format,
         rows_per_second=None if chain.pool else clock.info.rows_per_second,
         licence=parent.info.licence,
         versions=versions,

@@ -1,16 +1,13 @@
 """Commit shards of an export to a column: the file itself if it is a store's, else its rows."""
 
-import hashlib
 from pathlib import Path
 
-from ..atomic import atomic_file, remove
+from ..atomic import copy_atomic, remove, sha256_file, size_of
 from ..receipt import Receipt, receipt_file, shard_file, write_receipt
 from ..writer import ColumnWriter, ShardSample
 from .fates import ShardFates
 from .reading import ExportedRows
 from .source import ShardRows
-
-_BLOCK_BYTES = 1 << 20
 
 
 def commit(writer: ColumnWriter, exported: ExportedRows, fates: ShardFates) -> Receipt:
@@ -39,20 +36,17 @@ def _adopt(writer: ColumnWriter, file: Path, fates: ShardFates) -> Receipt | Non
     if (writer.folder / receipt_file(fates.shard)).exists():
         remove(writer.folder / receipt_file(fates.shard))
     path = writer.folder / file.name
-    hasher = hashlib.sha256()
-    with file.open("rb") as old, atomic_file(path) as new:
-        while block := old.read(_BLOCK_BYTES):
-            hasher.update(block)
-            new.write(block)
-    if hasher.hexdigest() != fates.source_sha256:
+    copy_atomic(file, path)
+    sha256 = sha256_file(path)
+    if sha256 != fates.source_sha256:
         return None  # made anew by the export, so the rows are written in this store's own way
     receipt = Receipt(
         column=writer.info.name,
         shard=fates.shard,
         fingerprint=writer.info.fingerprint,
         file=file.name,
-        bytes=path.stat().st_size,
-        sha256=hasher.hexdigest(),
+        bytes=size_of(path),
+        sha256=sha256,
         rows=fates.rows,
         lengths=fates.lengths,
         status=fates.status,

@@ -13,9 +13,10 @@ from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
-from ..atomic import sha256_file
+from ..atomic import sha256_file, size_of
 from ..column import SAFE_NAME, ColumnInfo
 from ..config import Frozen
+from ..container import format_of
 from ..document import read_document, write_document
 from ..errors import CorruptShard, StoreError, StoreNotFound, StoreVersionError
 
@@ -24,17 +25,17 @@ EXPORT_VERSION: Final = 1
 SAMPLES_FILE: Final = "samples.parquet"
 COLUMNS_FOLDER: Final = "columns"
 
-Form = Literal["zarr", "webdataset", "hdf5", "npz", "parquet"]
+Form = Literal["zarr", "zarr-zstd", "zarr-dir", "webdataset", "hdf5", "npz", "parquet"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
 JOINED_FORMS: Final[tuple[Form, ...]] = ("webdataset", "parquet")
 
 
 class ExportedFile(Frozen):
-    """One file of an export.
+    """One file of an export; of `zarr-dir` the folder of a shard.
 
     Attributes:
         bytes: Its size.
-        sha256: Of its bytes.
+        sha256: Of its bytes, see `sha256_file`.
     """
 
     bytes: int = Field(ge=0)
@@ -171,12 +172,12 @@ def check_files(root: Path, manifest: Manifest, names: Iterable[str]) -> None:
         except (FileNotFoundError, NotADirectoryError):
             damage.append(f"{name} is gone")
             continue
-        if not stat.S_ISREG(status.st_mode) or _is_behind_link(root, name):
+        if not _is_plain(path, status.st_mode) or _is_behind_link(root, name):
             raise StoreError(
                 f"{path} is a link or no plain file; an export holds plain files only."
             )
-        if status.st_size != wanted.bytes:
-            damage.append(f"{name} has {status.st_size} bytes, not {wanted.bytes}")
+        if size_of(path) != wanted.bytes:
+            damage.append(f"{name} has {size_of(path)} bytes, not {wanted.bytes}")
         elif sha256_file(path) != wanted.sha256:
             damage.append(f"{name} differs from its checksum")
     if damage:
@@ -212,6 +213,14 @@ def _check_name(root: Path, name: str) -> None:
             f"{root / EXPORT_FILE} names the file {name!r}, which is no plain path inside the "
             "export; nothing was read or written. Do not trust where it comes from."
         )
+
+
+def _is_plain(path: Path, mode: int) -> bool:
+    """Return whether it is a file, or a shard's folder that holds files and folders only."""
+    if format_of(path.name) != "zarr-dir":
+        return stat.S_ISREG(mode)
+    parts = [one.lstat().st_mode for one in path.rglob("*")]
+    return stat.S_ISDIR(mode) and all(stat.S_ISREG(one) or stat.S_ISDIR(one) for one in parts)
 
 
 def _is_behind_link(root: Path, name: str) -> bool:

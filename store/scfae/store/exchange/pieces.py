@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from ..atomic import clean_temporaries, remove, sha256_file, write_atomic
+from ..atomic import clean_temporaries, remove, sha256_file, size_of, write_atomic
 from ..config import Frozen, canonical_json
 from ..errors import StoreError
 from .manifest import ExportedFile
@@ -22,7 +22,7 @@ JOURNAL_FILE: Final = "scfae-export.partial.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One file of an export.
+    """One file of an export, or one folder of `zarr-dir`.
 
     Attributes:
         file: Its path in the export.
@@ -76,7 +76,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             clean_temporaries(path.parent)
         piece.write(path)
-        made = ExportedFile(bytes=path.stat().st_size, sha256=sha256_file(path))
+        made = ExportedFile(bytes=size_of(path), sha256=sha256_file(path))
         self._append({"file": piece.file, "source": piece.source, **made.model_dump()})
         return made, True
 
@@ -109,7 +109,7 @@ def _first_line(plan: str) -> bytes:
 
 def _is_whole(path: Path, done: _Done) -> bool:
     try:
-        if path.stat().st_size != done.bytes:
+        if size_of(path) != done.bytes:
             return False
     except FileNotFoundError:
         return False

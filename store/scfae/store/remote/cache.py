@@ -85,7 +85,8 @@ class ShardCache:
             key: Its object.
             facts: What its receipt says.
         """
-        suffix = next(s for s in SUFFIXES.values() if facts.file.endswith(s))
+        form = format_of(facts.file)
+        suffix = "" if form is None else SUFFIXES[form]
         path = self._folder / f"{facts.sha256}{suffix}"
         self._known[path] = _Remote(key, facts.sha256, facts.bytes)
         return path

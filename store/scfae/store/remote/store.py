@@ -154,6 +154,7 @@ class RemoteStore(FeatureStore):
         there = self.columns
         for wanted in (name, column_name(name)):
             if wanted in there:
+                self._refuse_folders(there[wanted])
                 self.fetch_receipts(wanted)
                 return RemoteColumn(
                     self.path / COLUMNS_FOLDER / wanted,
@@ -166,6 +167,7 @@ class RemoteStore(FeatureStore):
 
     def add_column(self, info: ColumnInfo, *, replace: bool = False) -> ColumnWriter:
         """Return the writer of a column; see FeatureStore.add_column."""
+        self._refuse_folders(info)
         if info.name in self.columns:
             self.fetch_receipts(info.name)
         writer = RemoteColumnWriter(
@@ -191,6 +193,14 @@ class RemoteStore(FeatureStore):
     def drop_column(self, name: str) -> None:
         """Raise StoreError: nobody could tell who still reads it."""
         raise self._only_local("dropped")
+
+    def _refuse_folders(self, info: ColumnInfo) -> None:
+        if info.format == "zarr-dir":
+            raise StoreError(
+                f"{self.url}: shards of column '{info.name}' are folders (zarr-dir), which are no "
+                "single objects, so a store behind a URL does not hold them; export or derive the "
+                "column as zarr first."
+            )
 
     def _only_local(self, what: str) -> StoreError:
         return StoreError(

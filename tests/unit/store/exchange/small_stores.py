@@ -12,6 +12,8 @@ from scfae.store.receipt import Status
 
 FORMS = [
     ("zarr", False),
+    ("zarr-zstd", False),
+    ("zarr-dir", False),
     ("webdataset", False),
     ("hdf5", False),
     ("npz", False),

@@ -255,3 +255,19 @@ def test_a_column_is_derived_behind_a_url(url: str) -> None:
         writer.commit(0, shard(1.0))
     derive(store, "x", "x-mean", Chain.create(pool="mean"))
     assert FeatureStore.open(url).column("x-mean").rows(0).tolist() == [[1.0] * 3]
+
+
+def test_folders_of_chunks_are_refused_behind_a_url(url: str, tmp_path: Path) -> None:
+    local = make_store(tmp_path / "local", **SETTINGS, form="zarr-dir")
+    with pytest.raises(StoreError, match=r"zarr-dir.*no single objects.*export or derive"):
+        small_store(f"{url}/new").add_column(local.columns["video"])
+    copy_up(local.path, f"{url}/copied")
+    with pytest.raises(StoreError, match="column 'video' are folders"):
+        FeatureStore.open(f"{url}/copied").column("video")
+
+
+def test_compressed_shards_are_read_behind_a_url(url: str, tmp_path: Path) -> None:
+    local = make_store(tmp_path / "local", **SETTINGS, form="zarr-zstd")
+    make_store(url, **SETTINGS, form="zarr-zstd")
+    assert_same(local, FeatureStore.open(url))
+    assert verify(url) == []

@@ -1,14 +1,13 @@
-"""zarr, webdataset and hdf5: a folder a column with one file a shard, as the store itself has them.
+"""The store's own formats: a folder a column with one file a shard, as the store has them.
 
 Where the store's own files are of this form already they are copied, byte for byte.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...atomic import atomic_file
+from ...atomic import copy_atomic
 from ...container import Format, write_shard
 from ...receipt import Receipt, shard_file
 from ...samples import SampleTable
@@ -59,8 +58,7 @@ class Shards:
         def write(path: Path) -> None:
             if column.info.format == self._form and source.split is None:
                 file, _ = source.file(column, shard)
-                with file.open("rb") as old, atomic_file(path) as new:
-                    shutil.copyfileobj(old, new, 1 << 20)
+                copy_atomic(file, path)
             else:
                 write_shard(path, source.contents(column, shard), form=self._form)
 
