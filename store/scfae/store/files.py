@@ -10,11 +10,12 @@ import io
 import os
 import resource
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 1 << 20
 _MAX_BUFFERS = 1000  # of one preadv; Linux takes 1024
 _MAX_OPEN = 1024
+_YOUNG_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT)
+Check = Literal["never", "first-read", "always"]
+_CHECKED: dict[tuple[str, str], tuple[int, ...]] = {}
+"""Signatures of the files that this process has compared with their digests, by path and digest."""
 
 
 class OpenFile:
@@ -56,6 +61,11 @@ class OpenFile:
     def end(self) -> int:
         """Where positions end: its size, if bytes are stored as they are."""
         return self.num_bytes
+
+    def signature(self) -> tuple[int, ...] | None:
+        """Return what changes with its contents, times last; None if nothing surely does."""
+        stat = os.fstat(self.descriptor)
+        return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
     def sha256(self) -> str:
         """Return the digest of its bytes on disk."""
@@ -154,18 +164,20 @@ class FilePool:
     Args:
         capacity: How many; by default half of what the process may open, at most 1,024. A shuffled
             stream goes to and fro between the files of two windows.
-        is_checking: Read a file whole when it is opened, and compare its sha256 with the version.
+        check: When a file is read whole and its sha256 compared with the version: whenever it is
+            opened (`always`), the first time that this process opens it as it now lies on disk
+            (`first-read`), or not at all (`never`).
 
     Attributes:
         fetch: Brings a file that is not there, or raises FileNotFoundError; None brings nothing.
     """
 
-    def __init__(self, capacity: int | None = None, *, is_checking: bool = False) -> None:
+    def __init__(self, capacity: int | None = None, *, check: Check = "never") -> None:
         if capacity is None:
             limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             capacity = _MAX_OPEN if limit < 0 else min(_MAX_OPEN, max(1, limit // 2))
         self._capacity = capacity
-        self._is_checking = is_checking
+        self._check = check
         self.fetch: Callable[[Path], None] | None = None
         self._reset()
 
@@ -176,7 +188,7 @@ class FilePool:
 
     def __reduce__(self) -> tuple[Callable[..., "FilePool"], tuple[int]]:
         # Descriptors and locks stay behind when a view goes to another process.
-        return (partial(FilePool, is_checking=self._is_checking), (self._capacity,))
+        return (partial(FilePool, check=self._check), (self._capacity,))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -200,8 +212,8 @@ class FilePool:
                 self._files.move_to_end((path, version))
                 return file
         file = self._open(path)  # outside the lock: fetching and checking may take long
-        if self._is_checking and file.sha256() != version:
-            raise WrongBytes(path)
+        if self._check != "never":
+            _check(file, str(path), version, is_first=self._check == "first-read")
         with self._lock:
             file = self._files.setdefault((path, version), file)
             if len(self._files) > self._capacity:
@@ -229,6 +241,19 @@ class FilePool:
         with self._lock:
             for key in [key for key in self._files if str(key[0]) == str(path)]:
                 del self._files[key]
+
+
+def _check(file: OpenFile, path: str, version: str, *, is_first: bool) -> None:
+    """Compare a file with its digest, unless that was done before and it has not changed since."""
+    signature = file.signature()
+    if is_first and signature is not None and _CHECKED.get((path, version)) == signature:
+        return
+    began_ns = time.time_ns()
+    if file.sha256() != version:
+        raise WrongBytes(path)
+    # A file so young may change once more within the same tick of the clock that dated it.
+    if signature is not None and began_ns - max(signature[-2:]) > _YOUNG_NS:
+        _CHECKED[path, version] = signature
 
 
 class FileWindow(io.RawIOBase):

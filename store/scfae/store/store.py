@@ -21,7 +21,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from .atomic import TEMPORARY, clean_temporaries, fsync_folder, remove, sha256_file, write_atomic
 from .column import COLUMN_FILE, SAFE_NAME, ColumnInfo, column_name, read_column
@@ -32,7 +32,7 @@ from .errors import (
     StoreError,
     UnknownColumn,
 )
-from .files import FilePool
+from .files import Check, FilePool
 from .header import (
     COLUMNS_FOLDER,
     NEXT_SAMPLES_FILE,
@@ -58,13 +58,13 @@ class FeatureStore:
     """
 
     def __init__(
-        self, path: Path, header: Header, *, samples: SampleTable, check: bool = False
+        self, path: Path, header: Header, *, samples: SampleTable, check: Check = "never"
     ) -> None:
         self.path = path
         self.url = str(path)
         self.samples = samples
         self._header = header
-        self._pool = FilePool(is_checking=check)
+        self._pool = FilePool(check=check)
 
     @classmethod
     def create(
@@ -133,7 +133,7 @@ class FeatureStore:
         cache: str | Path | None = None,
         cache_bytes: int | None = None,
         options: Mapping[str, Any] | None = None,
-        check: bool = False,
+        check: Check = "never",
     ) -> "FeatureStore":
         """Open a store for reading and writing.
 
@@ -142,17 +142,21 @@ class FeatureStore:
             cache: Local folder for copies of remote shards; by default in the user's cache folder.
             cache_bytes: Most bytes of copied shards; 20 GiB if not given.
             options: Of the remote file system, e.g. `endpoint`; the rest is from the environment.
-            check: Compare a shard with its checksum whenever it is opened, before any of its rows
-                is given: no wrong row is ever read, at the cost of reading shards whole, at about
-                2 GB/s. Without it damage is found by `verify`, or where a file does not parse.
-                Copies of remote shards are checked when they arrive, with or without it.
+            check: When a shard is compared with its checksum before any of its rows is given:
+                `first-read`, the first time that this process reads it (shards are read whole,
+                once, at about 2 GB/s); `always`, whenever it is opened; `never`, where damage to
+                rows is found by `verify`, and other damage where a file does not parse. Copies of
+                remote shards are checked when they arrive, whichever it is.
 
         Raises:
             StoreNotFound: If there is no store.
             StoreVersionError: If it was written by a newer version.
             CorruptShard: If `store.json` or `samples.parquet` is damaged.
             StoreError: If a remote store cannot be reached.
+            ConfigError: If `check` is none of these.
         """
+        if check not in get_args(Check):
+            raise ConfigError(f"check: must be {' or '.join(get_args(Check))}, not {check!r}.")
         if "://" in os.fspath(path) and not os.fspath(path).startswith("file://"):
             from .remote import RemoteStore
             from .remote.store import CACHE_BYTES

@@ -17,6 +17,7 @@ import pytest
 from scfae.store import FeatureStore, verify
 from scfae.store.container import SUFFIXES, Format
 from scfae.store.errors import StoreError, StoreNotFound
+from scfae.store.files import Check
 from scfae.store.testing import make_store
 from scfae.store.verification import requeue
 
@@ -79,7 +80,7 @@ def damaged(store: Path, damage: Any, chance: random.Random) -> Iterator[list[Pa
                 path.write_bytes(data)
 
 
-def read(store: Path, *, check: bool = False) -> Rows:
+def read(store: Path, *, check: Check = "never") -> Rows:
     """Return the rows and times of every sample of every column, or the error in their place."""
     try:
         opened = FeatureStore.open(store, check=check)
@@ -121,7 +122,7 @@ def campaign(store: Path, num_damages: int) -> Counter[str]:
             touched = [unit_of(file) for file in files]
             what = f"{damage.__name__} {[str(p.relative_to(store)) for p in touched]}"
             seen = read(store)
-            assert_right(read(store, check=True), whole)
+            assert_right(read(store, check="first-read"), whole)
             try:
                 found = verify(store)
             except StoreNotFound:

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scfae.store import files
 from scfae.store.atomic import discard, sha256_file
 from scfae.store.container import SUFFIXES, Format, ShardContents, format_of, write_shard
 from scfae.store.errors import CorruptShard
-from scfae.store.files import FilePool
+from scfae.store.files import FilePool, OpenFile
 from scfae.store.receipt import Receipt
 from scfae.store.shard import ShardReader
 
@@ -180,12 +181,52 @@ def test_a_pool_that_checks_gives_no_row_of_a_damaged_file(path: Path, form: For
         file.write_bytes(damaged)
         assert (ShardReader(path, receipt).rows(0)[0] == 0).all()
     assert damaged != whole
-    pool = FilePool(is_checking=True)
+    pool = FilePool(check="always")
     for checking in (pool, pickle.loads(pickle.dumps(pool))):
         with pytest.raises(CorruptShard, match=f"{path} differs from the sha256"):
             ShardReader(path, receipt, pool=checking).rows(0)
     file.write_bytes(whole)
     assert len(ShardReader(path, receipt, pool=pool).rows(0)) == LENGTHS[0]
+
+
+def test_a_pool_that_checks_at_first_reads_a_file_whole_once_until_it_changes(
+    path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = write(path, LENGTHS)
+    wanted = ShardReader(path, receipt).rows(0)
+    hashed: list[int] = []
+    sha256 = OpenFile.sha256
+
+    def noting(file: OpenFile) -> str:
+        hashed.append(file.num_bytes)
+        return sha256(file)
+
+    monkeypatch.setattr(OpenFile, "sha256", noting)
+
+    def read_anew() -> npt.NDArray[Any]:
+        return ShardReader(path, receipt, pool=FilePool(check="first-read")).rows(0)
+
+    def age(file: Path) -> None:
+        os.utime(file, ns=(0, 0))
+        monkeypatch.setattr(files, "_YOUNG_NS", -1)  # the time of the last change cannot be set
+
+    if form == "zarr-dir":  # whose files have no one date: it is checked at every opening
+        damage = data_file(path).read_bytes()
+        data_file(path).write_bytes(bytes(len(damage)))
+        with pytest.raises(CorruptShard, match="differs from the sha256"):
+            read_anew()
+        return
+    read_anew()
+    read_anew()
+    assert len(hashed) == 2  # as long as it is young
+    age(path)
+    for _ in range(3):
+        assert (read_anew() == wanted).all()
+    assert len(hashed) == 3
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-300] + bytes([whole[-300] ^ 1]) + whole[-299:])
+    with pytest.raises(CorruptShard, match="differs from the sha256"):
+        read_anew()
 
 
 def test_a_missing_file_is_an_error_that_names_it(path: Path) -> None:

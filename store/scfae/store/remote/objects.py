@@ -26,6 +26,10 @@ _BLOCK_BYTES = 8 << 20
 _OBSTORE_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "abfs", "abfss", "http", "https")
 
 
+Version = Mapping[str, str]
+"""What a server calls one state of an object: its `e_tag` and `version`."""
+
+
 class Objects(Protocol):
     """Objects by key below one URL; keys are relative, with `/`.
 
@@ -46,6 +50,12 @@ class Objects(Protocol):
 
     def create(self, key: str, data: bytes | Path) -> bool:
         """Write an object unless one is there; return whether it was written."""
+
+    def get_versioned(self, key: str) -> tuple[bytes, Version]:
+        """Return an object and which version of it that is; raises FileNotFoundError."""
+
+    def replace(self, key: str, data: bytes, version: Version) -> bool:
+        """Write an object if it is still the version that was read; return whether it was."""
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing if there is none."""
@@ -162,6 +172,24 @@ class ObstoreObjects:
                 return False
             return True
 
+    def get_versioned(self, key: str) -> tuple[bytes, Version]:
+        """See Objects."""
+        with _Failures(self.url, key):
+            found = self._obstore.get(self._store, key)
+            e_tag, version = found.meta.get("e_tag"), found.meta.get("version")
+            known = {"e_tag": e_tag, "version": version}
+            return bytes(found.bytes()), {name: text for name, text in known.items() if text}
+
+    def replace(self, key: str, data: bytes, version: Version) -> bool:
+        """See Objects."""
+        with _Failures(self.url, key):
+            try:
+                mode: Any = dict(version)  # UpdateVersion, which is there for type checkers only
+                self._obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+            except (self._obstore.exceptions.PreconditionError, FileNotFoundError):
+                return False
+            return True
+
     def delete(self, key: str) -> None:
         """See Objects."""
         # Not there is removed already, which is what was asked for.
@@ -219,6 +247,15 @@ class FsspecObjects:
     def create(self, key: str, data: bytes | Path) -> bool:
         """See Objects; raises NotImplementedError."""
         raise NotImplementedError(f"{self.url}: fsspec cannot create conditionally")
+
+    def get_versioned(self, key: str) -> tuple[bytes, Version]:
+        """See Objects; fsspec knows no versions."""
+        return self.get(key), {}
+
+    def replace(self, key: str, data: bytes, version: Version) -> bool:
+        """Write an object whatever its version: a store here takes one writer at a time."""
+        self.put(key, data)
+        return True
 
     def delete(self, key: str) -> None:
         """See Objects."""

@@ -7,6 +7,8 @@ looked at; shards come through `ShardCache`. So everything that reads a local st
 import hashlib
 import json
 import os
+import random
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -34,11 +36,13 @@ from ..shard import ShardFacts
 from ..store import FeatureStore
 from ..writer import ColumnWriter
 from .cache import ShardCache
-from .objects import Objects, get_many, open_objects
+from .objects import Objects, Version, get_many, open_objects
 from .writer import RemoteColumnWriter
 
 CACHE_BYTES: Final = 20 << 30
 COLUMNS_FILE: Final = "columns.json"
+_ATTEMPTS = 30
+_PAUSE_S = 0.05
 
 
 class RemoteStore(FeatureStore):
@@ -231,33 +235,64 @@ class RemoteStore(FeatureStore):
         Raises:
             CorruptShard: If the object that lists them is damaged.
         """
+        return self._listed()[0]
+
+    def _listed(self) -> tuple[list[str], Version | None]:
+        """Return the names of the columns, and the version of `columns.json`, None without one."""
+        version: Version | None = None
         try:
-            names = json.loads(self.objects.get(COLUMNS_FILE))
+            data, version = self.objects.get_versioned(COLUMNS_FILE)
+            names = json.loads(data)
         except FileNotFoundError:
             names = self.objects.folders(COLUMNS_FOLDER)  # a local store that was copied here
         except ValueError:
             raise CorruptShard(f"{self.url}/{COLUMNS_FILE} is damaged; remove it.") from None
-        return sorted(name for name in names if SAFE_NAME.fullmatch(str(name)))
+        return sorted(name for name in names if SAFE_NAME.fullmatch(str(name))), version
 
     def _announce(self, name: str) -> None:
-        """Put a column's name into `columns.json`."""
-        names = self.column_names()
-        if name not in names:
-            # Of two that write it at once one loses its name: a writer looks again when it ends.
-            self.objects.put(COLUMNS_FILE, json.dumps(sorted([*names, name])).encode())
+        """Put a column's name into `columns.json`, beside others who do the same."""
+
+        def add() -> bool:
+            names, version = self._listed()
+            if name in names:
+                return True
+            data = json.dumps(sorted([*names, name])).encode()
+            if version is not None:
+                return self.objects.replace(COLUMNS_FILE, data, version)
+            try:
+                return self.objects.create(COLUMNS_FILE, data)
+            except NotImplementedError:
+                self.objects.put(COLUMNS_FILE, data)
+                return True
+
+        self._until_done(add, COLUMNS_FILE)
 
     def _rewrite(self, change: Callable[[SampleTable], SampleTable]) -> None:
-        _mirror_samples(self.objects, self.path)
-        before, samples = read_store(self.path)
-        samples = change(samples)
-        data = samples.to_bytes()
-        header = before.replaced(samples, data)
-        if header != before:
+        def commit() -> bool:
+            version = _mirror_samples(self.objects, self.path)
+            before, old = read_store(self.path)
+            samples = change(old)
+            data = samples.to_bytes()
+            header = before.replaced(samples, data)
+            if header == before:
+                return True
             self.objects.put(_samples_key(header), data)
-            # The commit. Whoever appends samples must be the only one to do so.
-            self.objects.put(STORE_FILE, seal(header.model_dump()))
+            return self.objects.replace(STORE_FILE, seal(header.model_dump()), version)
+
+        self._until_done(commit, STORE_FILE)
         _mirror_samples(self.objects, self.path)
         self._header, self.samples = read_store(self.path)
+
+    def _until_done(self, attempt: Callable[[], bool], key: str) -> None:
+        """Read, change and write an object again whenever another writer was faster."""
+        for number in range(_ATTEMPTS):
+            if attempt():
+                return
+            time.sleep(random.uniform(0, _PAUSE_S * (number + 1)))
+        raise StoreLocked(
+            f"{self.url}/{key} was changed by other writers {_ATTEMPTS} times while it was to be "
+            "changed here; nothing is lost, run the same again when they are done."
+        )
 
 
 class RemoteColumn(Column):
@@ -295,9 +330,10 @@ def _samples_key(header: Header) -> str:
     return f"samples.{header.samples_sha256[:16]}.parquet"
 
 
-def _mirror_samples(objects: Objects, mirror: Path) -> None:
+def _mirror_samples(objects: Objects, mirror: Path) -> Version:
+    """Mirror `store.json` and the table that it names; return the version of the first."""
     try:
-        document = objects.get(STORE_FILE)
+        document, version = objects.get_versioned(STORE_FILE)
     except FileNotFoundError:
         raise StoreNotFound(
             f"there is no feature store at {objects.url}: it has no {STORE_FILE}. "
@@ -307,12 +343,12 @@ def _mirror_samples(objects: Objects, mirror: Path) -> None:
     header = read_header(mirror)
     local = mirror / SAMPLES_FILE
     if local.exists() and _sha256(local.read_bytes()) == header.samples_sha256:
-        return
+        return version
     found = get_many(objects, [_samples_key(header), SAMPLES_FILE])
     for data in found.values():
         if _sha256(data) == header.samples_sha256:
             write_atomic(local, data)
-            return
+            return version
     raise CorruptShard(f"{objects.url}: the sample table that {STORE_FILE} names is not there.")
 
 

@@ -1,6 +1,7 @@
 """A store behind a URL reads and writes like a local one, against a real S3-compatible server."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from scfae.store.errors import (
 )
 from scfae.store.exchange import export
 from scfae.store.remote import open_objects
-from scfae.store.samples import SampleRow
+from scfae.store.remote.objects import ObstoreObjects
+from scfae.store.samples import SampleRow, SampleTable
 from scfae.store.testing import make_store
 from scfae.store.verification import requeue
 
@@ -271,3 +273,58 @@ def test_compressed_shards_are_read_behind_a_url(url: str, tmp_path: Path) -> No
     make_store(url, **SETTINGS, form="zarr-zstd")
     assert_same(local, FeatureStore.open(url))
     assert verify(url) == []
+
+
+def test_samples_appended_by_two_at_once_are_all_there(url: str) -> None:
+    small_store(url)
+    one, other = FeatureStore.open(url), FeatureStore.open(url)
+    seen: list[int] = []
+
+    def slowly(samples: SampleTable) -> SampleTable:
+        seen.append(len(samples))
+        if len(seen) == 1:
+            other.append_samples([SampleRow(id="t0")])  # between our reading and our writing
+        return samples.append([SampleRow(id="t1")])
+
+    one._rewrite(slowly)
+    assert seen == [4, 5]
+    assert sorted(FeatureStore.open(url).samples.ids) == ["s0", "s1", "s2", "s3", "t0", "t1"]
+    assert one.samples.ids.tolist() == FeatureStore.open(url).samples.ids.tolist()
+    assert verify(url) == []
+
+
+def test_many_who_append_samples_and_columns_at_once_lose_nothing(url: str) -> None:
+    small_store(url)
+
+    def write(number: int) -> None:
+        store = FeatureStore.open(url)
+        for turn in range(3):
+            store.append_samples([SampleRow(id=f"t{number}-{turn}")])
+        column = ColumnInfo.create(f"x{number}", "audio", encoder="e", dim=3)
+        with store.add_column(column) as writer:
+            writer.commit(0, shard(number))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    store = FeatureStore.open(url)
+    assert len(store.samples) == 4 + 9
+    assert list(store.columns) == ["x0", "x1", "x2"]
+    assert verify(url) == []
+
+
+def test_who_never_gets_a_turn_is_told_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = small_store(url)
+    monkeypatch.setattr("scfae.store.remote.store._PAUSE_S", 0.0)
+    monkeypatch.setattr(ObstoreObjects, "replace", lambda *arguments: False)
+    with pytest.raises(StoreLocked, match=r"store.json was changed by other writers.*run the same"):
+        store.append_samples([SampleRow(id="t0")])
+    assert len(FeatureStore.open(url).samples) == 4
+
+
+def test_a_replacement_of_what_another_has_changed_is_refused(url: str) -> None:
+    objects = open_objects(url)
+    objects.put("key", b"1")
+    _, version = objects.get_versioned("key")
+    assert objects.replace("key", b"2", version)
+    assert not objects.replace("key", b"3", version)
+    assert objects.get("key") == b"2"
