@@ -19,13 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from .limits import Limits
 from .media import Decoded, Fate, Part
 from .recipe import Recipe
+from .texts import MediaSource
 
 # Importing the decoders and the first recipe's torch takes seconds on a cold disk: not the file's.
 _START_S = 60.0
@@ -41,11 +41,11 @@ class Request:
     """One file to decode.
 
     Attributes:
-        path: The file.
+        path: The file, or a text.
         recipes: By name; every one of them is fed by the one decode.
     """
 
-    path: Path
+    path: MediaSource
     recipes: Mapping[str, Recipe]
 
 

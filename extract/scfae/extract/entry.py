@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .weights import Weights
 
 Options = dict[str, Any]
+MODEL = "MODEL"
+"""Stands in an entry's name for any model: `hf-text:MODEL`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,10 @@ class EncoderEntry:
     """One encoder, of `families/` or of a plug-in.
 
     Attributes:
-        name: Its name.
+        name: Its name; `PREFIX:MODEL` for all models of a library.
         modality: What its rows say.
         accepts: Kinds of media it reads, the preferred one first.
-        dim: Features a row.
+        dim: Features a row; 0 where that is the model's.
         rows_per_second: At the default options.
         licence: Of the weights.
         source: Upstream project.
@@ -45,6 +47,11 @@ class EncoderEntry:
     weights_hint: str
     find: Callable[[], Path | None]
     loader: str
+
+    @property
+    def takes_model(self) -> bool:
+        """The name stands for all models of a library."""
+        return self.name.endswith(f":{MODEL}")
 
     def spec(
         self,

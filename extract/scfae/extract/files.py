@@ -8,6 +8,8 @@ from pathlib import Path
 from scfae.store.atomic import sha256_file
 from scfae.store.errors import DecodeError, MediaError, MediaNotFound
 
+from .texts import InlineText, MediaSource
+
 # A download that reserved its space and never came: reading its holes would take minutes.
 _SPARSE_BYTES = 1 << 30
 _SPARSE_SHARE = 0.1
@@ -43,8 +45,10 @@ def check_regular(path: Path) -> None:
             )
 
 
-def media_sha256(path: Path) -> str | None:
+def media_sha256(path: MediaSource) -> str | None:
     """Return the digest of a media file, None if it is not a regular file that can be read."""
+    if isinstance(path, InlineText):
+        return path.sha256
     try:
         check_regular(path)
         return sha256_file(path)

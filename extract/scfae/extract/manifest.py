@@ -14,6 +14,7 @@ from typing import Any, Final
 from scfae.store.errors import ManifestError
 
 from .files import printable
+from .texts import MediaSource, text_source
 
 Label = int | float | str | None
 
@@ -37,7 +38,7 @@ class MediaItem:
 
     Attributes:
         id: Its id.
-        media: Path by kind of media; for `text` the text itself, or a path.
+        media: Path by kind of media; for `text` a path, or the text itself.
         paths: What the manifest says, by kind; relative to the manifest or folder.
         split: train, val, test or any name; None if not given.
         group: Samples of one group stay in one split: speaker, identity, dialogue.
@@ -45,7 +46,7 @@ class MediaItem:
     """
 
     id: str
-    media: Mapping[str, Path]
+    media: Mapping[str, MediaSource]
     paths: Mapping[str, str]
     split: str | None = None
     group: str | None = None
@@ -201,7 +202,10 @@ def _items(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> list[MediaItem
         items.append(
             MediaItem(
                 id=name,
-                media={kind: path.parent / text for kind, text in paths.items()},
+                media={
+                    kind: text_source(path.parent, text) if kind == "text" else path.parent / text
+                    for kind, text in paths.items()
+                },
                 paths=paths,
                 split=_text(row.get("split")),
                 group=_text(row.get("group")),

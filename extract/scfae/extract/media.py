@@ -19,12 +19,14 @@ from .files import check_regular, media_sha256
 from .limits import Limits
 from .manifest import media_kind
 from .recipe import Recipe, VideoFrame
+from .text_decoding import decode_text
+from .texts import InlineText, MediaSource
 
 __all__ = ["Decoded", "Emit", "Fate", "Part", "check_regular", "decode", "media_sha256"]
 
 
 def decode(
-    path: str | Path,
+    path: str | MediaSource,
     recipes: Mapping[str, Recipe],
     limits: Limits | None = None,
     *,
@@ -33,7 +35,7 @@ def decode(
     """Decode a file once and cut it for every recipe.
 
     Args:
-        path: A video, a sound or an image.
+        path: A video, a sound, an image or a text.
         recipes: By name, e.g. of the column.
         limits: The file's bounds; those on time and memory are the caller's to enforce.
         emit: Receives windows whenever some megabytes have come together; what it received is not
@@ -42,6 +44,8 @@ def decode(
     Returns:
         A fate for every recipe. Nothing is raised for a bad file.
     """
+    if isinstance(path, InlineText):
+        return Decoded(decode_text(path, recipes), path.sha256)
     path = Path(path)
     try:
         check_regular(path)
@@ -54,6 +58,8 @@ def decode(
         return Decoded({name: Fate("failed", reason) for name in recipes})
     limits = limits or Limits()
     try:
+        if all(recipe.kind == "text" for recipe in recipes.values()):
+            return Decoded(decode_text(path, recipes), digest)
         if media_kind(path) == "image":
             return Decoded(_decode_image(path, recipes, limits), digest)
         fates, duration_s = Container(path, recipes, limits, emit=emit).run()

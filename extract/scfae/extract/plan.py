@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, column_name
 from scfae.store.column import DType
@@ -21,6 +20,7 @@ from .encoder import Encoder
 from .manifest import MediaItem
 from .media import media_sha256
 from .recipe import MediaKind, Recipe
+from .texts import MediaSource
 
 _HASHING_THREADS = 4
 
@@ -37,7 +37,7 @@ class ColumnPlan:
     encoder: Encoder
     info: ColumnInfo
 
-    def source(self, item: MediaItem) -> tuple[MediaKind, Path] | None:
+    def source(self, item: MediaItem) -> tuple[MediaKind, MediaSource] | None:
         """Return which of a sample's files feeds the column, and read as what; None if none does.
 
         The sound of a video counts as sound; of several files, the encoder's preferred kind.
@@ -51,7 +51,7 @@ class ColumnPlan:
 
 def sample_files(
     item: MediaItem, columns: Mapping[str, ColumnPlan], names: Sequence[str]
-) -> dict[Path, dict[str, Recipe]]:
+) -> dict[MediaSource, dict[str, Recipe]]:
     """Return the files of a sample that feed some columns, each with the recipes of those it feeds.
 
     Args:
@@ -59,7 +59,7 @@ def sample_files(
         columns: Every wanted column by name.
         names: Those to feed.
     """
-    files: dict[Path, dict[str, Recipe]] = {}
+    files: dict[MediaSource, dict[str, Recipe]] = {}
     for name in names:
         source = columns[name].source(item)
         if source is not None:
@@ -213,10 +213,10 @@ class _MediaHashes:
     """Digests of media files, each file read once."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, str | None] = {}
+        self._known: dict[MediaSource, str | None] = {}
 
-    def __call__(self, paths: Sequence[Path | None]) -> list[str | None]:
-        new = sorted({path for path in paths if path is not None} - set(self._known))
+    def __call__(self, paths: Sequence[MediaSource | None]) -> list[str | None]:
+        new = sorted({path for path in paths if path is not None} - set(self._known), key=str)
         with ThreadPoolExecutor(_HASHING_THREADS) as threads:
             self._known.update(zip(new, threads.map(media_sha256, new), strict=True))
         return [None if path is None else self._known[path] for path in paths]
@@ -224,9 +224,9 @@ class _MediaHashes:
 
 def _paths(
     store: FeatureStore, plan: ColumnPlan, items: Mapping[str, MediaItem], shard: int
-) -> dict[str, Path | None]:
+) -> dict[str, MediaSource | None]:
     """Return the file that feeds the column for each sample of a shard, by id."""
-    paths: dict[str, Path | None] = {}
+    paths: dict[str, MediaSource | None] = {}
     for index in store.samples.rows_of(shard):
         name = str(store.samples.ids[index])
         source = plan.source(items[name]) if name in items else None

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-MediaKind = Literal["video", "audio", "image"]
+MediaKind = Literal["video", "audio", "image", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class StreamInfo:
     """What is known of a stream before it is decoded.
 
     Attributes:
-        kind: video, audio or image.
+        kind: video, audio, image or text.
         frame_rate_hz: Average frame rate of a video as its header says; None if unknown.
         sample_rate_hz: Rate at which sound arrives, i.e. the recipe's.
         num_frames: Pictures in the container, for recipes that have `wants_num_frames`.
@@ -84,7 +84,7 @@ class Cutter(Protocol):
     """Cuts one stream into windows."""
 
     def push(self, frame: Any, /) -> list[Window]:
-        """Take a `VideoFrame` or an `AudioChunk`; return the windows that are complete."""
+        """Take a `VideoFrame`, an `AudioChunk` or a whole text; return the complete windows."""
 
     def end(self) -> list[Window]:
         """Return the last windows; the stream is over."""

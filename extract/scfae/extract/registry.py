@@ -10,15 +10,25 @@ import difflib
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfae.store.errors import ConfigError, UnknownEncoder
 
-from .entry import EncoderEntry, Options
-from .families import audiomae, dinov3, efficientnet, ge2e, r2plus1d, resnetse, videomaev2, wavlm
+from .entry import MODEL, EncoderEntry, Options
+from .families import (
+    audiomae,
+    dinov3,
+    efficientnet,
+    ge2e,
+    hf,
+    r2plus1d,
+    resnetse,
+    videomaev2,
+    wavlm,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +81,7 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
     ge2e.ENTRIES,
     audiomae.ENTRIES,
     resnetse.ENTRIES,
+    hf.ENTRIES,
 )
 
 
@@ -104,8 +115,12 @@ def find_entry(name: str) -> EncoderEntry:
         UnknownEncoder: If there is none of this name; the message suggests near names.
     """
     known = entries()
-    if name in known:
+    if name in known and not known[name].takes_model:
         return known[name]
+    prefix, colon, model = name.partition(":")
+    family = known.get(f"{prefix}:{MODEL}")
+    if family is not None and colon and model not in ("", MODEL):
+        return replace(family, name=name)
     near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise UnknownEncoder(
@@ -137,14 +152,18 @@ def parse_encoder(text: str) -> EncoderRequest:
 
     >>> parse_encoder("wavlm-base-plus@/w/a:b.pt:layer=9")
     EncoderRequest(name='wavlm-base-plus', weights='/w/a:b.pt', options={'layer': 9})
+    >>> parse_encoder("hf-text:org/model:feature=cls")
+    EncoderRequest(name='hf-text:org/model', weights=None, options={'feature': 'cls'})
     """
     match = _OPTIONS.search(text)
     head = text[: match.start()] if match else text
     name, at, weights = head.partition("@")
     if at and not weights:
         raise ConfigError(f"{text}: nothing after '@'; give a weights file or random:SEED.")
-    if not at and ":" in name:
-        stray = name.partition(":")[2]
+    prefix, colon, stray = name.partition(":")
+    if f"{prefix}:{MODEL}" in entries():
+        colon, stray = stray.partition(":")[1:]
+    if not at and colon:
         raise ConfigError(f"{text}: '{stray}' is no option; options are written name=value.")
     options: Options = {}
     for pair in match.group(1).split(",") if match else ():

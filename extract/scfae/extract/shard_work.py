@@ -9,7 +9,6 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +25,7 @@ from .media import Decoded, Fate, media_sha256
 from .meter import Meter
 from .plan import ColumnPlan, sample_files
 from .recipe import Recipe
+from .texts import MediaSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class _File:
     """One file of one sample, and the columns that it feeds."""
 
     sample: str
-    path: Path
+    path: MediaSource
     recipes: Mapping[str, Recipe]
 
 

@@ -96,14 +96,18 @@ def test_only_shards_without_a_receipt_are_left(
     assert plan(store, columns, items).shards == {}
 
 
+def file_of(items: dict[str, MediaItem], name: str) -> Path:
+    return Path(str(items[name].media["audio"]))
+
+
 def test_changed_media_cost_their_shard_and_a_touch_costs_nothing(
     store: FeatureStore, items: dict[str, MediaItem], ge2e: Encoder
 ) -> None:
     columns = columns_of(ge2e)
     fill(store, columns["ge2e"], items, range(3))
-    os.utime(items["s1"].media["audio"], (0, 0))
+    os.utime(file_of(items, "s1"), (0, 0))
     assert plan(store, columns, items).shards == {}
-    write(items["s4"].media["audio"], "other")
+    write(file_of(items, "s4"), "other")
     work = plan(store, columns, items)
     assert list(work.shards) == [shard_of(store, "s4")]
     assert work.notices == ["ge2e: the media of 1 shards have changed; extracted anew"]
@@ -127,10 +131,10 @@ def test_media_that_vanish_or_come_back_have_changed(
     store: FeatureStore, items: dict[str, MediaItem], ge2e: Encoder
 ) -> None:
     columns = columns_of(ge2e)
-    items["s2"].media["audio"].unlink()
+    file_of(items, "s2").unlink()
     fill(store, columns["ge2e"], items, range(3))
     assert plan(store, columns, items).shards == {}
-    write(items["s2"].media["audio"], "back")
+    write(file_of(items, "s2"), "back")
     assert list(plan(store, columns, items).shards) == [shard_of(store, "s2")]
 
 
@@ -139,7 +143,7 @@ def test_samples_that_are_no_inputs_now_do_not_count(
 ) -> None:
     columns = columns_of(ge2e)
     fill(store, columns["ge2e"], items, range(3), failed="s0")
-    write(items["s0"].media["audio"], "other")
+    write(file_of(items, "s0"), "other")
     del items["s0"]
     assert plan(store, columns, items, retry_failed=True).shards == {}
 
@@ -199,7 +203,7 @@ def test_a_column_records_all_that_decides_its_rows(ge2e: Encoder) -> None:
     assert info.is_random
     assert info.weights == "random:0"
     assert info.recipe["mean"] == [0.43216, 0.394666, 0.37645]
-    assert set(info.versions) == {"torch", "torchvision", "av"}
+    assert set(info.versions) == {"torch", "torchvision", "numpy", "av"}
     assert info.compute == {"device": "cpu", "batch_size": 4, "threads": 1}
     same = columns_of(load_encoder("r2plus1d-18@random:0:fps=4,stride=8"))[name].info
     assert same.fingerprint == info.fingerprint

@@ -27,7 +27,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     for encoder in encoders:
         rate = "" if encoder.rows_per_second is None else f", {encoder.rows_per_second:g} rows/s"
-        print(f"{encoder.name}  ({encoder.modality}, {encoder.dim}-d{rate})")
+        dim = f"{encoder.dim}-d" if encoder.dim else "the model's dim"
+        print(f"{encoder.name}  ({encoder.modality}, {dim}{rate})")
         print(f"    reads    {', '.join(encoder.accepts)}")
         print(f"    source   {encoder.source}; weights: {encoder.licence}")
         where = "on this machine" if encoder.is_available else "not on this machine"
