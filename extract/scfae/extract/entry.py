@@ -31,6 +31,7 @@ class EncoderEntry:
         weights_file: Name of the published file.
         weights_hint: Where it comes from and where it goes.
         find: Returns the published file on this machine, or None.
+        hub: The published file on the Hugging Face hub, `org/name/path`; empty if it is not there.
         loader: `module:function`, called as `function(entry, weights, device, options)`; returns an
             `Encoder`, or a list where the options ask for several. A name, so that listing encoders
             imports none of them.
@@ -47,6 +48,16 @@ class EncoderEntry:
     weights_hint: str
     find: Callable[[], Path | None]
     loader: str
+    hub: str = ""
+
+    def find_here(self) -> Path | None:
+        """Return the published weights on this machine, also from the hub's cache, or None."""
+        found = self.find()
+        if found is not None or not self.hub:
+            return found
+        from .hub import cached_file
+
+        return cached_file(self.hub)
 
     @property
     def takes_model(self) -> bool:

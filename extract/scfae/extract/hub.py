@@ -5,12 +5,17 @@ the cache is used without asking the net, so that a run does not depend on what 
 """
 
 import hashlib
+import socket
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from scfae.store.atomic import sha256_file
-from scfae.store.errors import WeightsMismatch, WeightsUnavailable
+from scfae.store.errors import ConfigError, WeightsMismatch, WeightsUnavailable
 
+_CONNECT_S: Final = 5.0
+HUB: Final = "hf://"
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 _SMALL: Final = ("*.json", "*.txt", "*.model", "*.jinja")
 _IGNORED: Final = ("README*", "LICENSE*", "requirements*")
@@ -57,6 +62,76 @@ def config_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def cached_file(reference: str) -> Path | None:
+    """Return a file of the hub from its cache on this machine, None if it is not there.
+
+    Args:
+        reference: `org/name/path/in/it`.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(*_split(reference))
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetch_file(encoder: str, reference: str) -> Path:
+    """Return a file of the hub, from its cache or else from the net.
+
+    Args:
+        encoder: Name of the encoder, for messages.
+        reference: `org/name/path/in/it`.
+
+    Raises:
+        WeightsUnavailable: If it is in neither.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    found = cached_file(reference)
+    if found is not None:
+        return found
+    repository, name = _split(reference)
+    try:
+        _check_connection()
+        return Path(hf_hub_download(repository, name))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise WeightsUnavailable(
+            f"{encoder}: '{name}' of {repository} is not in the hub's cache "
+            f"({constants.HF_HUB_CACHE}), and cannot be fetched ({type(error).__name__}: {why}). "
+            f"On a machine with a network: hf download {repository} {name}."
+        ) from None
+
+
+def _check_connection() -> None:
+    """Check that the hub can be reached, at once: its client would try for half a minute.
+
+    Raises:
+        OSError: If it cannot, or is not to be asked.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
+    if getproxies():
+        return  # it is the proxy's to say
+    address = urlsplit(constants.ENDPOINT)
+    port = address.port or (80 if address.scheme == "http" else 443)
+    socket.create_connection((address.hostname, port), timeout=_CONNECT_S).close()
+
+
+def _split(reference: str) -> tuple[str, str]:
+    """Return (repository, file) of `org/name/path/in/it`.
+
+    Raises:
+        ConfigError: If it is not of that form.
+    """
+    parts = reference.split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise ConfigError(f"{HUB}{reference}: a file of the hub is {HUB}ORG/NAME/FILE.")
+    return f"{parts[0]}/{parts[1]}", parts[2]
+
+
 def _snapshot(encoder: str, model: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -73,6 +148,7 @@ def _snapshot(encoder: str, model: str) -> Path:
                 return folder
         except LocalEntryNotFoundError:
             pass
+        _check_connection()
         folder = get(_WEIGHTS[0], is_local=False)
         if not any(folder.glob(_WEIGHTS[0])):
             folder = get(_WEIGHTS[1], is_local=False)

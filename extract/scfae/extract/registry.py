@@ -141,7 +141,7 @@ def list_encoders() -> list[EncoderInfo]:
             source=entry.source,
             weights_file=entry.weights_file,
             weights_hint=entry.weights_hint,
-            is_available=entry.find() is not None,
+            is_available=entry.find_here() is not None,
         )
         for entry in entries().values()
     ]

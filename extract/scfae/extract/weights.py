@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from scfae.store.atomic import sha256_file
 from scfae.store.errors import ConfigError, WeightsMismatch, WeightsUnavailable
 
+from .hub import HUB, fetch_file
+
 if TYPE_CHECKING:
     from .entry import EncoderEntry
 
@@ -53,13 +55,22 @@ class Weights:
         return self.seed is not None
 
 
-def find_weights(encoder: str, weights: str | None, *, find: Find, hint: str) -> Weights:
+def find_weights(
+    encoder: str,
+    weights: str | None,
+    *,
+    find: Find,
+    hint: str,
+    fetch: Callable[[], Path] | None = None,
+) -> Weights:
     """Return where the weights are.
 
     Args:
         encoder: Name of the encoder, for messages.
-        weights: A path, `random:SEED`, or None for the published ones.
+        weights: A path, `hf://org/name/file` of the hub, `random:SEED`, or None for the published
+            ones.
         find: Returns the published file on this machine, None if it is not here.
+        fetch: Gets it from the net; None if nobody offers it.
         hint: Which file that is, where it comes from and where it goes.
 
     Raises:
@@ -71,15 +82,23 @@ def find_weights(encoder: str, weights: str | None, *, find: Find, hint: str) ->
         if not seed.isdecimal():
             raise ConfigError(f"{encoder}@{weights}: the seed must be a whole number.")
         return Weights(weights, None, int(seed))
+    if weights is not None and weights.startswith(HUB):
+        return Weights(weights, fetch_file(encoder, weights.removeprefix(HUB)), None)
     if weights is not None and weights != PUBLISHED:
         path = Path(weights).expanduser()
         if not path.is_file():
             raise WeightsUnavailable(f"{encoder}: there is no weights file at {path}.")
         return Weights(weights, path, None)
     found = find()
+    why = ""
+    if found is None and fetch is not None:
+        try:
+            found = fetch()
+        except WeightsUnavailable as error:
+            why = f" {error}"
     if found is None:
         raise WeightsUnavailable(
-            f"{encoder}: its published weights are not on this machine. {hint} "
+            f"{encoder}: its published weights are not on this machine. {hint}{why} "
             f"Or name a file: {encoder}@/path/to/file; or take noise: {encoder}@random:0."
         )
     return Weights(PUBLISHED, found, None)
@@ -90,7 +109,8 @@ def locate(entry: "EncoderEntry", weights: str | None) -> Weights:
     return find_weights(
         entry.name,
         weights,
-        find=entry.find,
+        find=entry.find_here,
+        fetch=partial(fetch_file, entry.name, entry.hub) if entry.hub else None,
         hint=f"They are in {entry.weights_file}. {entry.weights_hint}",
     )
 

@@ -6,7 +6,7 @@ from ..entry import EncoderEntry
 from ..published import TORCH_HUB_HINT, find_in_hub
 
 
-def _entry(size: str, dim: int, file: str, form: str) -> EncoderEntry:
+def _entry(size: str, dim: int, folder: str, file: str, form: str = "") -> EncoderEntry:
     return EncoderEntry(
         name=f"videomaev2-{size}",
         modality="video",
@@ -19,11 +19,12 @@ def _entry(size: str, dim: int, file: str, form: str) -> EncoderEntry:
         weights_hint=f"From OpenGVLab/VideoMAE2 on the Hugging Face hub{form}. {TORCH_HUB_HINT}",
         loader="scfae.extract.encoders.videomaev2:load",
         find=partial(find_in_hub, file),
+        hub=f"OpenGVLab/VideoMAE2/{folder}/{file}",
     )
 
 
 ENTRIES: tuple[EncoderEntry, ...] = (
-    _entry("s", 384, "vit_s_k710_dl_from_giant.pth", ""),
-    _entry("b", 768, "vit_b_k710_dl_from_giant.pth", ""),
-    _entry("g", 1408, "vit_g_hybrid_pt_1200e_k710_ft.pth", ", behind a form"),
+    _entry("s", 384, "distill", "vit_s_k710_dl_from_giant.pth"),
+    _entry("b", 768, "distill", "vit_b_k710_dl_from_giant.pth"),
+    _entry("g", 1408, "mae-g", "vit_g_hybrid_pt_1200e_k710_ft.pth", ", behind a form"),
 )

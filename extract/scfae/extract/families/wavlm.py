@@ -19,6 +19,7 @@ def _entry(size: str, dim: int, file: str) -> EncoderEntry:
         weights_hint=f"From microsoft/unilm, folder wavlm. {TORCH_HUB_HINT}",
         loader="scfae.extract.encoders.wavlm:load",
         find=partial(find_in_hub, file),
+        hub=f"microsoft/wavlm-{size}/pytorch_model.bin",
     )
 
 
