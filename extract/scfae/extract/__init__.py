@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         list_encoders,
         load_encoder,
         load_encoders,
+        open_names,
         parse_encoder,
     )
     from .report import ExtractReport
@@ -44,6 +45,7 @@ _MODULES = {
     "load_encoder": "registry",
     "load_encoders": "registry",
     "media_kind": "manifest",
+    "open_names": "registry",
     "parse_encoder": "registry",
     "read_inputs": "manifest",
 }
@@ -69,6 +71,7 @@ __all__ = [
     "load_encoder",
     "load_encoders",
     "media_kind",
+    "open_names",
     "parse_encoder",
     "read_inputs",
 ]

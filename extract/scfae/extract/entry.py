@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from .weights import Weights
 
 Options = dict[str, Any]
-MODEL = "MODEL"
-"""Stands in an entry's name for any model: `hf-text:MODEL`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class EncoderEntry:
     """One encoder, of `families/` or of a plug-in.
 
     Attributes:
-        name: Its name; `PREFIX:MODEL` for all models of a library.
+        name: Its name.
         modality: What its rows say.
         accepts: Kinds of media it reads, the preferred one first.
         dim: Features a row; 0 where that is the model's.
@@ -58,11 +56,6 @@ class EncoderEntry:
         from .hub import cached_file
 
         return cached_file(self.hub)
-
-    @property
-    def takes_model(self) -> bool:
-        """The name stands for all models of a library."""
-        return self.name.endswith(f":{MODEL}")
 
     def spec(
         self,

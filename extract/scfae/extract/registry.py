@@ -10,14 +10,14 @@ import difflib
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scfae.store.errors import ConfigError, UnknownEncoder
 
-from .entry import MODEL, EncoderEntry, Options
+from .entry import EncoderEntry, Options
 from .families import (
     audiomae,
     dinov3,
@@ -81,8 +81,11 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
     ge2e.ENTRIES,
     audiomae.ENTRIES,
     resnetse.ENTRIES,
-    hf.ENTRIES,
 )
+
+
+# Names with a prefix of their own: whatever a library serves under the rest of the name.
+_OPEN: dict[str, Callable[[str], EncoderEntry]] = {hf.TEXT_PREFIX: hf.text_entry_for}
 
 
 def entries() -> dict[str, EncoderEntry]:
@@ -115,17 +118,22 @@ def find_entry(name: str) -> EncoderEntry:
         UnknownEncoder: If there is none of this name; the message suggests near names.
     """
     known = entries()
-    if name in known and not known[name].takes_model:
+    if name in known:
         return known[name]
-    prefix, colon, model = name.partition(":")
-    family = known.get(f"{prefix}:{MODEL}")
-    if family is not None and colon and model not in ("", MODEL):
-        return replace(family, name=name)
+    for prefix, entry_for in _OPEN.items():
+        if name.startswith(prefix) and name != prefix:
+            return entry_for(name)
     near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise UnknownEncoder(
-        f"there is no encoder '{name}'.{hint} Encoders: {', '.join(known)}; see `scfae encoders`."
+        f"there is no encoder '{name}'.{hint} Encoders: {', '.join(known)}, "
+        f"{', '.join(open_names())}; see `scfae encoders`."
     )
+
+
+def open_names() -> list[str]:
+    """Return the forms of names that stand for all models of a library, as `hf-text:MODEL`."""
+    return [f"{prefix}MODEL" for prefix in _OPEN]
 
 
 def list_encoders() -> list[EncoderInfo]:
@@ -160,9 +168,8 @@ def parse_encoder(text: str) -> EncoderRequest:
     name, at, weights = head.partition("@")
     if at and not weights:
         raise ConfigError(f"{text}: nothing after '@'; give a weights file or random:SEED.")
-    prefix, colon, stray = name.partition(":")
-    if f"{prefix}:{MODEL}" in entries():
-        colon, stray = stray.partition(":")[1:]
+    prefix = next((one for one in _OPEN if name.startswith(one)), "")
+    _, colon, stray = name.removeprefix(prefix).partition(":")
     if not at and colon:
         raise ConfigError(f"{text}: '{stray}' is no option; options are written name=value.")
     options: Options = {}

@@ -19,7 +19,7 @@ class EncodersArguments:
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     flags = parse(EncodersArguments, "scfae encoders", argv, EXAMPLE)
-    from scfae.extract import list_encoders
+    from scfae.extract import list_encoders, open_names
 
     encoders = list_encoders()
     if flags.json:
@@ -27,13 +27,13 @@ def run(argv: Sequence[str]) -> int:
         return 0
     for encoder in encoders:
         rate = "" if encoder.rows_per_second is None else f", {encoder.rows_per_second:g} rows/s"
-        dim = f"{encoder.dim}-d" if encoder.dim else "the model's dim"
-        print(f"{encoder.name}  ({encoder.modality}, {dim}{rate})")
+        print(f"{encoder.name}  ({encoder.modality}, {encoder.dim}-d{rate})")
         print(f"    reads    {', '.join(encoder.accepts)}")
         print(f"    source   {encoder.source}; weights: {encoder.licence}")
         where = "on this machine" if encoder.is_available else "not on this machine"
         print(f"    weights  {encoder.weights_file}: {where}")
         if not encoder.is_available:
             print(f"             {encoder.weights_hint}")
-    print("\nweights of your own: NAME@/path/to/file; noise for a baseline: NAME@random:SEED")
+    print(f"\nany model of a library: {', '.join(open_names())}")
+    print("weights of your own: NAME@/path/to/file; noise for a baseline: NAME@random:SEED")
     return 0

@@ -1,26 +1,26 @@
-"""Any model of transformers: `hf-text:MODEL` for texts; MODEL is a folder or an id on the hub."""
+"""Any text encoder of transformers: `hf-text:MODEL`; MODEL is a folder or an id on the hub."""
 
 from ..entry import EncoderEntry
 
-_WHERE = "A folder with config.json and weights, or an id on the Hugging Face hub."
+TEXT_PREFIX = "hf-text:"
 
 
-def _not_one_file() -> None:
-    """A model is no single file that could be found by name."""
-
-
-ENTRIES: tuple[EncoderEntry, ...] = (
-    EncoderEntry(
-        name="hf-text:MODEL",
+def text_entry_for(name: str) -> EncoderEntry:
+    """Return the entry of `hf-text:MODEL`; its dim and licence are known once it is loaded."""
+    return EncoderEntry(
+        name=name,
         modality="text",
         accepts=("text",),
         dim=0,
         rows_per_second=None,
-        licence="that of the model",
+        licence="the model's own",
         source="transformers AutoModel and AutoTokenizer",
         weights_file="model.safetensors or pytorch_model.bin, and the tokenizer's files",
-        weights_hint=_WHERE,
+        weights_hint="A folder with config.json and weights, or an id on the Hugging Face hub.",
         loader="scfae.extract.encoders.hf_text:load",
         find=_not_one_file,
-    ),
-)
+    )
+
+
+def _not_one_file() -> None:
+    """A model is no single file that could be found by name."""
