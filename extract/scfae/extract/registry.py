@@ -20,6 +20,7 @@ from scfae.store.errors import ConfigError, UnknownEncoder
 from .entry import EncoderEntry, Options
 from .families import (
     audiomae,
+    c3d,
     dinov3,
     efficientnet,
     ge2e,
@@ -77,6 +78,7 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
     dinov3.ENTRIES,
     videomaev2.ENTRIES,
     r2plus1d.ENTRIES,
+    c3d.ENTRIES,
     wavlm.ENTRIES,
     ge2e.ENTRIES,
     audiomae.ENTRIES,

@@ -22,6 +22,7 @@ from torchvision.models.video import r2plus1d_18
 from scfae.extract.published import find_in_package
 
 State = dict[str, Tensor]
+Stages = tuple[tuple[tuple[str, int], ...], ...]
 SHALLOW_34 = (1, 1, 2, 1)  # of 3, 4, 6, 3
 SHALLOW = 2  # blocks, of 12: what a block gets wrong shows in two
 COUNTER = "num_batches_tracked"
@@ -180,6 +181,32 @@ def dinov3(seed: int, name: str = "dinov3-vits16", depth: int | None = None) -> 
     return state
 
 
+C3D_STAGES = (
+    (("conv1", 64),),
+    (("conv2", 128),),
+    (("conv3a", 256), ("conv3b", 256)),
+    (("conv4a", 512), ("conv4b", 512)),
+    (("conv5a", 512), ("conv5b", 512)),
+)
+NARROW_C3D = tuple(tuple((name, width // 16) for name, width in stage) for stage in C3D_STAGES)
+
+
+def c3d_names(stages: Stages) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of DavideA/c3d-pytorch."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inside = 3
+    for name, width in (layer for stage in stages for layer in stage):
+        shapes |= {f"{name}.weight": (width, inside, 3, 3, 3), f"{name}.bias": (width,)}
+        inside = width
+    shapes |= {"fc6.weight": (4096, inside * 16), "fc6.bias": (4096,)}
+    shapes |= {"fc7.weight": (4096, 4096), "fc7.bias": (4096,)}
+    return shapes | {"fc8.weight": (487, 4096), "fc8.bias": (487,)}
+
+
+def c3d(seed: int) -> State:
+    return fill(c3d_names(NARROW_C3D), seed)
+
+
 def audiomae_names(kind: str, depth: int = 12) -> dict[str, tuple[int, ...]]:
     """Return names and shapes of facebookresearch/AudioMAE, `finetuned` or `pretrained`."""
     shapes: dict[str, tuple[int, ...]] = {
@@ -298,6 +325,7 @@ LAYOUTS: dict[str, Callable[[int], State]] = {
     "ge2e": ge2e,
     "r2plus1d-18": r2plus1d,
     "r2plus1d-34": r2plus1d_34,
+    "c3d": c3d,
     "resnetse34l": lambda seed: resnetse("l", seed),
     "resnetse34v2": lambda seed: resnetse("v2", seed),
     "dinov3-vits16": lambda seed: dinov3(seed, depth=SHALLOW),
@@ -330,6 +358,7 @@ def shallow() -> Iterator[None]:
     """Make adapters build shallow networks; those of full depth have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scfae.extract.encoders.r2plus1d.BLOCKS_34", SHALLOW_34)
+        patch.setattr("scfae.extract.encoders.c3d.STAGES", NARROW_C3D)
         patch.setattr(timm.models.eva.Eva, "__init__", _with_depth(timm.models.eva.Eva))
         vit = timm.models.vision_transformer.VisionTransformer
         patch.setattr(vit, "__init__", _with_depth(vit))

@@ -23,14 +23,16 @@ DROPPED = {
     "ge2e": ("similarity_weight", "similarity_bias"),
     "r2plus1d-18": ("fc.weight", "fc.bias"),
     "r2plus1d-34": ("fc.weight", "fc.bias"),
+    "c3d": ("fc8.weight", "fc8.bias"),
     "resnetse34l": ("__L__.w", "__L__.b"),
     "resnetse34v2": ("__L__.w", "__L__.b"),
     "dinov3-vits16": ("mask_token", "rope_embed.periods"),
     "audiomae-vitb": ("head.weight", "head.bias"),
 }
-# A classifier that features do not pass; shifts that the softmax over time takes away.
+# Layers that features do not pass; shifts that the softmax over time takes away.
 VOID = {
     "efficientnet-lite0": r"classifier\..*",
+    "c3d": r"fc7\..*",
     "resnetse34v2": r"attention\.(2\.bias|2\.running_mean|3\.bias)",
 }
 SMALL: dict[str, Callable[[], Tensor]] = {
@@ -38,6 +40,7 @@ SMALL: dict[str, Callable[[], Tensor]] = {
     "ge2e": lambda: torch.rand(1, 12, 40),
     "r2plus1d-18": lambda: torch.randn(1, 3, 8, 24, 24),
     "r2plus1d-34": lambda: torch.randn(1, 3, 8, 24, 24),
+    "c3d": lambda: torch.rand(1, 3, 16, 112, 112),
     "resnetse34l": lambda: torch.randn(1, 6_400),
     "resnetse34v2": lambda: torch.randn(1, 6_400),
     "dinov3-vits16": lambda: torch.randn(1, 3, 32, 32),
