@@ -27,6 +27,40 @@ def resize_smooth(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.ui
     return np.ascontiguousarray(resize_antialiased(pixels, side, side).transpose(2, 0, 1))
 
 
+def resize_and_crop(
+    pixels: npt.NDArray[np.uint8],
+    *,
+    scaled: tuple[int, int],
+    size: tuple[int, int],
+    is_squashed: bool,
+    interpolation: str,
+) -> npt.NDArray[np.uint8]:
+    """Return the centre of a picture that Pillow resized, as torchvision's transforms do it.
+
+    Args:
+        pixels: The picture `[H, W, 3]`.
+        scaled: Height and width to resize to; the first is the short side if not squashed.
+        size: Height and width of the centre.
+        is_squashed: Resize to `scaled` whatever the picture's shape.
+        interpolation: nearest, bilinear, bicubic or lanczos.
+
+    Returns:
+        Bytes `[3, height, width]`.
+    """
+    height, width = scaled
+    if not is_squashed:
+        rows, columns = pixels.shape[:2]
+        short, long = sorted((rows, columns))
+        lengthened = int(height * long / short)
+        height, width = (height, lengthened) if rows <= columns else (lengthened, height)
+    image = Image.fromarray(pixels)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling[interpolation.upper()])
+    top, left = round((height - size[0]) / 2.0), round((width - size[1]) / 2.0)
+    centre = np.asarray(image)[top : top + size[0], left : left + size[1]]
+    return np.ascontiguousarray(centre.transpose(2, 0, 1))
+
+
 def channels(values: Sequence[float], like: "Tensor") -> "Tensor":
     """Return three numbers, one a channel, in the shape that broadcasts over `[B, 3, …]`."""
     import torch

@@ -27,6 +27,7 @@ from .families import (
     hf,
     r2plus1d,
     resnetse,
+    timm_model,
     videomaev2,
     wavlm,
 )
@@ -87,7 +88,10 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
 
 
 # Names with a prefix of their own: whatever a library serves under the rest of the name.
-_OPEN: dict[str, Callable[[str], EncoderEntry]] = {hf.TEXT_PREFIX: hf.text_entry_for}
+_OPEN: dict[str, Callable[[str], EncoderEntry]] = {
+    hf.TEXT_PREFIX: hf.text_entry_for,
+    timm_model.PREFIX: timm_model.entry_for,
+}
 
 
 def entries() -> dict[str, EncoderEntry]:

@@ -1,10 +1,8 @@
-"""Encoders by name: strings taken apart, near names, plug-ins, and lists that import nothing."""
+"""Encoders by name: strings taken apart, near names, and lists that import nothing."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,76 +15,12 @@ import scfae.extract
 from scfae.extract import (
     EncoderInfo,
     EncoderRequest,
-    extract,
     list_encoders,
     load_encoder,
     parse_encoder,
 )
-from scfae.extract.registry import entries, find_entry
-from scfae.store import FeatureStore
+from scfae.extract.registry import find_entry
 from scfae.store.errors import ConfigError, UnknownEncoder
-
-from . import media_kit as kit
-
-PLUGIN = '''
-"""An encoder of another package: the mean colour of every sampled frame."""
-import torch
-from scfae.extract import Encoder, EncoderEntry
-from scfae.extract.pictures import PictureRecipe
-from scfae.extract.weights import load_network
-from plugin_pixels import shrink
-
-
-class MeanColour(Encoder):
-    def forward(self, x):
-        return x.flatten(2).transpose(1, 2)
-
-    def pool(self, tokens):
-        return self.module(tokens.mean(dim=1))
-
-    def prepare(self, windows):
-        return windows.float() / 255.0
-
-    def recipe(self, kind):
-        return PictureRecipe(kind, 5.0, shrink)
-
-
-def load(entry, weights, device, options):
-    module, found = load_network(entry, weights, build=lambda: torch.nn.Linear(3, 4))
-    spec = entry.spec(
-        found, options={}, recipe={"side": 4}, packages=("torch",), rows_per_second=5.0
-    )
-    return MeanColour(spec, module, device)
-
-
-entry = EncoderEntry(
-    name="mean-colour", modality="image", accepts=("video", "image"), dim=4, rows_per_second=5.0,
-    licence="CC0", source="here", weights_file="none", weights_hint="", find=lambda: None,
-    loader="colour_plugin:load",
-)
-impostor = "no entry"
-'''
-PIXELS = """
-from scfae.extract.pixels import resize_whole
-
-
-def shrink(pixels):
-    return resize_whole(pixels, 4)
-"""
-
-
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str = "entry") -> None:
-    """Put a plug-in on the path as pip would: modules, and metadata with an entry point."""
-    (folder / "colour_plugin.py").write_text(PLUGIN)
-    (folder / "plugin_pixels.py").write_text(PIXELS)
-    metadata = folder / "colour_plugin-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: colour-plugin\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        f"[scfae.encoders]\nmean-colour = colour_plugin:{value}\n"
-    )
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 @pytest.mark.parametrize(
@@ -215,38 +149,3 @@ def test_public_names_are_all_there() -> None:
         assert value.__doc__ or name == "MediaKind"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = scfae.extract.nothing
-
-
-def test_a_plug_in_is_an_encoder_like_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "site").mkdir()
-    install(tmp_path / "site", monkeypatch)
-    assert "mean-colour" in {info.name for info in list_encoders()}
-    assert list(entries())[-1] == "mean-colour"
-    media = tmp_path / "media"
-    media.mkdir()
-    kit.write_clip(media / "a.mp4", frames=10, sound_s=None)
-    report = extract(media, tmp_path / "store", ["mean-colour@random:1"], workers=1)
-    assert report.columns[0].counts["ok"] == 1
-    assert report.columns[0].is_random
-    rows, _ = load_encoder("mean-colour@random:1").extract(media / "a.mp4")
-    view = FeatureStore.open(tmp_path / "store").view(video="mean-colour")
-    assert view[0].features["video"].tolist() == rows.tolist()
-    assert rows.shape == (2, 4)
-
-
-def test_a_plug_in_that_gives_no_entry_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path, monkeypatch, value="impostor")
-    with pytest.raises(ConfigError, match="colour_plugin:impostor: is no EncoderEntry"):
-        list_encoders()
-
-
-def test_a_plug_in_that_cannot_be_imported_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path, monkeypatch, value="absent")
-    with pytest.raises(ConfigError, match="entry point colour_plugin:absent: cannot be loaded"):
-        list_encoders()
