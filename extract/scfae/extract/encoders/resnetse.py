@@ -115,8 +115,9 @@ class ResNetSE(nn.Module):
 
     def tokens(self, samples: Tensor) -> Tensor:
         """Return time steps `[B, T, features]` from sound `[B, samples]`."""
-        x = self.torchfb(samples) + 1e-6
-        x = F.instance_norm(x.log(), eps=1e-5)[:, None]
+        with torch.autocast(samples.device.type, enabled=False):  # logarithms of small numbers
+            x = self.torchfb(samples.float()) + 1e-6
+            x = F.instance_norm(x.log(), eps=1e-5)[:, None]
         x = self.stem(x)
         for number in range(1, 5):
             x = getattr(self, f"layer{number}")(x)
@@ -183,11 +184,13 @@ class ResNetSE34V2(ResNetSE):
 
     def embed(self, steps: Tensor) -> Tensor:
         """Return the embedding `[B, 512]` of steps `[B, T, 2048]`."""
-        x = steps.transpose(1, 2)
-        weights = self.attention(x)
-        mean = (x * weights).sum(dim=2)
-        variance = (x.square() * weights).sum(dim=2) - mean.square()
-        embedding: Tensor = self.fc(torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1))
+        with torch.autocast(steps.device.type, enabled=False):  # a difference of near numbers
+            x = steps.float().transpose(1, 2)
+            weights = self.attention(x)
+            mean = (x * weights).sum(dim=2)
+            variance = (x.square() * weights).sum(dim=2) - mean.square()
+            spread = variance.clamp(min=1e-5).sqrt()
+            embedding: Tensor = self.fc(torch.cat([mean, spread], dim=1))
         return embedding
 
 

@@ -93,6 +93,21 @@ def test_another_norm_eps_would_show(reference: Any, encoder: Encoder) -> None:
     assert official.largest(pooled - other) > 1e-4 * official.largest(other)
 
 
+def test_what_would_go_wrong_unseen_shows(reference: Any, encoder: Encoder) -> None:
+    windows = torch.from_numpy(picture(224, 224).transpose(2, 0, 1))[None].contiguous()
+    x = encoder.prepare(windows)
+    _, pooled = encode(encoder, x)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229,) * 3))
+    with torch.inference_mode():
+        wrong = {
+            "ImageNet's mean": reference.forward_features((windows / 255 - mean) / std),
+            "colours the other way round": reference.forward_features(x.flip(1)),
+        }
+    for mistake, features in wrong.items():
+        other = features.mean(dim=(2, 3))
+        assert official.largest(pooled - other) > 1e-2 * official.largest(pooled), mistake
+
+
 @pytest.mark.parametrize("size", [(48, 64), (90, 31), (301, 225), (224, 224), (1, 1), (700, 500)])
 def test_pictures_become_the_networks_input(
     encoder: Encoder, size: tuple[int, int], tmp_path: Path

@@ -54,6 +54,30 @@ def test_numbers_are_those_of_an_lstm(
             assert official.largest(encoder.forward(x[i : i + 1])[0] - tokens[i]) <= 1e-5
 
 
+def test_what_would_go_wrong_unseen_shows(
+    state: official.State, lstm: nn.LSTM, encoder: Encoder
+) -> None:
+    x = torch.rand(2, 160, 40, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pooled = encoder.pool(encoder.forward(x))
+        states, (last, _) = lstm(x)
+
+        def embedding(hidden: Tensor) -> Tensor:
+            linear = F.linear(hidden, state["linear.weight"], state["linear.bias"])
+            return F.normalize(F.relu(linear), dim=1)
+
+        linear = F.linear(last[-1], state["linear.weight"], state["linear.bias"])
+        wrong = {
+            "a lower layer": embedding(last[0]),
+            "mean over time": embedding(states.mean(dim=1)),
+            "no activation": F.normalize(linear, dim=1),
+            "no normalisation": F.relu(linear),
+        }
+    assert official.largest(pooled - embedding(last[-1])) <= 1e-5
+    for mistake, other in wrong.items():
+        assert official.largest(pooled - other) > 1e-3, mistake
+
+
 @pytest.mark.parametrize("wrapper", list(official.WRAPPERS))
 def test_every_wrapper_gives_the_same_numbers(
     state: official.State, encoder: Encoder, wrapper: str, tmp_path: Path

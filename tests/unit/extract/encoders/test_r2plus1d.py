@@ -15,6 +15,7 @@ from scfae.extract.recipe import StreamInfo, VideoFrame, Window
 
 from .. import media_kit as kit
 from . import official
+from .r2plus1d_reference import features
 
 NAME = "r2plus1d-18"
 
@@ -51,6 +52,22 @@ def test_numbers_are_torchvisions(reference: Any, encoder: Encoder, shape: tuple
         wanted = reference(x)
     assert tokens.shape == (shape[0], shape[2] // 8 * (shape[3] // 16) ** 2, 512)
     assert official.largest(pooled - wanted) <= 2e-5 * official.largest(wanted)
+
+
+def test_numbers_are_those_of_a_second_writing(state: official.State, encoder: Encoder) -> None:
+    x = noise(1, 3, 8, 32, 32)
+    with torch.inference_mode():
+        pooled = encoder.pool(encoder.forward(x))
+    wanted = features(state, x, eps=1e-5).mean(dim=(2, 3, 4))
+    assert official.largest(pooled - wanted) <= 2e-5 * official.largest(wanted)
+    wrong = {
+        "norm after the activation": features(state, x, eps=1e-5, is_norm_first=True),
+        "colours the other way round": features(state, x.flip(1), eps=1e-5),
+        "ImageNet's scale": features(state, x * 0.9 + 0.1, eps=1e-5),
+    }
+    for mistake, last in wrong.items():
+        difference = official.largest(pooled - last.mean(dim=(2, 3, 4)))
+        assert difference > 1e-3 * official.largest(wanted), mistake
 
 
 def test_clips_of_a_batch_do_not_mix(encoder: Encoder) -> None:

@@ -55,29 +55,38 @@ def block(state: State, name: str, x: Tensor, stride: int, is_relu_first: bool) 
     return F.relu(y + x)
 
 
-def front_end(kind: str, samples: Tensor) -> Tensor:
+def front_end(kind: str, samples: Tensor, mistake: str = "") -> Tensor:
     """Return normalised log-mel `[B, 1, mels, frames]` with torchaudio's own filters."""
-    if kind == "v2":
+    if (kind == "v2") != (mistake == "emphasis"):
         samples = F.pad(samples[:, None], (1, 0), "reflect")[:, 0]
         samples = samples[:, 1:] - 0.97 * samples[:, :-1]
     mel = MelSpectrogram(
-        16_000, n_fft=512, win_length=400, hop_length=160, window_fn=torch.hamming_window,
+        16_000, n_fft=512, win_length=400, hop_length=160,
+        window_fn=torch.hann_window if mistake == "hann window" else torch.hamming_window,
         n_mels=40 if kind == "l" else 64,
     )  # fmt: skip
-    normed: Tensor = nn.InstanceNorm1d(40 if kind == "l" else 64)((mel(samples) + 1e-6).log())
+    bands: Tensor = mel(samples) + 1e-6
+    if mistake != "no logarithm":
+        bands = bands.log()
+    if mistake == "no instance norm":
+        return bands[:, None]
+    normed: Tensor = nn.InstanceNorm1d(40 if kind == "l" else 64)(bands)
     return normed[:, None]
 
 
 def reference(
-    kind: str, state: State, samples: Tensor, *, is_relu_first: bool = True
+    kind: str, state: State, samples: Tensor, *, is_relu_first: bool = True, mistake: str = ""
 ) -> tuple[Tensor, Tensor]:
     """Return the last map `[B, C, F, T]` and the embedding `[B, 512]`."""
-    x = front_end(kind, samples)
+    x = front_end(kind, samples, mistake)
     if kind == "l":
         x = F.conv2d(x, state["conv1.weight"], stride=(2, 1), padding=3)
+    else:
+        bias = None if mistake == "no bias of the stem" else state["conv1.bias"]
+        x = F.conv2d(x, state["conv1.weight"], bias, padding=1)
+    if (kind == "l") != (mistake == "order of the stem"):
         x = F.relu(batch_norm(state, "bn1", x))
     else:
-        x = F.conv2d(x, state["conv1.weight"], state["conv1.bias"], padding=1)
         x = batch_norm(state, "bn1", F.relu(x))
     strides = (1, 2, 2, 1) if kind == "l" else (1, 2, 2, 2)
     for layer, (stride, depth) in enumerate(zip(strides, (3, 4, 6, 3), strict=True), start=1):
@@ -88,6 +97,8 @@ def reference(
         steps = x.mean(dim=2).permute(0, 2, 1)
         h = torch.tanh(F.linear(steps, state["sap_linear.weight"], state["sap_linear.bias"]))
         weights = F.softmax(torch.matmul(h, state["attention"]), dim=1)
+        if mistake == "no attention":
+            weights = torch.full_like(weights, 1 / weights.shape[1])
         pooled = torch.sum(steps * weights, dim=1)
     else:
         steps = x.reshape(x.shape[0], -1, x.shape[-1])
@@ -95,6 +106,8 @@ def reference(
         h = batch_norm(state, "attention.2", h)
         h = F.conv1d(h, state["attention.3.weight"], state["attention.3.bias"])
         weights = F.softmax(h, dim=2)
+        if mistake == "no attention":
+            weights = torch.full_like(weights, 1 / weights.shape[2])
         mean = torch.sum(steps * weights, dim=2)
         spread = torch.sum(steps**2 * weights, dim=2) - mean**2
         pooled = torch.cat([mean, torch.sqrt(spread.clamp(min=1e-5))], dim=1)
@@ -182,6 +195,31 @@ def test_relu_after_the_first_norm_would_show(kind: str, state: State, encoder: 
     _, embedding = encode(encoder, sound)
     _, swapped = reference(kind, state, sound, is_relu_first=False)
     assert official.largest(embedding - swapped) > 0.05 * official.largest(swapped)
+
+
+MISTAKES = ["emphasis", "hann window", "no logarithm", "no instance norm", "order of the stem"]
+
+
+@pytest.mark.parametrize("mistake", [*MISTAKES, "no attention", "no bias of the stem"])
+def test_what_would_go_wrong_unseen_shows(
+    kind: str, state: State, encoder: Encoder, mistake: str
+) -> None:
+    if kind == "l" and mistake == "no bias of the stem":
+        assert "conv1.bias" not in state
+        return
+    sound = speech(1, 16_000)
+    _, embedding = encode(encoder, sound)
+    _, wrong = reference(kind, state, sound, mistake=mistake)
+    assert official.largest(embedding - wrong) > 2e-3 * official.largest(wrong)
+
+
+def test_half_precision_keeps_the_front_end_and_the_statistics(encoder: Encoder) -> None:
+    sound = 1e-3 * speech(1, 16_000)  # power too small for 16 bits
+    _, wanted = encode(encoder, sound)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=dtype):
+            _, rough = encode(encoder, sound)
+        assert float((rough - wanted).norm() / wanted.norm()) < 0.05
 
 
 def test_mel_filters_come_from_the_file(kind: str, state: State, tmp_path: Path) -> None:
