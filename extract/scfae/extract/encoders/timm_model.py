@@ -16,7 +16,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from scfae.store.errors import ConfigError, UnknownEncoder
@@ -107,7 +107,7 @@ def load(
     values, given = check_options(entry.name, options, PICTURE_OPTIONS)
     build = partial(timm.create_model, name, pretrained=False, num_classes=0)
     published = timm.get_pretrained_cfg(name)
-    classifiers = () if published is None else published.classifier or ()
+    classifiers: Any = () if published is None else published.classifier or ()
     if isinstance(classifiers, str):
         classifiers = (classifiers,)
     drop = tuple(f"{classifier}." for classifier in classifiers)
@@ -155,7 +155,7 @@ def _config(name: str, module: nn.Module) -> dict[str, Any]:
     Raises:
         ConfigError: If it reads something else than square RGB pictures, centred or squashed.
     """
-    config: dict[str, Any] = resolve_model_data_config(module)
+    config: dict[str, Any] = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
     depth, height, width = config["input_size"]
     is_known = config["crop_mode"] == "squash" or (
         config["crop_mode"] == "center" and height == width

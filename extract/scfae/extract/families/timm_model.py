@@ -40,7 +40,7 @@ def _find(model: str) -> Path | None:
     if config.hf_hub_id:
         names = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
         found = find_in_hf_cache(config.hf_hub_id, *names)
-    if found is None and config.url:
+    if found is None and isinstance(config.url, str):
         found = find_in_hub(config.url.rpartition("/")[2])
     return found
 

@@ -9,7 +9,8 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_model_data_config
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
 from scfae.extract import extract, load_encoder, parse_encoder
 from scfae.extract.media import decode
@@ -31,6 +32,11 @@ def network(model: str, seed: int = 3) -> Any:
     return made
 
 
+def data_config(model: Any) -> dict[str, Any]:
+    config: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    return config
+
+
 def picture(height: int, width: int) -> npt.NDArray[np.uint8]:
     random = np.random.default_rng(0)
     return random.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -42,7 +48,7 @@ def test_numbers_and_input_are_timms(model: str, tmp_path: Path) -> None:
     weights = official.save(tmp_path / "w.pth", theirs.state_dict())
     encoder = load_encoder(f"timm:{model}", weights=weights)
     Image.fromarray(picture(301, 260)).save(tmp_path / "a.png")
-    config = resolve_model_data_config(theirs)
+    config = data_config(theirs)
     x = create_transform(**config, is_training=False)(Image.open(tmp_path / "a.png"))[None]
     (window,) = decode(tmp_path / "a.png", {"i": encoder.recipe("image")}).fates["i"].windows
     prepared = encoder.prepare(torch.from_numpy(np.array(window.array))[None])
@@ -65,8 +71,9 @@ def test_numbers_and_input_are_timms(model: str, tmp_path: Path) -> None:
 def test_odd_pictures_are_cut_as_timm_cuts_them(size: tuple[int, int], tmp_path: Path) -> None:
     encoder = load_encoder("timm:test_vit@random:0")
     pixels = picture(*size)
-    transform = create_transform(**resolve_model_data_config(encoder.module), is_training=False)
-    prepared = encoder.prepare(torch.from_numpy(encoder.recipe("image").prepare(pixels))[None])
+    transform = create_transform(**data_config(encoder.module), is_training=False)
+    recipe: Any = encoder.recipe("image")
+    prepared = encoder.prepare(torch.from_numpy(recipe.prepare(pixels))[None])
     assert official.largest(prepared[0] - transform(Image.fromarray(pixels))) <= 1e-5
 
 
@@ -113,7 +120,8 @@ def test_pretrained_weights_come_from_the_hubs_caches(
         load_encoder("timm:test_vit")
     from safetensors.torch import save_file
 
-    repository = timm.get_pretrained_cfg("test_vit").hf_hub_id
+    published: Any = timm.get_pretrained_cfg("test_vit")
+    repository = str(published.hf_hub_id)
     folder = tmp_path / "hf" / "hub" / f"models--{repository.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("abc123")
