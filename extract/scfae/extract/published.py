@@ -16,28 +16,6 @@ def find_in_hub(file_name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def find_in_hf_cache(repository: str, *file_names: str) -> Path | None:
-    """Return the first of some files of a repository from Hugging Face's hub cache, None if none.
-
-    The cache is at `HF_HUB_CACHE`, or `HF_HOME/hub`; the revision is `main`.
-
-    Args:
-        repository: Its id, `owner/name`.
-        *file_names: In order of preference.
-    """
-    home = os.environ.get("HF_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
-    )
-    cache = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    revision = folder / "refs" / "main"
-    if not revision.is_file():
-        return None
-    snapshot = folder / "snapshots" / revision.read_text(encoding="utf-8").strip()
-    files = (snapshot / name for name in file_names)
-    return next((file for file in files if file.is_file()), None)
-
-
 def find_in_package(package: str, relative: str) -> Path | None:
     """Return a file that an installed package ships, None if it is not there.
 

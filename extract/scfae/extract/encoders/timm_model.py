@@ -111,6 +111,9 @@ def load(
     if isinstance(classifiers, str):
         classifiers = (classifiers,)
     drop = tuple(f"{classifier}." for classifier in classifiers)
+    if published is not None and published.hf_hub_id:
+        file = published.hf_hub_filename or "model.safetensors"
+        entry = replace(entry, hub=f"{published.hf_hub_id}/{file}")
     module, found = load_network(entry, weights, build=build, drop=drop)
     config = _config(entry.name, module)
     with torch.inference_mode():

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from ..entry import EncoderEntry
-from ..published import find_in_hf_cache, find_in_hub
+from ..published import find_in_hub
 
 PREFIX = "timm:"
 
@@ -34,15 +34,6 @@ def _find(model: str) -> Path | None:
     import timm
 
     config = timm.get_pretrained_cfg(model)
-    if config is None:
+    if config is None or not isinstance(config.url, str):
         return None
-    found = None
-    if config.hf_hub_id:
-        names = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
-        found = find_in_hf_cache(config.hf_hub_id, *names)
-    if found is None and isinstance(config.url, str):
-        found = find_in_hub(config.url.rpartition("/")[2])
-    return found
-
-
-_FILES = ("model.safetensors", "pytorch_model.bin")
+    return find_in_hub(config.url.rpartition("/")[2])
