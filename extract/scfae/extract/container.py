@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scfae.store.errors import DecodeError
 
 from .clock import PictureClock, SoundClock
+from .decoders import DecoderName, Unsuited, pictures
 from .fates import Emit, Fate
 from .feeder import Feeder
 from .frame_count import count_frames
@@ -39,6 +40,7 @@ class Container:
         recipes: By name.
         limits: The file's bounds.
         emit: Receives windows ahead of the end; None keeps them.
+        decoder: Who decodes pictures.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Container:
         limits: Limits,
         *,
         emit: Emit | None = None,
+        decoder: DecoderName = "pyav",
     ) -> None:
         self._path = path
+        self._decoder = decoder
         self._limits = limits
         self._recipes = recipes
         self._feeder = Feeder(recipes, emit)
@@ -111,8 +115,17 @@ class Container:
             self._feeder.begin(kind)
 
     def _read(self, container: Any) -> None:
-        kinds = {choice.stream.index: kind for kind, choice in self._chosen.items()}
-        for packet in self._packets(container):
+        kinds = {
+            choice.stream.index: kind
+            for kind, choice in self._chosen.items()
+            if kind == "audio" or self._decoder == "pyav"
+        }
+        if "video" in self._chosen and self._decoder != "pyav":
+            try:
+                self._foreign_pictures(self._chosen["video"])
+            except Unsuited as error:
+                self._refused["video"] = f"{error}; use --decoder pyav"
+        for packet in self._packets(container, list(kinds)):
             kind = kinds[packet.stream.index]
             if kind in self._refused:
                 continue
@@ -128,8 +141,10 @@ class Container:
             self._hear(rate_hz, resampler.flush())
         self._feeder.end()
 
-    def _packets(self, container: Any) -> Iterator[Any]:
-        packets = container.demux([choice.stream for choice in self._chosen.values()])
+    def _packets(self, container: Any, indices: list[int]) -> Iterator[Any]:
+        if not indices:
+            return
+        packets = container.demux([container.streams[index] for index in indices])
         while True:
             try:
                 yield next(packets)
@@ -137,8 +152,8 @@ class Container:
                 return
             except av.error.FFmpegError as error:
                 _check_memory(error)
-                for account in self._losses.values():
-                    account.breaks_off = True
+                for index in indices:
+                    self._losses[container.streams[index].type].breaks_off = True
                 return
 
     def _decode(self, packet: Any, kind: str) -> list[Any]:
@@ -152,19 +167,51 @@ class Container:
             self._losses[kind].hurt(length_s)
             return []
 
+    def _foreign_pictures(self, choice: Choice) -> None:
+        if self._decoder == "decord" and choice.candidates > 1:
+            raise Unsuited(
+                f"decord cannot be told which of {choice.candidates} video streams to take"
+            )
+        if "video" in self._refused:
+            return
+        first = self._first_picture(choice.stream.index)
+        shift_s: float | None = None
+        for shown in pictures(self._decoder, self._path, choice.stream.index):
+            if shown.pixels is None:
+                self._losses["video"].hurt(shown.length_s or 0.0)
+                continue
+            height, width = shown.pixels.shape[:2]
+            why = self._pixels.refusal(width, height)
+            if shift_s is None:
+                # decord counts from the first picture, wherever that lies.
+                shift_s = 0.0 if first is None else first[1] - shown.start_s
+                if why is None and first is not None and not np.array_equal(first[0], shown.pixels):
+                    raise Unsuited(f"{self._decoder} gives another first picture than PyAV")
+            if why is not None:
+                self._refused["video"] = why
+                return
+            start_s = shown.start_s + shift_s
+            self._show(self._frames.push((shown.pixels, False), start_s, shown.length_s))
+
+    def _first_picture(self, stream: int) -> tuple[Pixels, float] | None:
+        """Return the first picture by PyAV and its time; None if it has none with a time."""
+        try:
+            with av.open(str(self._path), mode="r", metadata_errors="ignore") as container:
+                for frame in container.decode(container.streams[stream]):
+                    time_s = _time_s(frame)
+                    return None if time_s is None else (_upright(frame), time_s)
+        except av.error.FFmpegError as error:
+            _check_memory(error)
+        return None
+
     def _picture(self, frame: Any) -> None:
         why = self._pixels.refusal(frame.width, frame.height)
         if why is not None:
             self._refused["video"] = why
             return
-        # PyAV hands out a view into padded lines where the width is odd.
-        pixels = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
-        # Rotation metadata says how far to turn counter-clockwise; the pixels come unturned.
-        turns = _QUARTER_TURNS.get(round(getattr(frame, "rotation", 0)) % 360, 0)
-        if turns:
-            pixels = np.ascontiguousarray(np.rot90(pixels, turns))
         length_s = float(frame.duration * frame.time_base) if frame.duration else None
-        self._show(self._frames.push((pixels, bool(frame.is_corrupt)), _time_s(frame), length_s))
+        held = (_upright(frame), bool(frame.is_corrupt))
+        self._show(self._frames.push(held, _time_s(frame), length_s))
 
     def _show(self, placed: list[tuple[tuple[Pixels, bool], float, float]]) -> None:
         for (pixels, is_flawed), start_s, length_s in placed:
@@ -219,6 +266,15 @@ class Container:
         windows = self._feeder.windows(name)
         said = [text for text in (lost, self._chosen[kind].note) if text]
         return Fate("partial" if lost else "ok", "; ".join(said) or None, windows)
+
+
+def _upright(frame: Any) -> Pixels:
+    """Return a frame as RGB `[H, W, 3]`, turned as its metadata says."""
+    # PyAV hands out a view into padded lines where the width is odd.
+    pixels = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+    # Rotation metadata says how far to turn counter-clockwise; the pixels come unturned.
+    turns = _QUARTER_TURNS.get(round(getattr(frame, "rotation", 0)) % 360, 0)
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def _time_s(frame: Any) -> float | None:

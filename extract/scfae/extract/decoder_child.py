@@ -25,19 +25,21 @@ def main(descriptor: int, parent: int) -> None:
     # Ctrl-C reaches the whole process group; stopping is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    from .decoders import prepare
     from .media import Decoded, Fate, decode
     from .memory_limit import memory_limit
 
     connection = Connection(descriptor)
     while True:
         try:
-            path, recipes, limits = connection.recv()
+            path, recipes, limits, decoder = connection.recv()
+            prepare(decoder)
             connection.send(None)  # everything is imported: the file's time begins
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
         try:
             with memory_limit(limits.max_memory_bytes):
-                decoded = decode(path, recipes, limits, emit=connection.send)
+                decoded = decode(path, recipes, limits, emit=connection.send, decoder=decoder)
         except (BrokenPipeError, ConnectionResetError):
             return
         except MemoryError:

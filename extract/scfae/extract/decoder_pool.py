@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
+from .decoders import DecoderName
 from .limits import Limits
 from .media import Decoded, Fate, Part
 from .recipe import Recipe
@@ -65,7 +66,7 @@ class _Child:
         )
         theirs.close()
 
-    def decode(self, request: Request, limits: Limits) -> Iterator[Message]:
+    def decode(self, request: Request, limits: Limits, decoder: DecoderName) -> Iterator[Message]:
         """Yield the parts of one file and then what became of it.
 
         Raises:
@@ -74,7 +75,7 @@ class _Child:
         """
         left_s = limits.timeout_s
         try:
-            self.connection.send((request.path, dict(request.recipes), limits))
+            self.connection.send((request.path, dict(request.recipes), limits, decoder))
             self._receive(_START_S)
             while True:
                 begun_s = time.monotonic()
@@ -111,9 +112,18 @@ class DecoderPool:
         workers: Children, and so files decoded at a time.
         limits: Bounds on each file.
         ahead: Decoded files that may wait to be taken, beyond those in decoding.
+        decoder: Who decodes the pictures of videos.
     """
 
-    def __init__(self, workers: int, limits: Limits | None = None, *, ahead: int = 2) -> None:
+    def __init__(
+        self,
+        workers: int,
+        limits: Limits | None = None,
+        *,
+        ahead: int = 2,
+        decoder: DecoderName = "pyav",
+    ) -> None:
+        self._decoder = decoder
         self._limits = limits or Limits()
         self._in_flight = workers + ahead
         self._local = threading.local()
@@ -174,7 +184,7 @@ class DecoderPool:
         try:
             child = self._child()
             try:
-                for message in child.decode(request, self._limits):
+                for message in child.decode(request, self._limits, self._decoder):
                     self._put(out, message)
             except TimeoutError:
                 self._discard(child)

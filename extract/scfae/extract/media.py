@@ -13,6 +13,7 @@ from scfae.store.atomic import sha256_file
 from scfae.store.errors import MediaError
 
 from .container import Container
+from .decoders import DecoderName
 from .fates import Decoded, Emit, Fate, Part
 from .feeder import Feeder
 from .files import check_regular, media_sha256
@@ -31,6 +32,7 @@ def decode(
     limits: Limits | None = None,
     *,
     emit: Emit | None = None,
+    decoder: DecoderName = "pyav",
 ) -> Decoded:
     """Decode a file once and cut it for every recipe.
 
@@ -40,6 +42,7 @@ def decode(
         limits: The file's bounds; those on time and memory are the caller's to enforce.
         emit: Receives windows whenever some megabytes have come together; what it received is not
             in the result.
+        decoder: Who decodes the pictures of videos.
 
     Returns:
         A fate for every recipe. Nothing is raised for a bad file.
@@ -62,7 +65,7 @@ def decode(
             return Decoded(decode_text(path, recipes), digest)
         if media_kind(path) == "image":
             return Decoded(_decode_image(path, recipes, limits), digest)
-        fates, duration_s = Container(path, recipes, limits, emit=emit).run()
+        fates, duration_s = Container(path, recipes, limits, emit=emit, decoder=decoder).run()
     except MediaError as error:
         return Decoded({name: Fate("failed", str(error)) for name in recipes}, digest)
     return Decoded(fates, digest, duration_s)

@@ -16,6 +16,7 @@ from scfae.store.errors import ConfigError
 from scfae.store.receipt import Receipt
 
 from .compute import Compute
+from .decoders import DecoderName, rules, versions
 from .encoder import Encoder
 from .manifest import MediaItem
 from .media import media_sha256
@@ -95,6 +96,7 @@ def plan_columns(
     threads: int,
     compute: Compute | None = None,
     device: str | None = None,
+    decoder: DecoderName = "pyav",
 ) -> dict[str, ColumnPlan]:
     """Return the column of each encoder by name.
 
@@ -107,6 +109,7 @@ def plan_columns(
         threads: CPU threads of a forward pass.
         compute: How networks are computed.
         device: Kind of device that will do it, if not the one the encoders are on now.
+        decoder: Who decodes the pictures of videos.
 
     Raises:
         ConfigError: If two encoders would fill one column.
@@ -134,11 +137,12 @@ def plan_columns(
             weights=spec.weights,
             weights_sha256=spec.weights_sha256,
             is_random=spec.is_random,
-            recipe=spec.recipe | compute.recipe(place),
+            recipe=rules(spec.modality, decoder) | spec.recipe | compute.recipe(place),
             options=spec.options,
             rows_per_second=spec.rows_per_second,
             licence=spec.licence,
-            versions={package: metadata.version(package) for package in spec.packages},
+            versions={package: metadata.version(package) for package in spec.packages}
+            | versions(spec.modality, decoder),
             compute={"device": place, "batch_size": batch_size, "threads": threads}
             | compute.record(),
         )

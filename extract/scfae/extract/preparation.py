@@ -112,6 +112,7 @@ def load_columns(
         batch_size=settings.batch_size,
         threads=torch.get_num_threads(),
         compute=settings.compute,
+        decoder=settings.decoder,
         device=kind_of_device,
     )
 

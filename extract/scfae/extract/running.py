@@ -52,7 +52,9 @@ def run_here(prepared: Prepared, progress: Progress | None) -> Done:
             meter=meter,
         )
         meter.total = sum(map(extractor.count_files, tasks_of(work)))
-        pool = stack.enter_context(DecoderPool(settings.num_workers, settings.limits))
+        pool = stack.enter_context(
+            DecoderPool(settings.num_workers, settings.limits, decoder=settings.decoder)
+        )
         if settings.claim:
             _claim(prepared.store, work, extractor, pool, done, lease_s=settings.lease_s)
         else:

@@ -10,6 +10,7 @@ from scfae.store.container import Format
 from scfae.store.errors import ConfigError
 
 from .compute import Compute, Precision
+from .decoders import DecoderName, check_decoder
 from .limits import Limits
 
 
@@ -32,6 +33,7 @@ class ExtractSettings:
         max_memory_mb: Megabytes that it may take.
         max_pixels: Pixels that one picture may have.
         max_file_pixels: Pixels that all pictures of a file may have together; None is no limit.
+        decoder: Who decodes the pictures of videos: pyav, decord or torchcodec.
         retry_failed: Extract shards with failed samples again.
         replace: Throw away columns of the same name that were made differently.
         column_as: Name of the column, for a single encoder.
@@ -61,6 +63,7 @@ class ExtractSettings:
     max_memory_mb: int = 4096
     max_pixels: int = 100_000_000
     max_file_pixels: int | None = None
+    decoder: DecoderName = "pyav"
     retry_failed: bool = False
     replace: bool = False
     column_as: str | None = None
@@ -121,6 +124,7 @@ class ExtractSettings:
             if not seconds > 0:
                 raise ConfigError(f"--{name} must be more than 0 seconds, not {seconds:g}.")
         self.compute.check()
+        check_decoder(self.decoder)
         self._check_sharing()
 
     def _check_sharing(self) -> None:

@@ -51,6 +51,8 @@ class ExtractArguments:
     """More quarantined inputs than this end the command with status 3."""
     timeout: float = 60.0
     """Seconds one file may take to decode."""
+    decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
+    """Who decodes the pictures of videos; the latter two are extras."""
     max_memory: Annotated[int, tyro.conf.arg(metavar="MB")] = 4096
     """Megabytes that decoding one file may take."""
     max_pixels: int = 100_000_000
@@ -106,6 +108,7 @@ def run(argv: Sequence[str]) -> int:
                 shard_size=flags.shard_size,
                 max_failures=flags.max_failures,
                 timeout_s=flags.timeout,
+                decoder=flags.decoder,
                 max_memory_mb=flags.max_memory,
                 max_pixels=flags.max_pixels,
                 max_file_pixels=flags.max_file_pixels,
