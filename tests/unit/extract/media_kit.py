@@ -23,7 +23,11 @@ MILLISECOND = Fraction(1, 1000)
 TONE_HZ = 440.0
 _IDENTITY = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 # (x, y) -> (-y, x) with y downwards: what was top left is shown top right.
-_QUARTER_CLOCKWISE = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+_TURNS = {
+    90: struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000),
+    180: struct.pack(">9i", -0x10000, 0, 0, 0, -0x10000, 0, 0, 0, 0x40000000),
+    270: struct.pack(">9i", 0, -0x10000, 0, 0x10000, 0, 0, 0, 0, 0x40000000),
+}
 
 
 def frame_level(index: int) -> int:
@@ -144,12 +148,12 @@ def write_covered_mp3(path: Path) -> Path:
     return path
 
 
-def write_rotated(path: Path) -> Path:
-    """Write a clip whose header says to show it turned by 90 degrees clockwise."""
+def write_rotated(path: Path, degrees: int = 90) -> Path:
+    """Write a clip whose header says to show it turned clockwise."""
     content = write_clip(path, sound_s=None).read_bytes()
     track = content.index(b"tkhd")
     place = content.index(_IDENTITY, track)
-    path.write_bytes(content[:place] + _QUARTER_CLOCKWISE + content[place + len(_IDENTITY) :])
+    path.write_bytes(content[:place] + _TURNS[degrees] + content[place + len(_IDENTITY) :])
     return path
 
 

@@ -1,0 +1,91 @@
+"""Memory does not grow with the number of files, nor with the length of one."""
+
+import json
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from . import media_kit as kit
+
+# Rows of one shard are held, so encoders of few rows a second are taken for hours of media.
+ENCODERS = ["efficientnet-lite0:fps=0.5", "resnetse34l@random:0:stride_s=20"]
+HOURS_S = 7_200
+VIDEO_FPS = 2
+SOUND_HZ = 8_000
+GROWTH = 1.1
+
+# The peak of the process itself and of the largest of its children, in kilobytes.
+CODE = """
+import json, resource, sys
+from scfae.extract import extract
+media, store, *encoders = sys.argv[1:]
+report = extract(media, store, encoders, workers=2, batch_size=4, shard_size=10, timeout_s=900)
+kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+peak = [resource.getrusage(kind).ru_maxrss for kind in kinds]
+print(json.dumps({"peak": peak, "counts": [c.counts for c in report.columns],
+                  "rows": [c.rows for c in report.columns], "seconds": report.seconds}))
+"""
+
+
+def measured(media: Path, store: Path) -> dict[str, Any]:
+    """Extract in a process of its own; return its peak in kilobytes and what it did."""
+    command = [sys.executable, "-c", CODE, str(media), str(store), *ENCODERS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{media.name}: {found}")
+    return found
+
+
+def many(folder: Path, clip: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        shutil.copy(clip, folder / f"{number:04}.mp4")
+    return folder
+
+
+def write_hours(path: Path) -> Path:
+    """Write two hours of tiny pictures and of a tone."""
+    with av.open(str(path), "w") as output:
+        video: Any = output.add_stream("mpeg4", rate=VIDEO_FPS)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound: Any = output.add_stream("pcm_u8", rate=SOUND_HZ, layout="mono")
+        second = (kit.tone(1.0, SOUND_HZ) * 127 + 128).astype(np.uint8)
+        for time_s in range(HOURS_S):
+            for k in range(VIDEO_FPS):
+                number = time_s * VIDEO_FPS + k
+                frame = av.VideoFrame.from_ndarray(kit.picture(number), format="rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, VIDEO_FPS)
+                output.mux(video.encode(frame))
+            heard = av.AudioFrame.from_ndarray(second, format="u8", layout="mono")
+            heard.sample_rate, heard.pts = SOUND_HZ, time_s * SOUND_HZ
+            heard.time_base = Fraction(1, SOUND_HZ)
+            output.mux(sound.encode(heard))
+        output.mux(video.encode(None))
+        output.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_000)
+def test_memory_grows_neither_with_the_files_nor_with_their_length(tmp_path: Path) -> None:
+    clip = kit.write_clip(tmp_path / "clip.mp4", frames=100, sound_s=4.0)
+    once = measured(many(tmp_path / "once", clip, 20), tmp_path / "a")
+    tenfold = measured(many(tmp_path / "tenfold", clip, 200), tmp_path / "b")
+    long = tmp_path / "long"
+    long.mkdir()
+    write_hours(long / "talk.mkv")
+    hours = measured(long, tmp_path / "c")
+    assert [one["ok"] for one in once["counts"]] == [20, 20]
+    assert [one["ok"] for one in tenfold["counts"]] == [200, 200]
+    assert [one["ok"] for one in hours["counts"]] == [1, 1]
+    assert hours["rows"] == [HOURS_S // 2, HOURS_S // 20]
+    for more in (tenfold, hours):
+        for peak, before in zip(more["peak"], once["peak"], strict=True):
+            assert peak <= GROWTH * before, (more["peak"], once["peak"])
