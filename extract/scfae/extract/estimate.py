@@ -113,7 +113,8 @@ class _Probe:
 
 def _probe(requests: list[Request], prepared: Prepared) -> _Probe:
     probe = _Probe({name: [] for name in prepared.work.columns})
-    with DecoderPool(1, prepared.settings.limits, ahead=0) as pool:
+    settings = prepared.settings
+    with DecoderPool(1, settings.limits, ahead=0, decoder=settings.decoder) as pool:
         # A first file is decoded twice: what the child imports for it is no part of the work.
         messages = pool.decode([requests[0], *requests])
         is_warm = False

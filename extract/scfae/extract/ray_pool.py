@@ -68,7 +68,7 @@ class ShardActor:
         self._meter = Meter()
         self._writers = BriefWriters(prepared.store, infos, replace=False)
         self._writers.__enter__()
-        self._pool = DecoderPool(chosen.num_workers, chosen.limits)
+        self._pool = DecoderPool(chosen.num_workers, chosen.limits, decoder=chosen.decoder)
         self._extractor = ShardExtractor(
             prepared.store,
             prepared.work.columns,
