@@ -61,6 +61,7 @@ format: $(STAMP)
 
 bench: bench-peers
 	PYTHONPATH=$(PEERS) $(BIN)/scfae bench loader
+	$(BIN)/scfae bench fusion
 	$(BIN)/python benchmarks/startup.py
 
 bench-peers: $(PEERS)/.installed

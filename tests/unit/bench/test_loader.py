@@ -13,7 +13,7 @@ from scfae.bench import loader, peers
 from scfae.bench.data import SHAPES, Data, Loaded, check, make_data
 from scfae.bench.loader import measure
 from scfae.bench.ours import memmap, memmap_reused, packed_reader, reader, stream
-from scfae.bench.target import Target
+from scfae.bench.tables import Target
 from scfae.cli import main
 
 SAMPLES = 130

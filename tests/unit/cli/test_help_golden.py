@@ -34,6 +34,7 @@ COMMANDS = {
     "predict": ["predict"],
     "bench": ["bench"],
     "bench-loader": ["bench", "loader"],
+    "bench-fusion": ["bench", "fusion"],
     "report": ["report"],
 }
 

@@ -1,6 +1,7 @@
 """What every fusion method promises: nothing absent leaks, rows are independent, gradients flow."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -25,6 +26,9 @@ METHODS_AND_DIMS = [
     if takes(info, dims)
 ]
 B, T = 7, 5
+
+NOT_EXPORTED: dict[str, str] = {}
+"""Methods whose evaluation `torch.export` cannot trace, and why."""
 DIALOGUES = torch.tensor([0, 0, 1, 0, 1, 2, 1])
 SMALL: dict[str, dict[str, object]] = {
     "mult": {"num_layers": 1},
@@ -283,6 +287,63 @@ def test_wrong_use_names_the_tensor(name: str) -> None:
         model(good, present, {"audio": torch.full((B,), 2)})
     with pytest.raises(TypeError, match=r"lengths\['audio'\]: must be integers"):
         model(good, present, {"audio": torch.ones(B)})
+
+
+@pytest.mark.parametrize(("name", "dims"), METHODS_AND_DIMS)
+def test_a_batch_without_anything_present_is_finite_and_trains(
+    name: str, dims: dict[str, int]
+) -> None:
+    model = make(name, dims).train()
+    features, present, lengths = make_batch(dims)
+    nothing = torch.zeros_like(present)
+    rows = torch.arange(B)
+    out = model(features, nothing, lengths, labels=rows % 3, groups=rows // 3)
+    for key, value in tensors(out).items():
+        assert torch.isfinite(value).all(), key
+    learning = [p for p in model.parameters() if p.requires_grad]
+    loss = out.logits.sum() + sum(out.losses.values(), torch.zeros(()))
+    if loss.requires_grad:  # a vote of nobody has no parameter
+        for grad in torch.autograd.grad(loss, learning, allow_unused=True):
+            assert grad is None or torch.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_number_of_modalities_that_a_method_does_not_take_is_refused(name: str) -> None:
+    info = fusion_info(name)
+    for dims in (ONE, THREE):
+        if takes(info, dims):
+            model = build_fusion(name, dims, num_outputs=3, **SMALL.get(name, {}))
+            assert model.modalities == tuple(dims)
+        else:
+            with pytest.raises(ValueError, match=rf"dims: {re.escape(name)} (needs|takes)"):
+                build_fusion(name, dims, num_outputs=3, **SMALL.get(name, {}))
+
+
+class Outputs(torch.nn.Module):
+    """A method as a program of tensors alone."""
+
+    def __init__(self, model: Fusion) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, features: dict[str, Tensor], present: Tensor, lengths: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        out: FusionOutput = self.model(features, present, lengths)
+        return out.fused, out.logits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_EXPORTED])
+def test_the_path_of_evaluation_exports(name: str) -> None:
+    """`torch.export` traces it whole, and the program says the same of another batch."""
+    model = Outputs(make(name, TWO))
+    with torch.no_grad():
+        program = torch.export.export(model, make_batch(TWO), strict=False).module()
+        for seed in (0, 5):
+            batch = make_batch(TWO, seed)
+            for expected, got in zip(model(*batch), program(*batch), strict=True):
+                torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_names_suggest_near_ones() -> None:

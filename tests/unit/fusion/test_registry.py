@@ -1,6 +1,7 @@
 """Methods by name: each is described, built with its options, and refuses others."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,8 @@ def test_modalities_that_cannot_be_are_named(dims: dict[str, int], needle: str) 
         others = {f"other{i}": 3 for i in range(info.min_modalities - 1)}
         with pytest.raises(ValueError, match=rf"dims.*{needle}"):
             build_fusion(info.name, dims | others if dims else dims)
+
+
+def test_the_readme_names_every_method() -> None:
+    text = (Path(__file__).resolve().parents[3] / "fusion" / "README.md").read_text()
+    assert [info.name for info in list_fusions() if f"`{info.name}`" not in text] == []

@@ -33,7 +33,7 @@ from scfae.store import FeatureStore
 
 from .clips import FRAME_RATE_HZ, HEIGHT, WIDTH, write_clips
 from .machine import machine
-from .target import Target, table, times
+from .tables import Target, table, times
 
 ENCODERS: Final = (
     "efficientnet-lite0@random:0",

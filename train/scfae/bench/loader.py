@@ -15,7 +15,7 @@ from .data import BATCH_SIZE, SHAPES, Data, Loaded, check, make_data
 from .machine import machine, refill_page_cache
 from .ours import Epoch, memmap, memmap_reused, packed_reader, reader, stream
 from .peers import PEERS, quiet
-from .target import Target, table, times
+from .tables import Target, promises, table, times
 
 MEMMAP: Final = "numpy memmap loop"
 READER: Final = "scfae reader"
@@ -77,13 +77,12 @@ class Result:
             f"{BATCH_SIZE}, best of {self.rounds} interleaved rounds, every value checked\n"
         )
         figures = [(one.name, times(one.ratio) if one.ratio else one.note) for one in self.lines]
-        promises = [(one.what, times(one.ratio), one.wanted, one.outcome) for one in self.targets]
         return "\n".join(
             [
                 head,
                 *table(("loader", "x memmap"), figures),
                 "",
-                *table(("ratio", "measured", "target", "outcome"), promises),
+                *promises(self.targets),
             ]
         )
 

@@ -1,4 +1,4 @@
-"""Ratios that are promised, and tables of figures as text."""
+"""Promised ratios, whether they were reached, and tables of plain text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,13 +39,19 @@ class Target:
         return "reached" if low and high else "missed"
 
 
+def promises(targets: Sequence[Target]) -> list[str]:
+    """Return a table of targets, with what was measured and the outcome."""
+    rows = [(one.what, times(one.ratio), one.wanted, one.outcome) for one in targets]
+    return table(("ratio", "measured", "target", "outcome"), rows)
+
+
 def times(ratio: float | None) -> str:
-    """Return a ratio as text; nothing where it was not measured."""
+    """Return a ratio as text, empty for none."""
     return "" if ratio is None else f"{ratio:.2f}"
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a table, columns aligned."""
+    """Return the lines of a table, columns as wide as their widest cell."""
     widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
