@@ -1,6 +1,6 @@
 """SwiGLU as the paper's Table 12 counts it: three linear layers with bias, hidden width 8d/3.
 
-8d² + 19d/3 parameters: W1 and W2 take d to 8d/3, W3 takes it back. The low-rank linear map is ours.
+8d² + 19d/3 parameters: W1 and W2 take d to 8d/3, W3 takes it back. Maps in groups are ours.
 """
 
 import math
@@ -10,42 +10,45 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class LowRankLinear(nn.Module):
-    """A linear map through a narrow middle: `B (A x) + bias`, r (D + E) + E parameters.
+class GroupedLinear(nn.Module):
+    """A linear map in groups: each reads its share of the input and writes its share of the output.
 
-    It begins with outputs as large as those of `nn.Linear`.
+    Outputs come interleaved, so that the groups of a map behind it read from all of these. Widths
+    that groups do not divide are padded: `ceil(D / g) ceil(E / g) g + E` parameters.
 
     Args:
         width_in: D.
         width_out: E.
-        rank: r.
+        groups: g.
     """
 
-    def __init__(self, width_in: int, width_out: int, rank: int) -> None:
+    def __init__(self, width_in: int, width_out: int, groups: int) -> None:
         super().__init__()
-        self.down = nn.Linear(width_in, rank, bias=False)
-        self.up = nn.Linear(rank, width_out)
-        with torch.no_grad():
-            self.down.weight.mul_(math.sqrt(3.0))  # uniform weights keep a third of the variance
+        self.width_out = width_out
+        each_in, each_out = math.ceil(width_in / groups), math.ceil(width_out / groups)
+        self.padding = each_in * groups - width_in
+        bound = 1 / math.sqrt(each_in)  # as nn.Linear of this many inputs
+        self.weight = nn.Parameter(torch.empty(groups, each_in, each_out).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(width_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `[..., E]` from `[..., D]`."""
-        y: Tensor = self.up(self.down(x))
-        return y
+        """Return `[N, E]` from `[N, D]`."""
+        shares = F.pad(x, (0, self.padding)).view(len(x), len(self.weight), -1)
+        products = torch.bmm(shares.transpose(0, 1), self.weight.to(x.dtype))
+        return products.permute(1, 2, 0).flatten(1)[:, : self.width_out] + self.bias
 
 
-def make_linear(width_in: int, width_out: int, rank_share: float | None) -> nn.Module:
-    """Return a linear map with bias, or one of low rank.
+def make_linear(width_in: int, width_out: int, groups: int) -> nn.Module:
+    """Return a linear map with bias, in groups if there is more than one.
 
     Args:
         width_in: D.
         width_out: E.
-        rank_share: Share of the full rank `min(D, E)` that is kept; None is `nn.Linear`.
+        groups: How many.
     """
-    if rank_share is None:
+    if groups == 1:
         return nn.Linear(width_in, width_out)
-    rank = max(1, round(rank_share * min(width_in, width_out)))
-    return LowRankLinear(width_in, width_out, rank)
+    return GroupedLinear(width_in, width_out, groups)
 
 
 class SwiGLU(nn.Module):
@@ -53,15 +56,15 @@ class SwiGLU(nn.Module):
 
     Args:
         width: Features, d; the hidden width is `int(8 d / 3)`.
-        rank_share: Share of the rank that its maps keep; None is all, the paper's.
+        groups: Of its maps; 1 is the paper's.
     """
 
-    def __init__(self, width: int, rank_share: float | None = None) -> None:
+    def __init__(self, width: int, groups: int = 1) -> None:
         super().__init__()
         hidden = max(1, int(8 * width / 3))
-        self.gate = make_linear(width, hidden, rank_share)
-        self.value = make_linear(width, hidden, rank_share)
-        self.out = make_linear(hidden, width, rank_share)
+        self.gate = make_linear(width, hidden, groups)
+        self.value = make_linear(width, hidden, groups)
+        self.out = make_linear(hidden, width, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `[..., d]` from `[..., d]`."""

@@ -14,7 +14,7 @@ latter read by head and reconstruction (`post_scope`), b as a share of n l_m, th
 is b_k, what is absent has its parts zeroed and no reconstruction loss (`zero_absent_parts`).
 
 Two options are ours: `num_layers`, the stack that the paper leaves to future work, and
-`rank_share`, low-rank maps in expansion and SwiGLUs, which hold four fifths of the parameters.
+`map_groups`, maps in groups in expansion and SwiGLUs, which hold nine tenths of the parameters.
 
 Shapes: B samples, M modalities, l_m width of modality m, l* = min l_m, N = B or B * T samples.
 """
@@ -60,7 +60,7 @@ class SCFAE(BlockMaps, Fusion):
             on a trained model.
         num_layers: Blocks, one after the other; each rebuilds the input features, and `recon` is
             the mean over blocks. `shared_from` is of the first, the only one that is not mixed.
-        rank_share: Share of the rank that expansion and SwiGLUs keep; None is all.
+        map_groups: Groups of the maps in expansion and SwiGLUs; 2 halves their parameters.
         batched: Whether branches of equal widths run as batched products: `always`, `never`, or
             `auto`, where it is faster: without gradients at small batches.
         check_finite: Refuse NaN and infinity in what is present.
@@ -73,7 +73,7 @@ class SCFAE(BlockMaps, Fusion):
 
     default_constraint: ClassVar[str] = "none"
     default_layers: ClassVar[int] = 1
-    default_rank_share: ClassVar[float | None] = None
+    default_map_groups: ClassVar[int] = 1
     default_reconstruct: ClassVar[bool] = True
 
     def __init__(
@@ -96,7 +96,7 @@ class SCFAE(BlockMaps, Fusion):
         zero_absent_parts: bool = True,
         branches: str = "both",
         num_layers: int | None = None,
-        rank_share: float | None = None,
+        map_groups: int | None = None,
         batched: str = "auto",
         check_finite: bool = True,
     ) -> None:
@@ -105,7 +105,7 @@ class SCFAE(BlockMaps, Fusion):
         )
         constraint = self.default_constraint if constraint is None else constraint
         layers = self.default_layers if num_layers is None else num_layers
-        rank_share = self.default_rank_share if rank_share is None else rank_share
+        map_groups = self.default_map_groups if map_groups is None else map_groups
         if reconstruct is None:
             reconstruct = self.default_reconstruct and constraint == "none"
         _check("time", time, ("pooled", "per_step"))
@@ -119,8 +119,11 @@ class SCFAE(BlockMaps, Fusion):
             raise ValueError(f"expansion: must be positive, not {expansion}")
         if layers < 1:
             raise ValueError(f"num_layers: must be at least 1, not {layers}")
-        if rank_share is not None and not 0 < rank_share <= 1:
-            raise ValueError(f"rank_share: must be above 0 and at most 1, not {rank_share}")
+        if not 1 <= map_groups <= min(self.dims.values()):
+            raise ValueError(
+                f"map_groups: must be from 1 to the least width, {min(self.dims.values())}, "
+                f"not {map_groups}"
+            )
         if time == "per_step":
             if pooling != "mean":
                 raise ValueError(f"pooling: time='per_step' takes the mean, not {pooling!r}")
@@ -146,7 +149,7 @@ class SCFAE(BlockMaps, Fusion):
                 ),
                 post_scope=post_scope,
                 zero_absent=zero_absent_parts,
-                rank_share=rank_share,
+                map_groups=map_groups,
                 batched=batched,
             )
         )

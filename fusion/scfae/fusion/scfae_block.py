@@ -37,7 +37,7 @@ class BlockPlan:
         is_gelu: Whether GELU follows it.
         post_scope: `both`: head and reconstruction read the output SwiGLU; `head`: only the head.
         zero_absent: Zero the parts that come from what is absent.
-        rank_share: Share of the rank of expansion and SwiGLUs; None is all.
+        map_groups: Groups of the maps in expansion and SwiGLUs; 1 is the paper's.
         batched: `auto`, `always` or `never`.
     """
 
@@ -49,7 +49,7 @@ class BlockPlan:
     is_gelu: bool
     post_scope: str
     zero_absent: bool
-    rank_share: float | None
+    map_groups: int
     batched: str
 
     @property
@@ -66,7 +66,7 @@ class BlockPlan:
     def can_batch(self) -> bool:
         """Whether all branches are of one shape and their maps are plain."""
         shapes = {(self.dims[m], self.wide[m], self.boundary[m]) for m in self.dims}
-        return len(shapes) == 1 and self.rank_share is None
+        return len(shapes) == 1 and self.map_groups == 1
 
 
 class BlockMaps(nn.Module):
@@ -94,10 +94,10 @@ class BlockMaps(nn.Module):
     def build_maps(self, plan: BlockPlan) -> None:
         """Make the maps of a plan."""
         self.plan = plan
-        dims, least, share = plan.dims, plan.shared_width, plan.rank_share
-        self.pre = nn.ModuleDict({m: SwiGLU(d, share) for m, d in dims.items()})
+        dims, least, groups = plan.dims, plan.shared_width, plan.map_groups
+        self.pre = nn.ModuleDict({m: SwiGLU(d, groups) for m, d in dims.items()})
         self.expand = nn.ModuleDict(
-            {m: make_linear(d, plan.wide[m], share) for m, d in dims.items()}
+            {m: make_linear(d, plan.wide[m], groups) for m, d in dims.items()}
         )
         self.to_shared = nn.ModuleDict(
             {m: nn.Linear(plan.boundary[plan.next[m]], least) for m in dims}
@@ -105,7 +105,7 @@ class BlockMaps(nn.Module):
         self.to_specific = nn.ModuleDict(
             {m: nn.Linear(plan.wide[m] - plan.boundary[m], d) for m, d in dims.items()}
         )
-        self.post = nn.ModuleDict({m: SwiGLU(d + least, share) for m, d in dims.items()})
+        self.post = nn.ModuleDict({m: SwiGLU(d + least, groups) for m, d in dims.items()})
         if plan.reconstruct:
             self.rebuild = nn.ModuleDict({m: nn.Linear(d + least, d) for m, d in dims.items()})
 
