@@ -26,7 +26,7 @@ from .losses import batch_triplet
 from .matching import check_positives, modality_pairs, partner_labels
 from .output import FusionOutput
 from .presence import Inputs
-from .towers import Towers
+from .towers import Towers, for_head
 
 
 class AADML(Fusion):
@@ -77,10 +77,11 @@ class AADML(Fusion):
         self.add_head(width * len(self.modalities))
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, M W]`; `z` and `shared_from` hold the embeddings `[B, W]`.
+        """Return `fused [B, M W]`, the embeddings times sqrt W, for a head.
 
-        They have unit length, or are zero where absent: a retrieval's score is their cosine. The
-        proxies are for the loss alone, so no output depends on other samples.
+        `z` and `shared_from` hold the embeddings `[B, W]`. They have unit length, or are zero where
+        absent: a retrieval's score is their cosine. The proxies are for the loss alone, so no
+        output depends on other samples.
         """
         z = self.embed(self.pooled(inputs), inputs.present)
         proxies = {
@@ -95,7 +96,7 @@ class AADML(Fusion):
             for anchor, other in ((a, b), (b, a))
         ]
         return FusionOutput(
-            fused=torch.cat(list(z.values()), dim=1),
+            fused=torch.cat(for_head(z), dim=1),
             z=z,
             shared_from=z,
             losses={"triplet": torch.stack(parts).sum() / 2},

@@ -47,7 +47,7 @@ class AlignMaskRecon(Fusion):
         hidden_share: Share of tokens hidden in training.
         sharpness: How near the matching is to a hard one; cosines are multiplied by it.
         num_iterations: Of Sinkhorn.
-        matched_label: The class that is genuine; None takes every sample for genuine.
+        matched_label: Index of the genuine class; None takes every sample for genuine.
         check_finite: Refuse NaN and infinity in what is present.
     """
 

@@ -47,7 +47,7 @@ class AVoiDDF(Fusion):
         num_selected: Tokens of each stream that are read once more; all of a shorter one.
         dropout: In every layer.
         margin: Distance beyond which a forged sample's modalities rest.
-        matched_label: The class that is genuine; None takes every sample for genuine.
+        matched_label: Index of the genuine class; None takes every sample for genuine.
         check_finite: Refuse NaN and infinity in what is present.
     """
 

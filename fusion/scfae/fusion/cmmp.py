@@ -23,7 +23,7 @@ from .losses import info_nce
 from .matching import check_positives, modality_pairs, partner_labels
 from .output import FusionOutput
 from .presence import Inputs
-from .towers import Towers
+from .towers import Towers, for_head
 
 
 class CMMP(Fusion):
@@ -71,9 +71,10 @@ class CMMP(Fusion):
         self.add_head(width * len(self.modalities))
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, M W]`; `z` and `shared_from` hold the embeddings `[B, W]`.
+        """Return `fused [B, M W]`, the embeddings times sqrt W, for a head.
 
-        They have unit length, or are zero where absent: a retrieval's score is their cosine.
+        `z` and `shared_from` hold the embeddings `[B, W]`. They have unit length, or are zero where
+        absent: a retrieval's score is their cosine.
         """
         z = self.project(self.pooled(inputs), inputs.present)
         temperature = torch.exp(-self.log_scale.clamp(max=math.log(100)))
@@ -83,7 +84,7 @@ class CMMP(Fusion):
             for a, b, both in modality_pairs(self.modalities, inputs.present)
         ]
         return FusionOutput(
-            fused=torch.cat(list(z.values()), dim=1),
+            fused=torch.cat(for_head(z), dim=1),
             z=z,
             shared_from=z,
             losses={"info_nce": torch.stack(losses).sum()},

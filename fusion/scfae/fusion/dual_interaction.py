@@ -26,6 +26,7 @@ from .losses import info_nce
 from .matching import modality_pairs
 from .output import FusionOutput
 from .presence import Inputs
+from .towers import for_head
 
 
 class DualInteraction(Fusion):
@@ -62,10 +63,10 @@ class DualInteraction(Fusion):
         self.add_head(width * len(self.modalities))
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, M W]`; `z` and `shared_from` hold the embeddings `[B, W]`.
+        """Return `fused [B, M W]`, the embeddings times sqrt W, for a head.
 
-        They have unit length, or are zero where absent: their cosine is the global half of a
-        retrieval's score.
+        `z` and `shared_from` hold the embeddings `[B, W]`. They have unit length, or are zero where
+        absent: their cosine is the global half of a retrieval's score.
         """
         tokens, weights, z = {}, {}, {}
         for m in self.modalities:
@@ -78,7 +79,7 @@ class DualInteraction(Fusion):
             scores = token_similarity(tokens[a], weights[a], tokens[b], weights[b])
             local.append(nce_of_scores(scores / self.temperature, both))
         return FusionOutput(
-            fused=torch.cat(list(z.values()), dim=1),
+            fused=torch.cat(for_head(z), dim=1),
             z=z,
             shared_from=z,
             losses={"info_nce": torch.stack(whole).sum(), "token_nce": torch.stack(local).sum()},

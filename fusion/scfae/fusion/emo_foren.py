@@ -32,7 +32,7 @@ from .info import FusionInfo
 from .matching import matched_samples
 from .output import FusionOutput
 from .presence import Inputs
-from .towers import Towers
+from .towers import Towers, for_head
 
 
 class EmoForen(Fusion):
@@ -45,7 +45,7 @@ class EmoForen(Fusion):
         head: `linear` or `mlp`.
         width: Width W of an embedding and of the hidden layer before it.
         margin: How much farther a forged sample is to be.
-        matched_label: The class that is genuine; None: every sample is, and the others are its
+        matched_label: Index of the genuine class; None: every sample is, and the others are its
             negatives.
         spaces: Names of the modalities of each space; None: see above.
         check_finite: Refuse NaN and infinity in what is present.
@@ -77,10 +77,10 @@ class EmoForen(Fusion):
         self.add_head(width * len(self.modalities) + len(self.pairs))
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, M W + P]`, embeddings and distances, which are 0 where one is absent.
+        """Return `fused [B, M W + P]`, embeddings times sqrt W, and distances.
 
-        `z` and `shared_from` hold the embeddings `[B, W]`, of unit length, zero where absent: the
-        method's score is the distance of two of one space.
+        A distance is 0 where one is absent. `z` and `shared_from` hold the embeddings `[B, W]`, of
+        unit length, zero where absent: the method's score is the distance of two of one space.
         """
         z = self.embed(self.pooled(inputs), inputs.present)
         here = {m: inputs.present[:, i] for i, m in enumerate(self.modalities)}
@@ -93,7 +93,7 @@ class EmoForen(Fusion):
             for i, space in enumerate(self.spaces):
                 losses[f"triplet_{i}"] = self._triplets(space, z, here, inputs.labels)
         return FusionOutput(
-            fused=torch.cat([*z.values(), torch.stack(distances, dim=1)], dim=1),
+            fused=torch.cat([*for_head(z), torch.stack(distances, dim=1)], dim=1),
             z=z,
             shared_from=z,
             losses=losses,

@@ -162,9 +162,17 @@ class MAPIVR(Fusion):
 
     def _translated(self, m: str, image: Tensor, motion: Tensor, points: Tensor) -> Tensor:
         """Return how far image q with motion g is from point g, `[Q, G]`: 1 - cos."""
-        shape = (len(image), len(motion), -1)
-        both = torch.cat([image[:, None].expand(shape), motion[None].expand(shape)], dim=2)
-        return 1 - F.cosine_similarity(self.decode[m](both), points[None], dim=2)
+        decoder = self.decode[m]
+        assert isinstance(decoder, MLP)
+        enter = decoder[0]
+        assert isinstance(enter, nn.Linear)
+        # The first layer is linear in both, so each is read once and not once a pair.
+        width = image.shape[1]
+        hidden = F.linear(image, enter.weight[:, :width])[:, None]
+        hidden = hidden + F.linear(motion, enter.weight[:, width:], enter.bias)
+        for layer in list(decoder)[1:]:
+            hidden = layer(hidden)
+        return 1 - F.cosine_similarity(hidden, points[None], dim=2)
 
     def _cls(
         self,

@@ -43,7 +43,7 @@ def matched_samples(labels: Tensor, matched_label: int | None) -> Tensor:
 
     Args:
         labels: The batch's labels.
-        matched_label: The class that is genuine; None: every sample is.
+        matched_label: Index of the genuine class; None: every sample is.
 
     Raises:
         ValueError: If a class is asked for and the labels are none.

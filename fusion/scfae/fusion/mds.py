@@ -42,7 +42,7 @@ class MDS(Fusion):
         width: Width W of an embedding and of the hidden layer before it.
         dropout: Before each classifier.
         margin: Distance beyond which a forged sample's modalities rest.
-        matched_label: The class that is genuine; None takes every sample for genuine.
+        matched_label: Index of the genuine class; None takes every sample for genuine.
         check_finite: Refuse NaN and infinity in what is present.
     """
 

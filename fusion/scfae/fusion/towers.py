@@ -57,6 +57,17 @@ class Towers(nn.Module):
         return embeddings
 
 
+def for_head(unit: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return embeddings of unit length times sqrt W: of root mean square 1, as heads expect.
+
+    A linear head on numbers of size 1 / sqrt W learns slowly at usual rates.
+
+    Args:
+        unit: For each modality `[B, W]`.
+    """
+    return [x * x.shape[1] ** 0.5 for x in unit.values()]
+
+
 def mean_of_present(parts: Mapping[str, Tensor], present: Tensor) -> Tensor:
     """Return the mean over the modalities that are present, `[B, W]`; zero where none is.
 

@@ -23,7 +23,7 @@ from .losses import info_nce
 from .matching import matched_samples, modality_pairs
 from .output import FusionOutput
 from .presence import Inputs
-from .towers import Towers
+from .towers import Towers, for_head
 
 
 class VFD(Fusion):
@@ -36,7 +36,7 @@ class VFD(Fusion):
         head: `linear` or `mlp`.
         width: Width W of an embedding and of the hidden layer before it.
         temperature: Of InfoNCE.
-        matched_label: The class that is genuine; None takes every sample for genuine.
+        matched_label: Index of the genuine class; None takes every sample for genuine.
         check_finite: Refuse NaN and infinity in what is present.
     """
 
@@ -65,7 +65,7 @@ class VFD(Fusion):
         self.add_head(width * num_modalities + num_pairs)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, M W + P]`, embeddings and cosines.
+        """Return `fused [B, M W + P]`, embeddings times sqrt W and cosines.
 
         `z` and `shared_from` hold the embeddings `[B, W]`, of unit length, zero where absent: the
         method's score is their cosine.
@@ -79,7 +79,7 @@ class VFD(Fusion):
             cosines.append((z[a] * z[b]).sum(dim=1))
             parts.append(info_nce(z[a], z[b], temperature=self.temperature, valid=both & genuine))
         return FusionOutput(
-            fused=torch.cat([*z.values(), torch.stack(cosines, dim=1)], dim=1),
+            fused=torch.cat([*for_head(z), torch.stack(cosines, dim=1)], dim=1),
             z=z,
             shared_from=z,
             losses={"info_nce": torch.stack(parts).sum()},

@@ -25,7 +25,7 @@ from .info import FusionInfo
 from .losses import info_nce, mean_over_present
 from .output import FusionOutput
 from .presence import Inputs
-from .towers import Towers, mean_of_present
+from .towers import Towers, for_head, mean_of_present
 
 
 class XModalDistill(Fusion):
@@ -72,13 +72,15 @@ class XModalDistill(Fusion):
                 self.classifiers[m] = nn.Linear(width, num_outputs)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, M W]`; `z` and `shared_from` hold the embeddings `[B, W]`.
+        """Return `fused [B, M W]`, the embeddings times sqrt W, for a head.
 
-        They have unit length, or are zero where absent: a retrieval's score is their cosine.
+        `z` and `shared_from` hold the embeddings `[B, W]`. They have unit length, or are zero where
+        absent: a retrieval's score is their cosine.
         """
         present = inputs.present
         z = self.embed(self.pooled(inputs), present)
-        logits = {m: head(z[m]) for m, head in self.classifiers.items()}
+        read = dict(zip(z, for_head(z), strict=True))
+        logits = {m: head(read[m]) for m, head in self.classifiers.items()}
         here = {m: present[:, i] for i, m in enumerate(self.modalities)}
         contrast, distilled = [], []
         for m in self.modalities:
@@ -95,7 +97,7 @@ class XModalDistill(Fusion):
         if distilled:
             losses["distill"] = torch.stack(distilled).sum()
         return FusionOutput(
-            fused=torch.cat(list(z.values()), dim=1),
+            fused=torch.cat(list(read.values()), dim=1),
             z=z,
             shared_from=z,
             losses=losses,

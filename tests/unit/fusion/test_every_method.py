@@ -265,6 +265,27 @@ def test_autocast_to_bfloat16(name: str) -> None:
     assert (plain - rough).norm() / plain.norm() < 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*were assigned during export")  # PyTorch's own LSTM
+@pytest.mark.parametrize("name", NAMES)
+def test_the_evaluation_path_can_be_exported(name: str) -> None:
+    class Logits(torch.nn.Module):
+        def __init__(self, method: Fusion) -> None:
+            super().__init__()
+            self.method = method
+
+        def forward(self, features: dict[str, Tensor], present: Tensor) -> Tensor:
+            logits: Tensor = self.method(features, present).logits
+            return logits
+
+    model = make(name, TWO)
+    features, present, _ = make_batch(TWO)
+    exported = torch.export.export(Logits(model), (features, present)).module()
+    other, mask, _ = make_batch(TWO, seed=1)
+    expected = model(other, mask).logits
+    assert torch.allclose(exported(other, mask), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_use_names_the_tensor(name: str) -> None:
     model = make(name, TWO)
