@@ -221,10 +221,6 @@ def _last(rows: Tensor, valid: Tensor) -> Tensor:
     return last.masked_fill(~valid.any(dim=1)[:, None], 0.0)
 
 
-def _cosine(first: Tensor, second: Tensor) -> Tensor:
-    return F.cosine_similarity(first.float(), second.float(), dim=2)
-
-
 def _row_mean(by_row: Tensor, valid: Tensor) -> Tensor:
     return masked_mean(by_row.masked_fill(~valid, 0.0)[:, :, None], valid)[:, 0]
 

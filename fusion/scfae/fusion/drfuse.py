@@ -202,6 +202,7 @@ INFOS = (
             "MLPs in place of the encoders.",
             "Errors of the task in place of binary cross-entropy.",
         ),
+        needs=("labels",),
         min_modalities=2,
         recipe=TrainingRecipe(
             optimizer="adam",

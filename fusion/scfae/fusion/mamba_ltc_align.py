@@ -127,5 +127,6 @@ INFOS = (
         min_modalities=2,
         recipe=TrainingRecipe(stage_epochs=(30,), loss_weights={"align": 0.1}),
         batch_losses=("align",),
+        is_ours=True,
     ),
 )

@@ -170,5 +170,6 @@ INFOS = (
         ),
         needs=("labels",),
         recipe=TrainingRecipe(stage_epochs=(30,)),
+        is_ours=True,
     ),
 )

@@ -26,6 +26,15 @@ def test_names_are_unique_and_recipes_have_an_epoch_count_for_every_stage() -> N
         assert ("two_stages" in info.needs) == (info.method.num_stages > 1), info.name
 
 
+def test_what_is_ours_is_no_authors_method_under_another_name() -> None:
+    rows = {info.paper_row.lower() for info in list_fusions()}
+    for info in list_fusions():
+        assert info.is_ours == info.source.startswith("ours"), info.name
+        if info.is_ours:
+            assert info.faithfulness == "substitute", info.name
+            assert info.name.replace("_", "-") not in rows, info.name
+
+
 def test_too_few_or_too_many_modalities_are_refused() -> None:
     info = FusionInfo("pair", Concat, "", "", "text", "", min_modalities=2, max_modalities=2)
     info.check_modalities(2)
