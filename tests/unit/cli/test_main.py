@@ -42,3 +42,14 @@ def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> Non
 def test_debug_shows_the_error_itself() -> None:
     with pytest.raises(FileNotFoundError):
         main(["--debug", "store", "info", "/nowhere/at/all"])
+
+
+def test_a_warning_is_one_sentence_without_a_line_of_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from scfae.cli.main import show_warning
+
+    show_warning("the lamp is off", UserWarning, "house.py", 3)
+    assert capsys.readouterr().err == "scfae: the lamp is off\n"
+    show_warning("soon gone", DeprecationWarning, "house.py", 3)
+    assert "house.py:3: DeprecationWarning: soon gone" in capsys.readouterr().err

@@ -70,6 +70,17 @@ def test_dialogues_reach_the_method_and_predictions_keep_the_order(
     assert shown == [str(name) for name in store.view(video="video", split="test").ids]
 
 
+@pytest.mark.filterwarnings("ignore:.*dialogue.*")
+@pytest.mark.parametrize("groups", [None, 5])
+def test_a_method_of_dialogues_without_them_says_how_to_get_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, groups: int | None
+) -> None:
+    store = make_store(tmp_path / "store", num_samples=60, labels={"digit": 3}, groups=groups)
+    train_small(store.path, tmp_path / "run", fusion="gcnet", epochs=1)
+    hint = "the store's samples have no group" if groups is None else "add --group-batches true"
+    assert f"gcnet reads whole dialogues, and is given single samples: {hint}" in caplog.messages
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fusion", [info.name for info in list_fusions()])
 @pytest.mark.filterwarnings("ignore:.*dialogue.*")

@@ -11,8 +11,9 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from scfae.store.errors import ScfaeError
 
@@ -86,12 +87,35 @@ def fail(message: str, status: int) -> int:
     return status
 
 
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as one sentence: whose line of code it is, is no user's concern."""
+    if issubclass(category, UserWarning):
+        print(f"scfae: {message}", file=file or sys.stderr)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, file=file or sys.stderr, end="")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+        return _dispatch(arguments, debug=True)
+    with warnings.catch_warnings():  # an `error` of a test's filter stays one
+        warnings.showwarning = show_warning
+        return _dispatch(arguments, debug=False)
+
+
+def _dispatch(arguments: list[str], *, debug: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return 0 if arguments else 2
