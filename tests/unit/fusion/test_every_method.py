@@ -265,10 +265,6 @@ def test_autocast_to_bfloat16(name: str) -> None:
     assert (plain - rough).norm() / plain.norm() < 0.05
 
 
-NOT_EXPORTED = {"imder", "dicmor"}
-"""They imagine only for samples that lack something: what is in a batch shapes the graph."""
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*were assigned during export")  # PyTorch's own LSTM
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_EXPORTED])

@@ -30,7 +30,7 @@ from .environment import changes, environment
 from .loading import restore_model
 from .model import apply_model, build_model, check_loss_weights, fusion_of, weighted_losses
 from .optimizer import make_optimizer
-from .recipe import loss_weights
+from .recipe import dialogue_notes, loss_weights
 from .runs import EventLog, Interrupted, RunFolder
 from .schedule import Schedule
 from .splits import Splits, make_splits
@@ -112,7 +112,7 @@ def train(
             task=task.as_dict(),
         )
         changed = {}
-        for note in [*splits.notes, *_dialogue_notes(config, splits)]:
+        for note in [*splits.notes, *dialogue_notes(config, splits)]:
             logger.warning(note)
     pinned = {info.name: info.fingerprint for info in columns.values()}
     if not store.is_local or not pin_run(store.path, run.path, pinned):
@@ -436,15 +436,6 @@ class _Training:
             best=self.best or None,
             **details,
         )
-
-
-def _dialogue_notes(config: RunConfig, splits: Splits) -> list[str]:
-    """Return what to say where a method of dialogues is given samples one by one."""
-    if "dialogue" not in fusion_info(config.model.fusion).needs or config.loop.group_batches:
-        return []
-    has_groups = len(set(splits.train.group_of.tolist())) < len(splits.train)
-    hint = "add --group-batches true" if has_groups else "the store's samples have no group"
-    return [f"{config.model.fusion} reads whole dialogues, and is given single samples: {hint}"]
 
 
 def _rank(metric: str, value: float, loss: float) -> tuple[float, float]:

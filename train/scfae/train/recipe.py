@@ -7,7 +7,10 @@ config in the run folder holds every figure that was used and `--resume` needs n
 from collections.abc import Mapping
 from typing import Any
 
-from scfae.fusion import FusionInfo
+from scfae.fusion import FusionInfo, fusion_info
+
+from .config import RunConfig
+from .splits import Splits
 
 _WARMUP_FROM = 0.05
 """A warm-up begins at this share of the rate: the paper's 2.5e-5 of 5e-4."""
@@ -34,3 +37,12 @@ def recipe_settings(info: FusionInfo) -> dict[str, Any]:
 def loss_weights(info: FusionInfo, given: Mapping[str, float]) -> dict[str, float]:
     """Return the weight of each auxiliary loss: the user's, else the recipe's."""
     return {**info.recipe.loss_weights, **given}
+
+
+def dialogue_notes(config: RunConfig, splits: Splits) -> list[str]:
+    """Return what to say where a method of dialogues is given samples one by one."""
+    if "dialogue" not in fusion_info(config.model.fusion).needs or config.loop.group_batches:
+        return []
+    has_groups = len(set(splits.train.group_of.tolist())) < len(splits.train)
+    hint = "add --group-batches true" if has_groups else "the store's samples have no group"
+    return [f"{config.model.fusion} reads whole dialogues, and is given single samples: {hint}"]
