@@ -11,6 +11,7 @@ from .config import Frozen, digest
 from .container import Format
 from .document import read_document, write_document
 from .errors import ConfigError, CorruptShard
+from .migration import forward_column
 
 COLUMN_FILE: Final = "column.json"
 SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
@@ -140,10 +141,11 @@ def read_column(folder: Path) -> ColumnInfo:
     Raises:
         FileNotFoundError: If there is none.
         CorruptShard: If `column.json` is damaged.
+        StoreVersionError: If it was written by a newer version.
     """
     path = folder / COLUMN_FILE
     try:
-        return ColumnInfo(**read_document(path))
+        return ColumnInfo(**forward_column(read_document(path), path))
     except ValidationError as error:
         raise CorruptShard(f"{path} is damaged: {_first(error)}.") from None
 

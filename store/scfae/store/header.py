@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from .config import Frozen
 from .document import unseal
 from .errors import CorruptShard, StoreNotFound, StoreVersionError
+from .migration import FORMAT_VERSION, forward_store
 from .samples import SampleTable
 
-FORMAT_VERSION: Final = 1
 STORE_FILE: Final = "store.json"
 SAMPLES_FILE: Final = "samples.parquet"
 NEXT_SAMPLES_FILE: Final = "samples.next.parquet"
@@ -110,7 +110,7 @@ def read_header(path: Path) -> Header:
             f"{FORMAT_VERSION}; upgrade scfae to open it."
         )
     try:
-        return Header(**unseal(data, file))
+        return Header(**forward_store(unseal(data, file), file))
     except ValidationError as error:
         raise CorruptShard(f"{file} is damaged: {error.error_count()} fields are wrong.") from None
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "store-derive": ["store", "derive"],
     "store-rename": ["store", "rename"],
     "store-drop": ["store", "drop"],
+    "store-migrate": ["store", "migrate"],
     "store-gc": ["store", "gc"],
     "store-export": ["store", "export"],
     "store-import": ["store", "import"],

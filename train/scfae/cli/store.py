@@ -17,6 +17,7 @@ from . import (
     store_export,
     store_gc,
     store_import,
+    store_migrate,
     store_verify,
 )
 from .arguments import parse, print_json
@@ -75,6 +76,7 @@ ACTIONS = {
     "rename": store_columns.rename,
     "drop": store_columns.drop,
     "gc": store_gc.run,
+    "migrate": store_migrate.run,
     "import": store_import.run,
     "export": store_export.run,
 }
@@ -90,6 +92,7 @@ usage: scfae store ACTION STORE …
   rename  give a column another name
   drop    remove a column
   gc      remove what nothing refers to any more
+  migrate write the documents of an older store in the format of today
   import  SOURCE STORE: a column from features made elsewhere (.npy, .npz, .pt, .h5, .mat, …),
           or a store again of what export wrote
   export  STORE OUT --to FORM: as webdataset, hdf5, npz, parquet or zarr, with all provenance
