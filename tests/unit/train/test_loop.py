@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from scfae.store import FeatureStore, SampleRow
-from scfae.store.errors import ConfigError, TaskError
+from scfae.store.errors import ConfigError, CorruptShard, TaskError
+from scfae.store.testing import make_store
 from scfae.train.evaluation import EVALUATION_FILE, evaluate
 from scfae.train.loop import train
 from scfae.train.runs import RunFolder
@@ -248,3 +249,16 @@ def test_classes_can_weigh_alike(store: FeatureStore, tmp_path: Path) -> None:
     )
     assert run.read("task.json")["weights"] is not None
     assert run.state()["state"] == "finished"
+
+
+def test_an_altered_byte_of_data_stops_the_training_unless_checks_are_off(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", num_samples=60, labels={"digit": 3}, shard_size=16)
+    path = store.column("video").folder / "shard-00000.zarr.zip"
+    data = store.column("video").rows(0).tobytes()
+    contents = bytearray(path.read_bytes())
+    place = contents.index(data)
+    contents[place] ^= 1  # the last bit of a fraction: nothing else can tell
+    path.write_bytes(contents)
+    with pytest.raises(CorruptShard, match=r"video.*shard-00000\.zarr\.zip"):
+        train_small(store.path, tmp_path / "checked", epochs=1)
+    train_small(store.path, tmp_path / "unchecked", epochs=1, check="never")

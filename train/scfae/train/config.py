@@ -129,6 +129,8 @@ class LoopConfig(Group):
     """At most so many rows of a sample are read in training, a random window; none reads all."""
     on_damage: Literal["stop", "mask"] = "stop"
     """A damaged shard stops the training, or hides its modality with a warning."""
+    check: Literal["first-read", "never"] = "first-read"
+    """Compare each shard with its checksum when it is first read, or leave that to verify."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     """Seed of the weights, the order and the masks."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"

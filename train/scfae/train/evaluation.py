@@ -178,7 +178,7 @@ def evaluate(
         raise ConfigError(f"bootstrap must be at least 0, not {bootstrap}.")
     loaded = load_run(run, device=choose_device(device))
     config = _with_columns(loaded, columns or {})
-    store = FeatureStore.open(config.data.store)
+    store = FeatureStore.open(config.data.store, check=config.loop.check)
     infos = {m: store.column(name).info for m, name in config.data.columns.items()}
     _check_widths(loaded, infos)
     splits = make_splits(store, config.data)

@@ -81,7 +81,7 @@ def train(
             return run
 
     device = choose_device(config.loop.device)
-    store = FeatureStore.open(config.data.store)
+    store = FeatureStore.open(config.data.store, check=config.loop.check)
     splits = make_splits(store, config.data)
     columns = {modality: store.column(name).info for modality, name in config.data.columns.items()}
     fingerprints = {modality: info.fingerprint for modality, info in columns.items()}
