@@ -98,7 +98,9 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once(store: FeatureStor
 def test_an_extraction_of_its_own_is_told_who_has_leases(store: FeatureStore) -> None:
     with Leases(store, ["a", "b"]) as one:
         assert one.take(0)
-        with pytest.raises(StoreLocked, match=f"leased by process {os.getpid()} on .*--claim"):
+        with pytest.raises(
+            StoreLocked, match=f"locked by process {os.getpid()} on .* leases on shards.*--claim"
+        ):
             refuse_claimed(store, ["b"], is_sharing=False)
         refuse_claimed(store, ["c"], is_sharing=False)
 

@@ -12,6 +12,7 @@ import torch
 
 from scfae.demo.clips import make_media
 from scfae.extract import extract, load_encoder
+from scfae.extract.plan import plan_columns
 from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError
 from scfae.train.loading import load_run
@@ -195,17 +196,11 @@ def test_other_encoders_than_the_runs_are_refused(run: RunFolder, what: str) -> 
 
 
 def test_random_encoders_are_made_again_from_their_seed() -> None:
-    spec = load_encoder("ge2e", weights="random:3").spec
-    info = ColumnInfo.create(
-        "noise",
-        "audio",
-        encoder=spec.canonical,
-        dim=spec.dim,
-        weights=spec.weights,
-        weights_sha256=spec.weights_sha256,
-        recipe=spec.recipe,
-    )
-    again = _load("audio", info, "cpu").spec
+    encoder = load_encoder("ge2e", weights="random:3")
+    planned = plan_columns([encoder], dtype="float32", column_as=None, batch_size=8, threads=1)
+    (plan,) = planned.values()
+    spec = encoder.spec
+    again = _load("audio", plan.info, "cpu").spec
     assert again.is_random
     assert again.weights_sha256 == spec.weights_sha256
 

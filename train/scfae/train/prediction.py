@@ -4,7 +4,7 @@ Files are decoded in a child process with a time limit, as in extraction, and en
 shape that the run's columns were made with.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from scfae.extract import Encoder, Limits, load_encoder, media_kind
 from scfae.extract.batching import ShardBatcher
 from scfae.extract.compute import Compute
 from scfae.extract.decoder_pool import DecoderPool, Request
+from scfae.extract.decoders import DecoderName, rules
 from scfae.extract.forward import Forward
 from scfae.extract.media import Decoded
 from scfae.extract.recipe import Recipe
@@ -66,7 +67,8 @@ def predict(
                 f"only: the run has no modality '{modality}'; it has {', '.join(loaded.columns)}."
             )
     encoders = {m: _load(m, loaded.columns[m], place) for m in wanted}
-    with DecoderPool(1, Limits(timeout_s=timeout_s)) as pool:
+    decoder = _decoder(loaded.columns[m] for m in wanted)
+    with DecoderPool(1, Limits(timeout_s=timeout_s), decoder=decoder) as pool:
         recipes = [_recipes(Path(path), encoders) for path in media]
         messages = pool.decode(
             Request(Path(path), chosen) for path, chosen in zip(media, recipes, strict=True)
@@ -91,7 +93,8 @@ def _load(modality: str, info: ColumnInfo, device: str) -> Encoder:
         )
     weights = None if info.weights == "published" else info.weights
     encoder = load_encoder(info.encoder, weights=weights, device=device)
-    recipe = encoder.spec.recipe | Compute.recorded(info).recipe("cuda")
+    media = rules(encoder.spec.modality, info.recipe.get("decoder", "pyav"))
+    recipe = media | encoder.spec.recipe | Compute.recorded(info).recipe("cuda")
     now = (encoder.spec.weights_sha256, recipe)
     if now != (info.weights_sha256, info.recipe):
         what = "recipe" if now[0] == info.weights_sha256 else "weights"
@@ -100,6 +103,21 @@ def _load(modality: str, info: ColumnInfo, device: str) -> Encoder:
             f"'{info.name}'; predictions would mean nothing."
         )
     return encoder
+
+
+def _decoder(columns: Iterable[ColumnInfo]) -> DecoderName:
+    """Return who decoded the pictures of the columns.
+
+    Raises:
+        RunStateError: If they were decoded by more than one; a file is decoded once for all.
+    """
+    names: set[DecoderName] = {c.recipe["decoder"] for c in columns if "decoder" in c.recipe}
+    if len(names) > 1:
+        raise RunStateError(
+            f"the run's columns were decoded by {' and '.join(sorted(names))}: predictions decode "
+            "a file once; choose modalities of one decoder with --only."
+        )
+    return next(iter(names), "pyav")
 
 
 def _recipes(path: Path, encoders: Mapping[str, Encoder]) -> dict[str, Recipe]:
