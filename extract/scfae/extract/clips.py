@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .cutters import TIME_SLACK_S, FrameClock, PrepareFrame
 from .recipe import MediaKind, StreamInfo, VideoFrame, Window
+from .runs import shorten_and_crop, squash_and_crop
 
 Indices = npt.NDArray[np.int64]
 Resize = Literal["crop", "squash"]
@@ -188,27 +189,9 @@ def crop_picture(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     The long side is rounded down and the crop's offset to even, as upstream does; a picture whose
     short side is 224 is not resampled.
     """
-    height, width = pixels.shape[:2]
-    if width < height:
-        size = (int(SIDE * height / width), SIDE)
-    else:
-        size = (SIDE, int(SIDE * width / height))
-    resized = pixels.transpose(2, 0, 1) if size == (height, width) else _bilinear(pixels, size)
-    top, left = (round((side - SIDE) / 2.0) for side in size)
-    return np.ascontiguousarray(resized[:, top : top + SIDE, left : left + SIDE])
+    return shorten_and_crop(pixels, short=SIDE, side=SIDE)
 
 
 def squash_picture(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return the whole picture at 224 x 224, its shape not kept, `[3, 224, 224]`."""
-    return np.ascontiguousarray(_bilinear(pixels, (SIDE, SIDE)))
-
-
-def _bilinear(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Return a picture resized without antialiasing, rounded to bytes (cv2's within one level)."""
-    import torch
-    from torch.nn.functional import interpolate
-
-    picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
-    resized = interpolate(picture, size=size, mode="bilinear", align_corners=False)[0]
-    array: npt.NDArray[np.uint8] = resized.round_().clamp_(0, 255).to(torch.uint8).numpy()
-    return array
+    return squash_and_crop(pixels, height=SIDE, width=SIDE, side=SIDE)

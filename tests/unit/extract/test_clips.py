@@ -1,6 +1,8 @@
 """Which frames a clip of VideoMAE V2 takes, when, and what becomes of their pixels."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,14 @@ def test_a_squashed_picture_loses_nothing_at_its_sides() -> None:
     pixels = picture(90, 160)
     wanted = bilinear(pixels, 224, 224).transpose(2, 0, 1)
     assert np.abs(squash_picture(pixels) - wanted).max() <= 0.51
+
+
+def test_cutting_a_picture_out_needs_no_torch() -> None:
+    code = (
+        "import sys, numpy as np; from scfae.extract.clips import crop_picture, squash_picture\n"
+        "for prepare in (crop_picture, squash_picture):\n"
+        "    assert prepare(np.zeros((20, 30, 3), np.uint8)).shape == (3, 224, 224)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

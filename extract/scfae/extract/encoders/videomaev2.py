@@ -8,7 +8,7 @@ Two layouts, bare or in `model` or `module`, with or without the prefix `backbon
 
 Upstream keeps one matrix for query, key and value, a bias for query and one for value; they are
 taken apart here. Positions are a fixed sine table, which no file holds. Input: see `clips.py`.
-Deviation: pictures are resized by torch and not cv2, which differ by at most one grey level.
+Deviation: pictures are resized as torch does and not as cv2, which differ by at most one grey level.
 """
 
 from collections.abc import Mapping
@@ -180,7 +180,7 @@ def load(
             "resize": (
                 f"short side to {SIDE}, then the centre" if values["resize"] == "crop" else "squash"
             ),
-            "filter": "torch bilinear without antialiasing, rounded to bytes",
+            "filter": "bilinear without antialiasing, rounded to bytes",
             "size": [SIDE, SIDE],
             "colour": "RGB",
             "mean": None if is_plain else list(MEAN),
@@ -191,7 +191,7 @@ def load(
                 else "fc_norm (eps 1e-6) of the mean of all tokens"
             ),
         },
-        packages=("torch", "transformers", "av"),
+        packages=("torch", "transformers", "numpy", "av"),
     )
     return VideoMAEV2(spec, module, device)
 
