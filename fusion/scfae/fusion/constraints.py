@@ -9,6 +9,7 @@ the paper does not say that it was used.
 Which modality's shared part is which: `shared_from`. M modalities, l_m widths, l* the least.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import combinations
 
@@ -29,7 +30,7 @@ from .losses import (
 Vectors = Mapping[str, Tensor]
 
 
-class Constraint(nn.Module):
+class Constraint(nn.Module, ABC):
     """What is asked of specific and shared parts.
 
     Args:
@@ -41,6 +42,7 @@ class Constraint(nn.Module):
         self.dims = dict(dims)
         self.pairs = list(combinations(enumerate(dims), 2))
 
+    @abstractmethod
     def forward(self, specific: Vectors, shared: Vectors, present: Tensor) -> dict[str, Tensor]:
         """Return losses by name.
 
@@ -49,7 +51,6 @@ class Constraint(nn.Module):
             shared: `[N, l*]`, by the modality that each comes from.
             present: bool `[N, M]`.
         """
-        raise NotImplementedError
 
 
 class InfoNCEConstraint(Constraint):

@@ -11,6 +11,7 @@ import os
 import resource
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -131,14 +132,22 @@ class BorrowedFile(OpenFile):
         """Leave the descriptor to its owner."""
 
 
-class SpreadFile(OpenFile):
+class SpreadFile(OpenFile, ABC):
     """A shard whose positions are not those of bytes in one file; a format says what they mean."""
 
     def read_into(self, out: npt.NDArray[Any], offset: int) -> bool:
-        """Fill the contiguous array `out` from `offset` on; False if that cannot be read."""
+        """Fill the contiguous array `out` from `offset` on; False if the shard is damaged.
+
+        Raises:
+            OSError: If it is not the shard that is at fault: too many open files, no permission.
+        """
         try:
             return self.read_part(out.reshape(-1).view(np.uint8), offset)
-        except Exception:  # altered bytes make parsers raise a dozen kinds
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return False
+        except Exception as error:  # altered bytes make parsers raise a dozen kinds
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+                raise
             return False
 
     def read_into_many(self, buffers: list[memoryview], offset: int) -> bool:
@@ -149,9 +158,12 @@ class SpreadFile(OpenFile):
             offset += len(buffer)
         return True
 
+    @abstractmethod
     def read_part(self, out: npt.NDArray[np.uint8], offset: int) -> bool:
-        """Fill the bytes `out` from `offset` on; whatever it raises means damage."""
-        raise NotImplementedError
+        """Fill the bytes `out` from `offset` on; False if they end before.
+
+        What it raises means damage, but for errors of the system and a lack of memory.
+        """
 
 
 class WrongBytes(ValueError):

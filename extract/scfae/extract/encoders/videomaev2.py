@@ -8,7 +8,7 @@ Two layouts, bare or in `model` or `module`, with or without the prefix `backbon
 
 Upstream keeps one matrix for query, key and value, a bias for query and one for value; they are
 taken apart here. Positions are a fixed sine table, which no file holds. Input: see `clips.py`.
-Deviation: pictures are resized as torch does and not as cv2, which differ by at most one grey level.
+Deviation: pictures are resized as torch does, not cv2; they differ by at most one grey level.
 """
 
 from collections.abc import Mapping
