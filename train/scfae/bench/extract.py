@@ -33,7 +33,7 @@ from scfae.store import FeatureStore
 
 from .clips import FRAME_RATE_HZ, HEIGHT, WIDTH, write_clips
 from .machine import machine
-from .tables import Target, table, times
+from .tables import Target, promises, table, with_outcomes
 
 ENCODERS: Final = (
     "efficientnet-lite0@random:0",
@@ -76,10 +76,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        body = asdict(self)
-        for target, plain in zip(self.targets, body["targets"], strict=True):
-            plain["outcome"] = target.outcome
-        return body
+        return with_outcomes(asdict(self), self.targets)
 
     def to_text(self) -> str:
         """Return both tables as text."""
@@ -89,13 +86,12 @@ class Result:
             f"forward pass, best of {self.rounds} interleaved rounds\n"
         )
         figures = [(name, f"{best:.2f}") for name, best in self.best_s.items()]
-        promises = [(one.what, times(one.ratio), one.wanted, one.outcome) for one in self.targets]
         return "\n".join(
             [
                 head,
                 *table(("way", "seconds"), figures),
                 "",
-                *table(("ratio", "measured", "target", "outcome"), promises),
+                *promises(self.targets),
             ]
         )
 

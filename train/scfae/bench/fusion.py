@@ -28,7 +28,7 @@ from scfae.fusion import (
 )
 
 from .machine import machine
-from .tables import Target, promises, table
+from .tables import Target, promises, table, with_outcomes
 
 PAPER_DIMS: Final = {"audio": 512, "video": 512}
 PAPER_BATCH: Final = 512
@@ -84,10 +84,7 @@ class FusionResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        body = asdict(self)
-        for target, plain in zip(self.targets, body["targets"], strict=True):
-            plain["outcome"] = target.outcome
-        return body
+        return with_outcomes(asdict(self), self.targets)
 
     def to_text(self) -> str:
         """Return both tables as text."""

@@ -15,7 +15,7 @@ from .data import BATCH_SIZE, SHAPES, Data, Loaded, check, make_data
 from .machine import machine, refill_page_cache
 from .ours import Epoch, memmap, memmap_reused, packed_reader, reader, stream
 from .peers import PEERS, quiet
-from .tables import Target, promises, table, times
+from .tables import Target, promises, table, times, with_outcomes
 
 MEMMAP: Final = "numpy memmap loop"
 READER: Final = "scfae reader"
@@ -65,10 +65,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        body = asdict(self)
-        for target, plain in zip(self.targets, body["targets"], strict=True):
-            plain["outcome"] = target.outcome
-        return body
+        return with_outcomes(asdict(self), self.targets)
 
     def to_text(self) -> str:
         """Return both tables as text."""

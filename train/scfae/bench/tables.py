@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Target:
         low = self.least is None or self.ratio >= self.least
         high = self.most is None or self.ratio <= self.most
         return "reached" if low and high else "missed"
+
+
+def with_outcomes(body: dict[str, Any], targets: Sequence[Target]) -> dict[str, Any]:
+    """Return the JSON values of a result, the outcome beside each of its `targets`."""
+    for target, plain in zip(targets, body["targets"], strict=True):
+        plain["outcome"] = target.outcome
+    return body
 
 
 def promises(targets: Sequence[Target]) -> list[str]:
