@@ -9,6 +9,8 @@ from torch import Tensor
 
 from scfae.fusion import Fusion, FusionInfo, FusionOutput, build_fusion, fusion_info, list_fusions
 
+from .small import SMALL
+
 NAMES = [info.name for info in list_fusions()]
 ONE = {"audio": 6}
 TWO = {"audio": 6, "video": 10}
@@ -33,44 +35,6 @@ NOT_EXPORTED = {
 }
 """Methods whose evaluation `torch.export` cannot trace, and why."""
 DIALOGUES = torch.tensor([0, 0, 1, 0, 1, 2, 1])
-SMALL: dict[str, dict[str, object]] = {
-    "mult": {"num_layers": 1},
-    "uavm": {"width": 16, "num_own": 1, "num_shared": 2, "max_steps": 8},
-    "perceiver": {"width": 16, "num_latents": 4, "depth": 2, "num_heads": 2, "head_width": 8},
-    "meter": {"width": 16},
-    "macb_df": {"width": 16, "num_layers": 2},
-    "align_maskrecon": {"width": 16},
-    "avoid_df": {"width": 16, "num_layers": 2, "num_selected": 2},
-    "momke": {"width": 16, "num_layers": 2},
-    "mculora": {"width": 16, "num_layers": 2},
-    "mmin": {"width": 16, "layers": (12, 8), "num_blocks": 2},
-    "gcnet": {"width": 10, "graph_width": 6},
-    "misa": {"width": 16, "feed_forward": 32},
-    "mctn": {"hidden": 6},
-    "mamba_ltc_align": {"width": 16, "num_states": 4},
-    "dlf": {"width": 12, "num_heads": 2, "num_layers": 1, "num_cross_layers": 1},
-    "imder": {
-        "width": 8,
-        "num_segments": 4,
-        "channels": (8, 16),
-        "sampling_steps": 3,
-        "num_heads": 2,
-        "num_layers": 1,
-        "num_refiner_blocks": 1,
-    },
-    "dicmor": {
-        "width": 8,
-        "num_segments": 4,
-        "num_flow_steps": 2,
-        "flow_hidden": 8,
-        "num_heads": 2,
-        "num_layers": 1,
-        "num_refiner_blocks": 1,
-    },
-    "layer_coupled": {"width": 16, "num_layers": 2, "num_states": 4},
-    "state_coupled": {"width": 16, "num_layers": 2, "num_states": 4},
-}
-"""Options that make a large method quick; every other method runs as it is published."""
 
 Batch = tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]
 

@@ -13,6 +13,7 @@ from scfae.train.evaluation import evaluate
 from scfae.train.loading import load_run
 from scfae.train.loop import train
 
+from ..fusion.small import SMALL
 from .small_runs import (
     BOOTSTRAP,
     STEPS_PER_EPOCH,
@@ -34,29 +35,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return small_store(tmp_path_factory.mktemp("methods") / "store")
 
 
-SMALL: dict[str, dict[str, Any]] = {
-    "momke": {"width": 16, "num_layers": 1},
-    "imder": {
-        "width": 8,
-        "num_segments": 4,
-        "channels": [8, 16],
-        "sampling_steps": 2,
-        "num_heads": 2,
-        "num_layers": 1,
-        "num_refiner_blocks": 1,
-    },
-    "dicmor": {
-        "width": 8,
-        "num_segments": 4,
-        "num_flow_steps": 2,
-        "flow_hidden": 8,
-        "num_heads": 2,
-        "num_layers": 1,
-        "num_refiner_blocks": 1,
-    },
-}
-
-
 @pytest.mark.parametrize("fusion", TWO_STAGES)
 def test_a_method_of_two_stages_resumes_in_either(
     store: FeatureStore, tmp_path: Path, fusion: str
@@ -65,7 +43,7 @@ def test_a_method_of_two_stages_resumes_in_either(
         "fusion": fusion,
         "epochs": 2,
         "checkpoint_every_steps": 1,
-        "options": SMALL.get(fusion, {}),
+        "options": json.loads(json.dumps(SMALL.get(fusion, {}))),  # as a config has them
     }
     whole = train_small(store.path, tmp_path / "whole", **settings)
     config = make_config(store.path, tmp_path / "cut", **settings)
