@@ -19,7 +19,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ import numpy.typing as npt
 from .atomic import atomic_file
 from .column import ColumnInfo
 from .errors import CorruptShard
+from .lazy import lazy_property
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
 
@@ -74,11 +74,11 @@ class ColumnIndex:
     reason: npt.NDArray[np.int32]
     texts: list[str]
 
-    @cached_property
+    @lazy_property
     def _code_of(self) -> dict[str, int]:
         return {text: code for code, text in enumerate(self.texts)}
 
-    @cached_property
+    @lazy_property
     def is_committed(self) -> npt.NDArray[np.bool_]:
         """Which shards are there, bool `[S]`."""
         return np.asarray(self.state == _COMMITTED, dtype=bool)

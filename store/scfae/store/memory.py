@@ -5,13 +5,13 @@ Shapes: N samples, M modalities, T rows, D features a row.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import SchemaMismatch
+from .lazy import lazy_property
 from .order import Booleans, Integers
 from .sample_view import group_numbers
 
@@ -66,13 +66,13 @@ class MemoryView:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @cached_property
+    @lazy_property
     def available(self) -> Booleans:
         """Which modalities a sample has `[N, M]`."""
         columns = [self.lengths(m) > 0 for m in self.modalities]
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0), dtype=bool)
 
-    @cached_property
+    @lazy_property
     def fingerprint(self) -> str:
         """A digest of everything that is in the view."""
         sha = hashlib.sha256(repr((self.ids.tolist(), self.shard_of.tolist())).encode())

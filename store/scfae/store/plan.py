@@ -10,7 +10,6 @@ Shapes: U units, B units of a batch at most, C chunks.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from .bucketing import alike
 from .cutting import cut, rows_of
 from .hashing import Keys
+from .lazy import lazy_property
 from .order import Integers, Order
 from .units import Units
 
@@ -70,7 +70,7 @@ class EpochPlan:
         self._edges: Integers = np.append(0, ends[ends > 0]).astype(np.int64)
         self._made: tuple[int, tuple[Integers, Integers]] | None = None
 
-    @cached_property
+    @lazy_property
     def num_batches(self) -> int:
         """Batches of the epoch; with `max_rows` all of it is planned to find out."""
         rules = self._rules
@@ -81,7 +81,7 @@ class EpochPlan:
         total = sum(len(self._chunk(chunk)[1]) for chunk in cut_in)
         return total - (1 if rules.last == "drop" and self.end < self._num_units else 0)
 
-    @cached_property
+    @lazy_property
     def end(self) -> int:
         """The position behind the last batch; less than U where `drop` leaves some out."""
         rules = self._rules

@@ -3,13 +3,13 @@
 Shapes: N samples of the view, U units (samples, or groups), M modalities.
 """
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .balance import balanced_order, class_codes
+from .lazy import lazy_property
 from .options import BatchOptions
 from .order import GivenOrder, Order, ShardIndex, ShuffledOrder, default_window, integer
 from .plan import EpochPlan
@@ -58,7 +58,7 @@ class Planner:
         self._planned: tuple[int, EpochPlan] | None = None
         self._known_units: dict[tuple[bool, ...], Units] = {}
 
-    @cached_property
+    @lazy_property
     def lengths(self) -> dict[str, npt.NDArray[Any]]:
         """Stored rows of every sample, for each modality `[N]`."""
         return {m: np.asarray(self._view.lengths(m)) for m in self._view.modalities}

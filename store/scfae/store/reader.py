@@ -5,7 +5,6 @@ Shapes: N samples, S shards, T rows, D features.
 
 import threading
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -17,6 +16,7 @@ from .config import digest
 from .errors import CorruptShard, SchemaMismatch
 from .files import FilePool, OpenFile
 from .index import ColumnIndex, check_receipt, read_index
+from .lazy import lazy_property
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
 from .shard import ShardFacts, ShardLine, ShardReader
@@ -129,7 +129,7 @@ class Column:
         """Bytes of all shard files."""
         return int(self._index.num_bytes.sum())
 
-    @cached_property
+    @lazy_property
     def content_sha256(self) -> str:
         """Digest of all rows and times: of the digests of the shards."""
         return digest([sha256 or None for sha256 in self._index.sha256])
@@ -252,7 +252,7 @@ class Column:
             self._of_thread.small = found
         return found
 
-    @cached_property
+    @lazy_property
     def _rows_of_longest(self) -> int:
         totals = np.concatenate(([0], np.cumsum(self._index.lengths)))
         return int(np.diff(totals[self._samples.bounds]).max(initial=0))
@@ -387,7 +387,7 @@ class Column:
             lengths=index.lengths[here.start : here.stop],
         )
 
-    @cached_property
+    @lazy_property
     def _index(self) -> ColumnIndex:
         index = read_index(self.folder, self.info, self._samples)
         for shard, sha256 in self._first_seen.items():
@@ -397,7 +397,7 @@ class Column:
                 raise self._replaced(shard)
         return index
 
-    @cached_property
+    @lazy_property
     def _places(self) -> "_Places":
         # One sample is not worth an index, which knows how large the files are.
         is_small = "_index" in self.__dict__ and int(self._index.num_bytes.max(initial=0)) < 1 << 32

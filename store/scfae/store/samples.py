@@ -14,7 +14,6 @@ import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 
 from .config import digest
 from .errors import ManifestError, SchemaMismatch, UnknownColumn
+from .lazy import lazy_property
 
 MEDIA_KINDS: Final = ("video", "audio", "image", "text")
 _MEDIA = "media."
@@ -145,12 +145,12 @@ class SampleTable:
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    @cached_property
+    @lazy_property
     def ids(self) -> npt.NDArray[np.str_]:
         """Sample ids `[N]`, 4 bytes a character; for a few of them `ids_at` is faster."""
         return _strings(self._id_array)
 
-    @cached_property
+    @lazy_property
     def _id_array(self) -> Any:
         return _one_chunk(self._table["id"])
 
@@ -161,7 +161,7 @@ class SampleTable:
         ).to_pylist()
         return names
 
-    @cached_property
+    @lazy_property
     def ids_digest(self) -> str:
         """Digest of all ids in order and of the shard that each is in."""
         return digest([ids_digest(self._id_array), self.bounds.tolist()])
@@ -170,12 +170,12 @@ class SampleTable:
         """Return the digest of the ids of some samples in order."""
         return ids_digest(self._id_array.take(pa.array(indices)))
 
-    @cached_property
+    @lazy_property
     def shard_of(self) -> npt.NDArray[np.int64]:
         """Shard of each sample `[N]`, rising."""
         return np.asarray(self._table["shard"].to_numpy(), dtype=np.int64)
 
-    @cached_property
+    @lazy_property
     def bounds(self) -> npt.NDArray[np.int64]:
         """Where shards begin, `[S + 1]`: shard k is the samples `bounds[k]:bounds[k + 1]`."""
         shards = np.arange((int(self.shard_of[-1]) + 1 if len(self) else 0) + 1)
@@ -205,16 +205,16 @@ class SampleTable:
             self._ids_sha256[shard] = found
         return found
 
-    @cached_property
+    @lazy_property
     def _ids_sha256(self) -> dict[int, str]:
         return {}
 
-    @cached_property
+    @lazy_property
     def split(self) -> Objects:
         """Split of each sample `[N]`, str or None."""
         return self._objects("split")
 
-    @cached_property
+    @lazy_property
     def group(self) -> Objects:
         """Group of each sample `[N]`, str or None."""
         return self._objects("group")
@@ -236,17 +236,17 @@ class SampleTable:
         numbers[known] = numbers[first[codes[known]]]
         return numbers
 
-    @cached_property
+    @lazy_property
     def splits(self) -> tuple[str, ...]:
         """The splits there are, sorted."""
         return tuple(sorted(map(str, self._table["split"].drop_null().unique().to_pylist())))
 
-    @cached_property
+    @lazy_property
     def duration_s(self) -> npt.NDArray[np.float64]:
         """Length of each sample's media in seconds `[N]`, NaN where unknown."""
         return np.array(self._table["duration_s"].to_numpy(), dtype=np.float64)
 
-    @cached_property
+    @lazy_property
     def label_names(self) -> tuple[str, ...]:
         """The labels there are, sorted."""
         return tuple(

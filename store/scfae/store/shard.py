@@ -3,7 +3,6 @@
 Shapes: n samples of the shard, T rows of one, D features.
 """
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +13,7 @@ from .atomic import sha256_file
 from .container import Layout, container, format_of
 from .errors import CorruptShard
 from .files import FilePool, OpenFile, WrongBytes
+from .lazy import lazy_property
 from .receipt import is_committed
 
 
@@ -146,7 +146,7 @@ class ShardReader:
             raise self.corrupt("differs from the sha256 of its receipt")
         _ = self.layout  # the receipt and the file may both be whole and not belong together
 
-    @cached_property
+    @lazy_property
     def layout(self) -> Layout:
         """Where the samples lie in the file; kept."""
         return self.locate()

@@ -8,7 +8,6 @@ Shapes: N samples of the view, M modalities, W ranks.
 
 import weakref
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +21,7 @@ from .epoch_reader import EpochReader, ReadBatch
 from .errors import ConfigError, StreamStateError
 from .facts import Facts
 from .iteration import Iteration
+from .lazy import lazy_property
 from .masking import check_tables, parse_policy
 from .options import BatchOptions, Bucketing, CropAt, FeatureDtype, Last, OnDamage
 from .order import check_seed, integer
@@ -257,7 +257,7 @@ class FeatureStream:
         kept = {key: value for key, value in self.__dict__.items() if key != "_buffers"}
         return kept | {"_active": None}
 
-    @cached_property
+    @lazy_property
     def _digest(self) -> str:
         return plan_digest(
             fingerprint=self.view.fingerprint,
@@ -269,17 +269,17 @@ class FeatureStream:
             options=self._options_text,
         )
 
-    @cached_property
+    @lazy_property
     def _options_text(self) -> str:
         return self.options.text(self.view.group_of if self.options.group_batches else None)
 
-    @cached_property
+    @lazy_property
     def _buffers(self) -> dict[str, Buffers]:
         # Read ahead, being read, in use, and the one before until its name is used again.
         depth, pins = self.prefetch + 3, self._pin_memory
         return {m: FreshBuffers() if pins else BufferRing(depth) for m in self.view.modalities}
 
-    @cached_property
+    @lazy_property
     def _facts(self) -> Facts:
         return Facts.of(
             self.view, lengths=self._planner.lengths, has_groups=self.options.group_batches

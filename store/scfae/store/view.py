@@ -7,7 +7,6 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
+from .lazy import lazy_property
 from .reader import Column, Fetched
 from .samples import Label, SampleTable
 
@@ -141,7 +141,7 @@ class StoreView:
         """Features a row, D, of each modality."""
         return {m: column.info.dim for m, column in self._columns.items()}
 
-    @cached_property
+    @lazy_property
     def ids(self) -> npt.NDArray[np.str_]:
         """Sample ids `[N]`."""
         return self._samples.ids[self.indices]
@@ -150,22 +150,22 @@ class StoreView:
         """Return the ids of the samples at `positions`, without a list of all of them."""
         return self._samples.ids_at(self.indices[positions])
 
-    @cached_property
+    @lazy_property
     def shard_of(self) -> npt.NDArray[np.int64]:
         """Shard of each sample `[N]`."""
         return self._samples.shard_of[self.indices]
 
-    @cached_property
+    @lazy_property
     def group_of(self) -> npt.NDArray[np.int64]:
         """Number of each sample's group `[N]`; a sample without one is a group of its own."""
         return self._samples.group_numbers(self.indices)
 
-    @cached_property
+    @lazy_property
     def available(self) -> npt.NDArray[np.bool_]:
         """Which modalities a sample has `[N, M]`, i.e. T > 0."""
         return np.stack([self.lengths(m) > 0 for m in self.modalities], axis=1)
 
-    @cached_property
+    @lazy_property
     def fingerprint(self) -> str:
         """Digest of ids, labels and the rows of all columns; changes when any of them does."""
         columns = {
@@ -288,7 +288,7 @@ class StoreView:
             self._samples, self._columns, indices=indices, label_names=self.label_names
         )
 
-    @cached_property
+    @lazy_property
     def _raw_labels(self) -> dict[str, npt.NDArray[np.object_]]:
         return {name: self._samples.label(name) for name in self.label_names}
 

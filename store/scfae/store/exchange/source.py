@@ -10,7 +10,6 @@ Shapes: n samples of a shard, N of the export, R rows, D features.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from ..config import digest
 from ..container import ShardContents
 from ..errors import ConfigError, CorruptShard, SchemaMismatch, UnknownColumn
 from ..header import read_store, samples_bytes
+from ..lazy import lazy_property
 from ..reader import NOT_EXTRACTED, Column
 from ..receipt import Receipt
 from ..samples import Objects, SampleTable
@@ -118,7 +118,7 @@ class Source:
             for key, column in zip(keys, opened, strict=True)
         ]
 
-    @cached_property
+    @lazy_property
     def labels(self) -> dict[str, Objects]:
         """Every label of every sample `[N]`: int, float, str or None."""
         return {name: self.samples.label(name) for name in self.samples.label_names}
