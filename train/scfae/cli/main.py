@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "fusions": Command(
         "fusions", "every fusion method: the paper's row, its source, what it needs"
     ),
+    "data": Command("data", "official data sets on disk: their layouts become manifests or stores"),
     "extract": Command("extract", "run encoders over media into a feature store; resumes itself"),
     "store": Command("store", "what a store holds, whether it is whole; derive, diff, drop, gc …"),
     "train": Command("train", "train a fusion model on chosen columns into a run folder"),
