@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from .fates import Emit, Part
 from .recipe import AudioChunk, Cutter, Recipe, StreamInfo, VideoFrame, Window
 
-_PART_BYTES = 16 << 20
+_PART_BYTES = 4 << 20
 
 
 class Feeder:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from scfae.extract import Encoder, EncoderSpec, MediaKind, Recipe, Window
+from scfae.extract import Encoder, EncoderSpec, MediaKind, Recipe, Window, batching
 from scfae.extract.batching import ShardBatcher
 from scfae.extract.forward import Forward
 
@@ -126,6 +126,31 @@ def test_another_shape_begins_another_batch() -> None:
     found = shard.rows("a")
     assert found is not None
     assert found[0][:, 0].tolist() == [1] * R + [2] * R + [3] * R
+
+
+def test_windows_of_mixed_shapes_wait_for_their_like_across_samples() -> None:
+    encoder = Counting()
+    shard = batcher(encoder)
+    for name in range(6):
+        shard.add(str(name), [window(10 * name, width=3 + name % 2), window(10 * name + 1)])
+    shard.finish()
+    assert [batch.shape for batch in encoder.batches] == [(3, 3), (3, 3), (3, 4), (3, 3)]
+    for name in range(6):
+        found = shard.rows(str(name))
+        assert found is not None
+        assert found[0][:, 0].tolist() == [10 * name] * R + [10 * name + 1] * R
+        assert found[1][::R, 0].tolist() == [10 * name, 10 * name + 1]
+
+
+def test_no_more_waits_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_MOST_WAITING_BYTES", 60)
+    encoder = Counting()
+    encoder.pads_batches = False
+    shard = batcher(encoder)
+    shard.add("a", [window(value, width=value) for value in (3, 4, 5, 4, 6)])
+    assert [batch[:, 0].tolist() for batch in encoder.batches] == [[3], [4, 4]]
+    shard.finish()
+    assert [batch[:, 0].tolist() for batch in encoder.batches] == [[3], [4, 4], [5], [6]]
 
 
 def test_an_encoder_that_gives_too_few_rows_is_named() -> None:
