@@ -19,6 +19,8 @@ COMMANDS = {
     "fusions": ["fusions"],
     "data": ["data"],
     "data-fakeavceleb": ["data", "fakeavceleb"],
+    "data-mosei": ["data", "mosei"],
+    "data-activitynet": ["data", "activitynet"],
     "data-folder": ["data", "folder"],
     "extract": ["extract"],
     "store": ["store"],

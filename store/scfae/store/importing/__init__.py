@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .report import ImportReport
-    from .run import Nonfinite, import_features
+    from .run import Nonfinite, import_features, import_source
     from .source import Rows, Source, open_source
 
 _MODULES = {
@@ -20,10 +20,19 @@ _MODULES = {
     "Rows": "source",
     "Source": "source",
     "import_features": "run",
+    "import_source": "run",
     "open_source": "source",
 }
 
-__all__ = ["ImportReport", "Nonfinite", "Rows", "Source", "import_features", "open_source"]
+__all__ = [
+    "ImportReport",
+    "Nonfinite",
+    "Rows",
+    "Source",
+    "import_features",
+    "import_source",
+    "open_source",
+]
 
 
 def __getattr__(name: str) -> Any:

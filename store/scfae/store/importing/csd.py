@@ -78,6 +78,32 @@ class CsdSource:
             )
         return Rows(rows, times)
 
+    def rows_between(self, name: str, start_s: float, end_s: float) -> Rows:
+        """Return the rows of a sample that overlap a stretch of time; see `sample`.
+
+        Args:
+            name: Its id.
+            start_s: Where the stretch begins, in seconds of the video.
+            end_s: Where it ends.
+
+        Raises:
+            UnusableSample: If it has no intervals, or they do not fit.
+        """
+        intervals = f"{self._prefix}{name}/intervals"
+        if intervals not in self._there:
+            raise UnusableSample("its rows have no intervals to cut it by")
+        array = self._archive.array(f"{self._prefix}{name}/features")
+        times = read_all(self._archive.array(intervals))
+        if len(array.shape) != 2 or times.shape != (array.shape[0], 2):
+            raise UnusableSample(
+                f"its intervals are {list(times.shape)} for features {list(array.shape)}"
+            )
+        keep = np.flatnonzero((times[:, 1] > start_s) & (times[:, 0] < end_s))
+        if not len(keep):
+            return Rows(np.empty((0, array.shape[1]), dtype=array.dtype), times[:0])
+        rows = array.read(int(keep[0]), int(keep[-1]) + 1)
+        return Rows(rows[keep - keep[0]], times[keep])
+
     def sample_sha256(self, name: str) -> str | None:
         """Return None: a sample has no file of its own."""
         return None

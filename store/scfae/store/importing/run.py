@@ -75,81 +75,139 @@ def import_features(
         SchemaMismatch: If the source has ids that the store does not know.
         FingerprintMismatch: If the column is there and was made differently.
     """
+    path = Path(source)
+    with open_source(path, modality=modality, key=key, max_bytes=max_bytes) as opened:
+        given = {} if labels is None else read_labels(Path(labels), max_bytes=max_bytes)
+        return import_source(
+            opened,
+            store,
+            name=path.name or path.resolve().name,
+            column=column,
+            modality=modality,
+            given=given,
+            labels=labels,
+            recipe={} if key is None else {"key": key},
+            shard_size=shard_size,
+            dtype=dtype,
+            form=form,
+            nonfinite=nonfinite,
+            add_samples=add_samples,
+            replace_column=replace_column,
+            progress=progress,
+        )
+
+
+def import_source(
+    source: Source,
+    store: str | Path,
+    *,
+    name: str,
+    column: str,
+    modality: str,
+    given: Mapping[str, SampleRow] | None = None,
+    labels: str | Path | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    shard_size: int = 256,
+    dtype: DType | None = None,
+    form: Format = "zarr",
+    nonfinite: Nonfinite = "fail",
+    add_samples: bool = False,
+    replace_column: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Make a column of a store from an opened source; see `import_features`.
+
+    Args:
+        source: Features made elsewhere, inside its `with` block.
+        store: The store's folder or URL, made if there is none.
+        name: What the source is called, for people.
+        column: Name of the column.
+        modality: What it says.
+        given: Splits, groups and labels by id, which go before the source's own.
+        labels: What they were read from, for messages.
+        recipe: What else decides the rows.
+        shard_size: Samples a shard, of a new store.
+        dtype: Of the stored rows; None is the source's.
+        form: File format of the shards.
+        nonfinite: What becomes of a sample with NaN or infinity.
+        add_samples: Add ids that the store does not know.
+        replace_column: Throw away a column of this name that was made differently.
+        progress: Receives (samples done, samples in all, text).
+
+    Raises:
+        ConfigError: If an argument is out of range.
+        SchemaMismatch: If the source has ids that the store does not know.
+        FingerprintMismatch: If the column is there and was made differently.
+    """
     if shard_size < 1:
         raise ConfigError(f"--shard-size must be at least 1, not {shard_size}.")
     if not modality:
         raise ConfigError("--modality: say what the column says, e.g. audio.")
-    path = Path(source)
-    with open_source(path, modality=modality, key=key, max_bytes=max_bytes) as opened:
-        info = _describe(opened, path, column, modality, key=key, dtype=dtype, form=form)
-        info = info.model_copy() if nonfinite == "fail" else _with_zeros(info)
-        notices = list(opened.notices)
-        given = {} if labels is None else read_labels(Path(labels), max_bytes=max_bytes)
-        rows = sample_rows(opened, given, labels, notices)
-        target, added = _prepare(
-            store,
-            info,
-            rows,
-            given,
-            shard_size=shard_size,
-            add_samples=add_samples,
-            replace_column=replace_column,
-            notices=notices,
-        )
-        done, kept = _copy(
-            opened,
-            target,
-            info,
-            name=path.name,
-            nonfinite=nonfinite,
-            replace_column=replace_column,
-            progress=progress,
-        )
-        written = target.column(column)
-        fates, ids = written.status, target.samples.ids
-        return ImportReport(
-            store=str(store),
-            column=column,
-            kind=opened.kind,
-            sha256=opened.sha256,
-            samples=len(ids),
-            samples_added=added,
-            shards_done=done,
-            shards_kept=kept,
-            counts={fate: int((fates == fate).sum()) for fate in STATUSES},
-            rows=int(written.lengths.sum()),
-            reasons=[
-                (str(ids[i]), str(fates[i]), why) for i, why in sorted(written.reasons.items())
-            ],
-            notices=notices,
-        )
+    info = _describe(source, name, column, modality, recipe=recipe or {}, dtype=dtype, form=form)
+    info = info.model_copy() if nonfinite == "fail" else _with_zeros(info)
+    notices = list(source.notices)
+    given = given or {}
+    rows = sample_rows(source, given, labels, notices)
+    target, added = _prepare(
+        store,
+        info,
+        rows,
+        given,
+        shard_size=shard_size,
+        add_samples=add_samples,
+        replace_column=replace_column,
+        notices=notices,
+    )
+    done, kept = _copy(
+        source,
+        target,
+        info,
+        name=name,
+        nonfinite=nonfinite,
+        replace_column=replace_column,
+        progress=progress,
+    )
+    written = target.column(column)
+    fates, ids = written.status, target.samples.ids
+    return ImportReport(
+        store=str(store),
+        column=column,
+        kind=source.kind,
+        sha256=source.sha256,
+        samples=len(ids),
+        samples_added=added,
+        shards_done=done,
+        shards_kept=kept,
+        counts={fate: int((fates == fate).sum()) for fate in STATUSES},
+        rows=int(written.lengths.sum()),
+        reasons=[(str(ids[i]), str(fates[i]), why) for i, why in sorted(written.reasons.items())],
+        notices=notices,
+    )
 
 
 def _describe(
     source: Source,
-    path: Path,
+    name: str,
     column: str,
     modality: str,
     *,
-    key: str | None,
+    recipe: Mapping[str, Any],
     dtype: DType | None,
     form: Format,
 ) -> ColumnInfo:
     chosen: DType = dtype or ("float16" if source.dtype == np.float16 else "float32")
-    recipe: dict[str, Any] = {
-        "source": path.name or path.resolve().name,
+    facts: dict[str, Any] = {
+        "source": name,
         "source_kind": source.kind,
         "source_sha256": source.sha256,
         "source_dtype": source.dtype.name,
     }
-    if key is not None:
-        recipe["key"] = key
     return ColumnInfo.create(
         column,
         modality,
         encoder=f"imported:{source.kind}",
         weights="none",
-        recipe=recipe,
+        recipe=facts | dict(recipe),
         dim=source.dim,
         dtype=chosen,
         format=form,

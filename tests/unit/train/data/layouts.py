@@ -1,11 +1,14 @@
 """Small trees in the layouts of the official data sets, written on the spot, with real media."""
 
 import csv
+import pickle
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import h5py
 import numpy as np
 from PIL import Image
 
@@ -103,3 +106,90 @@ def write_mvf_list(path: Path, lines: list[list[str]], split: str) -> Path:
         text += f" {MVF_LABELS[kind]}\n"
     path.write_text(text)
     return path
+
+
+def write_mmsa(path: Path, *, dialogues: int = 2) -> dict[str, Any]:
+    """Write MMSA's `aligned_50.pkl` in small: ids VIDEO$_$CLIP, sentiment, three modalities."""
+    random = np.random.default_rng(5)
+    content: dict[str, Any] = {}
+    for split in ("train", "valid", "test"):
+        ids = [f"{split}{d}$_${clip}" for d in range(dialogues) for clip in (0, 2, 10)]
+        count = len(ids)
+        content[split] = {
+            "raw_text": np.array(["so"] * count, dtype=object),
+            "id": ids,
+            "text": random.normal(size=(count, 50, 7)).astype("f4"),
+            "audio": random.normal(size=(count, 50, 5)),
+            "vision": random.normal(size=(count, 50, 3)),
+            "annotations": ["Positive"] * count,
+            "regression_labels": np.round(random.uniform(-3, 3, count), 2),
+        }
+    content["train"]["audio"][1, 3, 2] = -np.inf
+    path.write_bytes(pickle.dumps(content))
+    return content
+
+
+def write_gcnet(root: Path) -> Path:
+    """Write utterance folders and the label pickle: videos v0 to v2 of 2 to 4 utterances."""
+    videos = {f"v{i}": [f"v{i}_{k}" for k in range(i + 2)] for i in range(3)}
+    widths = {"wav2vec-large-c-UTT": 512, "deberta-large-4-UTT": 1024, "manet_UTT": 1024}
+    for folder, dim in widths.items():
+        (root / folder).mkdir(parents=True)
+        for names in videos.values():
+            for name in names:
+                np.save(root / folder / f"{name}.npy", np.full(dim, len(name), "f4"))
+    labels = {name: np.linspace(-1, 2, len(names)) for name, names in videos.items()}
+    blank = {name: ["" for _ in names] for name, names in videos.items()}
+    path = root / "CMUMOSEI_features_raw_2way.pkl"
+    path.write_bytes(pickle.dumps([videos, labels, blank, blank, {"v0"}, {"v1"}, {"v2"}]))
+    return path
+
+
+def write_csd(path: Path, name: str, videos: dict[str, tuple[Any, Any]]) -> Path:
+    """Write a computational sequence: features `[T, D]` and intervals `[T, 2]` of each video."""
+    with h5py.File(path, "w") as file:
+        for video, (features, intervals) in videos.items():
+            file[f"{name}/data/{video}/features"] = np.asarray(features, dtype="f4")
+            file[f"{name}/data/{video}/intervals"] = np.asarray(intervals, dtype="f8")
+    return path
+
+
+def write_sdk(root: Path) -> Path:
+    """Write labels of two segments in each of five videos, and words, sound at 2 Hz and faces."""
+    root.mkdir(parents=True)
+    names = [f"vid{i}" for i in range(5)]
+    spans = np.array([[0.0, 2.0], [2.0, 5.0]])
+    labels = {
+        name: (np.array([[i - 2.0, 0, 0, 0, 0, 0, 0], [1.5] + [0] * 6]), spans)
+        for i, name in enumerate(names)
+    }
+    write_csd(root / "CMU_MOSEI_Labels.csd", "All Labels", labels)
+    clock = np.stack([np.arange(10) / 2, np.arange(1, 11) / 2], axis=1)
+    sound = {name: (np.arange(30).reshape(10, 3), clock) for name in [*names, "unlabelled"]}
+    write_csd(root / "CMU_MOSEI_COVAREP.csd", "COVAREP", sound)
+    words = {name: (np.ones((3, 4)), [[0, 1], [1.5, 2.5], [4, 5]]) for name in names[:4]}
+    write_csd(root / "CMU_MOSEI_TimestampedWordVectors.csd", "glove_vectors", words)
+    write_csd(root / "CMU_MOSEI_Extra.csd", "extra", words)
+    folds = root / "cmu_mosei_std_folds.py"
+    folds.write_text(
+        "import os\nos.remove('/nowhere')\n"
+        "standard_train_fold=['vid0', 'vid1']\nstandard_valid_fold=['vid2']\n"
+        "standard_test_fold=['vid3']\n"
+    )
+    return folds
+
+
+def write_apivr(root: Path, *, videos: tuple[int, int, int] = (6, 64, 4096)) -> None:
+    """Write the six pickles: train of N bags, test of half as many; classes count from 1."""
+    root.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(9)
+    count, bag, dim = videos
+    for split, num in (("train", count), ("test", count // 2)):
+        parts = {
+            "v": random.normal(size=(num, bag, dim)).astype("f4"),
+            "i": random.normal(size=(num, 128)).astype("f4"),
+            "label": 1 + np.arange(num) % 3,
+        }
+        for name, values in parts.items():
+            # As Python 2 wrote them.
+            (root / f"{split}_{name}.pkl").write_bytes(pickle.dumps(values, protocol=2))

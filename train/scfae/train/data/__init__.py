@@ -10,8 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .activitynet import prepare_activitynet
     from .fakeavceleb import prepare_fakeavceleb
     from .folder import prepare_folder
+    from .mosei import prepare_mosei
     from .report import DataReport, Skipped
     from .splitting import Shares, split_by_group
 
@@ -19,8 +21,10 @@ _HOME = {
     "DataReport": "report",
     "Shares": "splitting",
     "Skipped": "report",
+    "prepare_activitynet": "activitynet",
     "prepare_fakeavceleb": "fakeavceleb",
     "prepare_folder": "folder",
+    "prepare_mosei": "mosei",
     "split_by_group": "splitting",
 }
 
@@ -28,8 +32,10 @@ __all__ = [
     "DataReport",
     "Shares",
     "Skipped",
+    "prepare_activitynet",
     "prepare_fakeavceleb",
     "prepare_folder",
+    "prepare_mosei",
     "split_by_group",
 ]
 

@@ -119,6 +119,7 @@ def prepare_fakeavceleb(
         rows=tuple(rows),
         skipped=tuple(skipped),
         split=how,
+        targets=("fake", "fake_video", "fake_audio", "class"),
         warnings=tuple(warnings),
     )
     report.write()

@@ -81,6 +81,7 @@ def prepare_folder(
         rows=tuple(rows),
         skipped=tuple(skipped),
         split=how,
+        targets=(label,),
         warnings=tuple(warnings),
     )
     report.write()

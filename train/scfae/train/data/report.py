@@ -44,6 +44,7 @@ class DataReport:
         skipped: What was listed or lay there, and did not become a sample.
         split: How the splits came about, as plain JSON values.
         columns: Columns of the store, with what became of them; empty for a manifest.
+        targets: Labels that tasks ask for.
         warnings: What anyone who trains on it should know.
     """
 
@@ -54,6 +55,7 @@ class DataReport:
     skipped: tuple[Skipped, ...] = ()
     split: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -84,7 +86,7 @@ class DataReport:
         return dict(by_reason)
 
     def majorities(self) -> dict[str, dict[str, Any]]:
-        """Return for each label what an answer that looks at nothing scores on the test split.
+        """Return for each target what an answer that looks at nothing scores on the test split.
 
         For classes: always the training split's most frequent one, and its accuracy on test. For
         numbers: always positive, and its accuracy on test labels that are not 0.
@@ -92,7 +94,7 @@ class DataReport:
         train = [row for row in self.rows if row.split == "train"] or list(self.rows)
         test = [row for row in self.rows if row.split == "test"] or list(self.rows)
         found: dict[str, dict[str, Any]] = {}
-        for name in sorted({name for row in self.rows for name in row.labels}):
+        for name in self.targets:
             seen = [row.labels[name] for row in train if row.labels.get(name) is not None]
             asked = [row.labels[name] for row in test if row.labels.get(name) is not None]
             if any(isinstance(value, float) for value in seen):
@@ -123,8 +125,10 @@ class DataReport:
             "warnings": list(self.warnings),
         }
 
-    def write(self) -> Path:
-        """Keep the report beside the manifest or store; return its path."""
+    def write(self) -> Path | None:
+        """Keep the report beside the manifest or store; return its path, None beside a URL."""
+        if "://" in self.out:
+            return None
         path = record_path(self.out)
         write_json(path, self.as_dict())
         return path
