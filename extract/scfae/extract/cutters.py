@@ -3,13 +3,14 @@
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .recipe import AudioChunk, VideoFrame, Window
 
-PrepareFrame = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+PrepareFrame = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
 
 # Presentation times are multiples of a time base: a frame due at 0.2 s may come at 0.1999.
 TIME_SLACK_S = 1e-4
@@ -111,7 +112,7 @@ class FrameWindows:
         self._stride_s = stride_s
         self._clock = FrameClock(fps)
         self._prepare = prepare
-        self._frames: list[tuple[npt.NDArray[np.uint8], float, float]] = []
+        self._frames: list[tuple[npt.NDArray[Any], float, float]] = []
         self._begun: deque[int] = deque()  # numbers of the frames where open windows begin
         self._taken = 0
         self._next_s = 0.0
@@ -154,7 +155,7 @@ class FrameWindows:
         self._next_s = (math.floor(since_s / self._stride_s) + 1) * self._stride_s
         return True
 
-    def _window(self, frames: list[tuple[npt.NDArray[np.uint8], float, float]]) -> Window:
+    def _window(self, frames: list[tuple[npt.NDArray[Any], float, float]]) -> Window:
         self._is_uncovered = False
         array = np.stack([pixels for pixels, _, _ in frames], axis=1)
         return Window(array, np.array([[frames[0][1], frames[-1][2]]], dtype=np.float64))
@@ -164,17 +165,27 @@ class SoundWindows:
     """Runs of sound of one length; one row each.
 
     Sound shorter than one window is repeated from its start to fill it (`wrap`), as the speaker
-    networks do at evaluation. A tail that no window covers gives a last window that ends at the
-    last sample. All windows have the same length, so batches need no padding.
+    networks do at evaluation, so that all windows have the same length; or it is one window of its
+    own length. A tail that no window covers gives a last window that ends at the last sample.
 
     Args:
         length: Samples a window.
         stride: Samples from one window to the next.
         sample_rate_hz: Rate of the sound.
         shortest: Samples below which there is no window.
+        is_repeated: Short sound is repeated.
     """
 
-    def __init__(self, length: int, stride: int, *, sample_rate_hz: int, shortest: int) -> None:
+    def __init__(
+        self,
+        length: int,
+        stride: int,
+        *,
+        sample_rate_hz: int,
+        shortest: int,
+        is_repeated: bool = True,
+    ) -> None:
+        self._is_repeated = is_repeated
         self._length = length
         self._stride = stride
         self._rate = sample_rate_hz
@@ -207,7 +218,7 @@ class SoundWindows:
             return []
         if total >= self._length:
             return [self._cut(total - self._length)]
-        repeats = -(-self._length // total)
+        repeats = -(-self._length // total) if self._is_repeated else 1
         array = np.tile(self._held, repeats)[: self._length]
         return [Window(array, self._times(0, total))]
 

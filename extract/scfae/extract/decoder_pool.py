@@ -28,8 +28,8 @@ from .media import Decoded, Fate, Part
 from .recipe import Recipe
 from .texts import MediaSource
 
-# Importing the decoders and the first recipe's torch takes seconds on a cold disk: not the file's.
-_START_S = 60.0
+# Importing the decoders, or a recipe's library, takes long on a cold disk: not the file's time.
+_START_S = 300.0
 _END_S = 5.0
 _PARTS_AHEAD = 2
 _CLOSED_CHECK_S = 0.2

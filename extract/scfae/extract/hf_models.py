@@ -67,6 +67,8 @@ def find_model(entry: EncoderEntry, weights: str | None) -> FoundModel:
 def build_model(found: FoundModel, encoder: str) -> Any:
     """Return the network in float32 with its weights, or with noise.
 
+    A pooler on top of the tokens that is not in the file is taken out.
+
     Raises:
         WeightsMismatch: If it cannot be built, or a weight is missing or left over.
     """
@@ -93,7 +95,8 @@ def build_model(found: FoundModel, encoder: str) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         why = " ".join(str(error).split())[:200]
         raise WeightsMismatch(f"{found.folder}: cannot be loaded as {encoder} ({why}).") from None
-    # A pooler on top of the tokens is not used, and often not in the file.
+    if any(key.startswith("pooler.") for key in said["missing_keys"]):
+        module.pooler = None
     missing = [key for key in said["missing_keys"] if not key.startswith("pooler.")]
     wrong = missing or said.get("mismatched_keys") or said.get("error_msgs")
     if wrong:

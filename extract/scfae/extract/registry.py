@@ -90,6 +90,7 @@ _FAMILIES: tuple[tuple[EncoderEntry, ...], ...] = (
 # Names with a prefix of their own: whatever a library serves under the rest of the name.
 _OPEN: dict[str, Callable[[str], EncoderEntry]] = {
     hf.TEXT_PREFIX: hf.text_entry_for,
+    hf.PREFIX: hf.entry_for,
     timm_model.PREFIX: timm_model.entry_for,
 }
 

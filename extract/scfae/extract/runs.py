@@ -36,14 +36,16 @@ class FrameRuns:
 
 @dataclass(frozen=True, slots=True)
 class SoundWaves:
-    """Runs of sound, float32 `[samples]`; shorter sound is repeated.
+    """Runs of sound, float32 `[samples]`.
 
     Attributes:
         windows: How they follow each other.
+        is_repeated: Shorter sound is repeated; else it is a window of its own length.
     """
 
     windows: SoundRuns
     kind: MediaKind = "audio"
+    is_repeated: bool = True
 
     @property
     def sample_rate_hz(self) -> int:
@@ -52,7 +54,7 @@ class SoundWaves:
 
     def begin(self, info: StreamInfo, /) -> SoundWindows:
         """Return a cutter for one stream."""
-        return self.windows.cutter()
+        return self.windows.cutter(is_repeated=self.is_repeated)
 
 
 def squash_and_crop(

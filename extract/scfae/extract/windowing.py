@@ -163,13 +163,14 @@ class SoundRuns:
         """Windows a second."""
         return self.sample_rate_hz / self.stride
 
-    def cutter(self) -> SoundWindows:
-        """Return a cutter."""
+    def cutter(self, *, is_repeated: bool = True) -> SoundWindows:
+        """Return a cutter; short sound is repeated, or else a window of its own length."""
         return SoundWindows(
             self.length,
             self.stride,
             sample_rate_hz=self.sample_rate_hz,
             shortest=self.shortest,
+            is_repeated=is_repeated,
         )
 
 

@@ -1,8 +1,12 @@
-"""Any text encoder of transformers: `hf-text:MODEL`; MODEL is a folder or an id on the hub."""
+"""Any encoder of transformers: `hf-text:MODEL` for texts, `hf:MODEL` for pictures, video and sound.
+
+MODEL is a folder or an id on the hub.
+"""
 
 from ..entry import EncoderEntry
 
 TEXT_PREFIX = "hf-text:"
+PREFIX = "hf:"
 
 
 def text_entry_for(name: str) -> EncoderEntry:
@@ -18,6 +22,23 @@ def text_entry_for(name: str) -> EncoderEntry:
         weights_file="model.safetensors or pytorch_model.bin, and the tokenizer's files",
         weights_hint="A folder with config.json and weights, or an id on the Hugging Face hub.",
         loader="scfae.extract.encoders.hf_text:load",
+        find=_not_one_file,
+    )
+
+
+def entry_for(name: str) -> EncoderEntry:
+    """Return the entry of `hf:MODEL`; what it reads, its dim and licence are the model's."""
+    return EncoderEntry(
+        name=name,
+        modality="image",
+        accepts=("video", "image"),
+        dim=0,
+        rows_per_second=None,
+        licence="the model's own",
+        source="transformers AutoModel and its processor",
+        weights_file="model.safetensors or pytorch_model.bin, and the processor's file",
+        weights_hint="A folder with config.json and weights, or an id on the Hugging Face hub.",
+        loader="scfae.extract.encoders.hf_model:load",
         find=_not_one_file,
     )
 
