@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scfae.store import FeatureStore
+from scfae.store import FeatureStore, SampleRow
 from scfae.store.testing import make_store
 from scfae.train.config import RunConfig, load_config
 from scfae.train.evaluation import EVALUATION_FILE, evaluate
@@ -41,6 +41,60 @@ def small_store(folder: Path) -> FeatureStore:
         shard_size=32,
         splits=(("train", 0.5), ("val", 0.15), ("test", 0.35)),
     )
+
+
+def task_store(folder: Path, *, missing: float = 0.1) -> FeatureStore:
+    """Write a store with a label for every task, all told by the features of either modality.
+
+    `mood` is a value in [-3, 3], `word` one of three words, `fake` whether `fake_video` or
+    `fake_audio` is.
+    """
+    store = make_store(
+        folder,
+        num_samples=240,
+        dims={"video": 10, "audio": 10},
+        labels={"digit": 3, "fake_video": 2, "fake_audio": 2},
+        missing=missing,
+        shard_size=48,
+        splits=(("train", 0.5), ("val", 0.2), ("test", 0.3)),
+    )
+    samples = store.samples
+    names = ("digit", "fake_video", "fake_audio")
+    values = zip(*(samples.label(name) for name in names), strict=True)
+    store.update_labels(
+        [
+            SampleRow(
+                id=str(name),
+                split=split,
+                labels={
+                    "digit": digit,
+                    "fake_video": video,
+                    "fake_audio": audio,
+                    "fake": max(video, audio),
+                    "word": ("no", "so", "yes")[digit],
+                    "mood": (digit - 1) * 2.0 + (0.5 if video else -0.4) * (digit != 1),
+                },
+            )
+            for name, split, (digit, video, audio) in zip(
+                samples.ids, samples.split, values, strict=True
+            )
+        ]
+    )
+    return FeatureStore.open(folder)
+
+
+TASK_SETTINGS: dict[str, dict[str, Any]] = {
+    "classification": {"label": "word"},
+    "binary": {"label": "fake"},
+    "multilabel": {"label": "fake_video,fake_audio"},
+    "regression": {"label": "mood"},
+    "deepfake": {
+        "label": "fake",
+        "modality_labels": {"video": "fake_video", "audio": "fake_audio"},
+    },
+    "retrieval": {"label": "digit", "task_options": {"map_at": [5, 20]}},
+}
+"""What each task needs on `task_store`."""
 
 
 def failing_at(step: int, error: BaseException) -> Progress:

@@ -33,7 +33,7 @@ def test_defaults_are_the_papers() -> None:
     assert config.optim.warmup == 0.2
     assert config.optim.weight_decay == 0.01
     assert config.model.loss_weights == {}
-    assert config.loop.select == "balanced_accuracy"
+    assert config.loop.select == "auto"
 
 
 def test_flat_nested_and_flags_mean_the_same(tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ from scfae.store.errors import (
 )
 from scfae.store.testing import make_store
 from scfae.store.writer import ShardSample
-from scfae.train.evaluation import Evaluation, _subsets, evaluate
+from scfae.train.evaluation import Evaluation, evaluate
 from scfae.train.loading import load_run
 from scfae.train.loop import train
 from scfae.train.metrics import METRICS
 from scfae.train.runs import RunFolder
+from scfae.train.tasks import subsets
 
 from .small_runs import make_config, train_small
 
@@ -350,7 +351,7 @@ def test_a_modality_that_no_test_sample_has_is_undefined_not_wrong(tmp_path: Pat
 
 def test_subsets_are_all_of_them() -> None:
     names = ("a", "b", "c", "d")
-    found = _subsets(names)
+    found = subsets(names)
     assert len(found) == len(set(found)) == 2**4 - 1
     assert all(tuple(sorted(one)) == one for one in found)
     assert set(itertools.chain(*found)) == set(names)

@@ -71,8 +71,9 @@ def test_rows_that_do_not_fit_are_a_typed_error() -> None:
     model = build(standardise=False)
     lengths = {m: torch.tensor([2]) for m in DIMS}
     rows = {m: torch.zeros(1, 2, d) for m, d in DIMS.items()}
-    logits, losses = apply_model(model, rows, torch.ones(1, 2, dtype=torch.bool), lengths)
-    assert logits.shape == (1, 3)
-    assert set(losses) == {"recon"}
+    output = apply_model(model, rows, torch.ones(1, 2, dtype=torch.bool), lengths)
+    assert output.logits is not None
+    assert output.logits.shape == (1, 3)
+    assert set(output.losses) == {"recon"}
     with pytest.raises(TaskError, match=r"features\['audio'\]: must be"):
         apply_model(model, rows | {"audio": torch.zeros(1, 2, 9)}, torch.ones(1, 2) > 0, lengths)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from scfae.fusion import FusionOutput
 from scfae.store import FeatureStore, FeatureStream, SampleRow, StoreView
 from scfae.store.errors import TaskError
 from scfae.store.testing import make_store
@@ -25,6 +26,11 @@ def labelled(path: Path, labels: Sequence[int | float | str], name: str = "what"
     return view.with_rows(np.array(order))
 
 
+def said(logits: torch.Tensor) -> FusionOutput:
+    """Return the output of a model that says this."""
+    return FusionOutput(fused=logits, z={}, logits=logits)
+
+
 def test_classes_are_the_sorted_values_of_training(tmp_path: Path) -> None:
     view = labelled(tmp_path / "store", ["pear", "fig", "pear", "apple", "fig", "pear"])
     task = Classification.fit(view.with_rows(np.arange(5)), "what")
@@ -40,7 +46,9 @@ def test_numbers_that_are_not_0_to_n_are_classes_too(tmp_path: Path) -> None:
     task = Classification.fit(view, "what")
     assert task.classes == (-3, 7, 100)
     encode = task.encoder(view)
-    assert encode(torch.tensor([100, -3, 7])).tolist() == [2, 0, 1]
+    batch = next(iter(FeatureStream(view, batch_size=4, shuffle=False)))
+    expected = dict(zip(view.ids.tolist(), [0, 1, 1, 2], strict=True))
+    assert encode(batch, batch.present).tolist() == [expected[name] for name in batch.ids]
 
 
 def test_the_encoder_reads_labels_as_batches_give_them(tmp_path: Path) -> None:
@@ -50,7 +58,7 @@ def test_the_encoder_reads_labels_as_batches_give_them(tmp_path: Path) -> None:
     task = Classification.fit(train, "what")
     encode = task.encoder(train)
     batch = next(iter(FeatureStream(train, batch_size=3, shuffle=False)))
-    answers = [task.classes[i] for i in encode(batch.labels["what"]).tolist()]
+    answers = [task.classes[i] for i in encode(batch, batch.present).tolist()]
     expected = dict(zip(view.ids.tolist(), words, strict=True))
     assert answers == [expected[name] for name in batch.ids]
 
@@ -79,17 +87,18 @@ def test_the_loss_is_cross_entropy_and_can_weigh_classes_alike(tmp_path: Path) -
     logits = torch.tensor([[2.0, -1.0], [0.0, 0.0], [1.0, 3.0], [-1.0, 0.5]])
     targets = torch.tensor([0, 0, 0, 1])
     each = torch.log(torch.exp(logits).sum(dim=1)) - logits[torch.arange(4), targets]
+    output, present = said(logits), torch.ones(4, 1, dtype=torch.bool)
     plain = Classification.fit(view, "what")
-    assert plain.loss(logits, targets).item() == pytest.approx(each.mean().item())
+    assert plain.loss(output, targets, present).item() == pytest.approx(each.mean().item())
     balanced = Classification.fit(view, "what", class_weights="balanced")
     assert balanced.weights == (4 / (2 * 3), 4 / (2 * 1))
     by_hand = (each[:3].mean() + each[3]) / 2
-    assert balanced.loss(logits, targets).item() == pytest.approx(by_hand.item())
+    assert balanced.loss(output, targets, present).item() == pytest.approx(by_hand.item())
 
 
 def test_probabilities_sum_to_one_also_in_half_precision() -> None:
     task = Classification("what", (0, 1, 2), (1, 1, 1))
-    p = task.probabilities(torch.tensor([[30.0, -5.0, 0.0]], dtype=torch.bfloat16))
+    p = task.scores(said(torch.tensor([[30.0, -5.0, 0.0]], dtype=torch.bfloat16)), ("video",))
     assert p.dtype == torch.float32
     assert p.sum().item() == pytest.approx(1.0)
 

@@ -9,6 +9,8 @@ Samples are drawn one by one: where samples come in groups (several clips of one
 intervals are too narrow.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,7 @@ from .metrics import (
     METRICS,
     Floats,
     Integers,
+    Metrics,
     check_inputs,
     count_metrics,
     weighted_roc_auc,
@@ -59,6 +62,49 @@ def bootstrap_intervals(
     draws = _resample_counts(truth, scores, resamples, np.random.default_rng(counts_seed))
     draws["roc_auc"] = _resample_ranks(truth, scores, resamples, np.random.default_rng(ranks_seed))
     return {name: _percentiles(draws[name], level) for name in METRICS}
+
+
+def resampled_intervals(
+    measure: Callable[[Integers], Metrics],
+    num_samples: int,
+    names: Sequence[str],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval | None]:
+    """Return the interval of any metrics, by measuring every resample.
+
+    Args:
+        measure: Metrics of the samples at some places, which may repeat.
+        num_samples: N.
+        names: The metrics wanted.
+        resamples: Draws; 0 gives None for every metric.
+        seed: Of the draws.
+        level: Of confidence.
+    """
+    if resamples == 0 or num_samples == 0 or not names:
+        return dict.fromkeys(names)
+    generator = np.random.default_rng(seed)
+    draws = np.full((resamples, len(names)), np.nan)
+    for row in draws:
+        found = measure(generator.integers(num_samples, size=num_samples))
+        row[:] = [np.nan if found[name] is None else found[name] for name in names]
+    return {name: _percentiles(draws[:, i], level) for i, name in enumerate(names)}
+
+
+def mean_intervals(
+    figures: Mapping[str, Floats], *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[str, Interval | None]:
+    """Return the interval of the mean over samples (queries) of each figure `[N]`."""
+    values = np.stack(list(figures.values()), axis=1)
+    if resamples == 0 or len(values) == 0:
+        return dict.fromkeys(figures)
+    generator = np.random.default_rng(seed)
+    draws = np.empty((resamples, values.shape[1]))
+    for row in draws:
+        row[:] = values[generator.integers(len(values), size=len(values))].mean(axis=0)
+    return {name: _percentiles(draws[:, i], level) for i, name in enumerate(figures)}
 
 
 def _resample_counts(

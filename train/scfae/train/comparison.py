@@ -5,11 +5,12 @@ from typing import Any
 
 from scfae.store.errors import RunStateError
 
-from .figures import METRIC_TITLES, condition_figure, figure, interval_of, scale_of
+from .figures import condition_figure, figure, interval_of, scale_of, title
 from .plots import interval_axis, interval_plot
 from .runs import RunFolder
 
 TABLES = ("accuracy", "balanced_accuracy", "roc_auc")
+"""Of a classification; other tasks show the figures of their own tables."""
 
 
 def comparison(
@@ -29,24 +30,27 @@ def comparison(
         if evaluation is None:
             raise RunStateError(f"{run.path} is not evaluated yet: scfae evaluate {run.path}")
         evaluations.append(evaluation)
-    scale = scale_of(evaluations)
+    metric, names_of = evaluations[0]["headline_metric"], evaluations[0]["metrics"]
+    scale = scale_of(evaluations, metric)
     conditions = list(dict.fromkeys(name for one in evaluations for name in one["conditions"]))
     rows = []
     for condition in conditions:
         intervals = [
-            interval_of(one["conditions"][condition], name, colour)
+            interval_of(one["conditions"][condition], name, metric, colour)
             for colour, (name, one) in enumerate(zip(names, evaluations, strict=True))
             if condition in one["conditions"]
         ]
-        reference = evaluations[0]["majority"]["accuracy"]
+        reference = evaluations[0]["majority"].get(metric)
         rows.append(
             {"name": condition, "plot": interval_plot(intervals, scale, reference=reference)}
         )
+    tables = TABLES if set(TABLES) <= set(names_of) else names_of
     return {
         "runs": names,
         "rows": rows,
         "axis": interval_axis(scale),
-        "tables": [_table(metric, conditions, evaluations) for metric in TABLES],
+        "tables": [_table(metric, conditions, evaluations) for metric in tables],
+        "metric": title(metric),
         "notes": _notes(names, evaluations),
         "differences": _differences([run for run, _ in runs]),
     }
@@ -78,11 +82,11 @@ def _table(
     ]
     rows.append(
         {
-            "name": "always the majority",
-            "figures": [figure(one["majority"][metric]) for one in evaluations],
+            "name": evaluations[0]["majority_name"],
+            "figures": [figure(one["majority"].get(metric)) for one in evaluations],
         }
     )
-    return {"metric": METRIC_TITLES[metric], "rows": rows}
+    return {"metric": title(metric), "rows": rows}
 
 
 def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -94,6 +98,8 @@ def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> li
     labels = {one["label"] for one in evaluations}
     if len(labels) > 1:
         notes.append(f"The runs answer different questions ({', '.join(sorted(labels))}).")
+    if len({one["task"] for one in evaluations}) > 1:
+        notes.append("The runs are of different tasks: what one has not is left empty.")
     if len({one["n"] for one in evaluations}) > 1:
         notes.append("The runs were evaluated on different numbers of samples.")
     return notes

@@ -46,10 +46,16 @@ class DataConfig(Group):
     """Folder of the feature store."""
     columns: Annotated[dict[Name, Name], Field(min_length=1)]
     """Column of each modality, e.g. video=efficientnet-lite0 audio=ge2e; the order is kept."""
-    task: Literal["classification"] = "classification"
+    task: Literal[
+        "classification", "binary", "multilabel", "regression", "deepfake", "retrieval"
+    ] = "classification"
     """What is learned from the label."""
     label: Name
-    """Label column of the store."""
+    """Label column of the store; for multilabel several, with commas between them."""
+    modality_labels: dict[Name, Name] = Field(default_factory=dict)
+    """deepfake: label column of each modality, e.g. video=fake_video audio=fake_audio."""
+    task_options: dict[Name, JsonValue] = Field(default_factory=dict)
+    """Options of the task, e.g. error=l1 or ap_norm=min_rk; each has a default."""
     where: dict[Name, int | float | str] = Field(default_factory=dict)
     """Only samples with these label values, e.g. fake=0."""
     train_split: Name = "train"
@@ -58,6 +64,13 @@ class DataConfig(Group):
     """Split that selects the best epoch; 15 % of train if the store has none."""
     test_split: Name = "test"
     """Split that evaluation reads; training never does."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Every label column that the task reads."""
+        names = self.label.split(",") if self.task == "multilabel" else [self.label]
+        stripped = (name.strip() for name in names)
+        return tuple(dict.fromkeys([*stripped, *self.modality_labels.values()]))
 
 
 class ModelConfig(Group):
@@ -137,10 +150,8 @@ class LoopConfig(Group):
     """auto, cpu, cuda or cuda:N; auto takes a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast on a GPU, fp32 on a CPU."""
-    select: Literal[
-        "balanced_accuracy", "accuracy", "macro_f1", "weighted_f1", "roc_auc", "loss"
-    ] = "balanced_accuracy"
-    """Validation figure that selects the best epoch; ties go to the lower validation loss."""
+    select: Name = "auto"
+    """Validation figure that selects the best epoch, loss among them; ties: the lower loss."""
     checkpoint_every_s: Annotated[Positive | None, BeforeValidator(_none_word)] = 60.0
     """Also write a checkpoint after so many seconds; epochs write theirs if that is quick."""
     checkpoint_every_steps: Annotated[
@@ -235,6 +246,8 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
         problems.extend(_fusion_problems(model))
     if isinstance(loop, LoopConfig):
         problems.extend(_masking_problems(loop.masking, modalities))
+    if isinstance(data, DataConfig):
+        problems.extend(_task_problems(data, settings.get("select", "auto")))
     if problems:
         where = f" of {path}" if path is not None else ""
         raise ConfigError(f"the config{where} cannot be used:\n  " + "\n  ".join(problems))
@@ -331,6 +344,20 @@ def _recipe(settings: Mapping[str, Any]) -> dict[str, Any]:
     name = settings.get("fusion", ModelConfig.model_fields["fusion"].default)
     # A name that is unknown is reported with everything else that is wrong.
     return next((recipe_settings(info) for info in list_fusions() if info.name == name), {})
+
+
+def _task_problems(data: DataConfig, select: Any) -> list[str]:
+    from .tasks import TASKS, parse_options  # torch comes with it
+
+    kind = TASKS[data.task]
+    options, problems = parse_options(kind, data.task_options)
+    known = ("auto", "loss", *kind.possible_metrics(options))
+    if isinstance(select, str) and select not in known:
+        problems.append(
+            f"select = {select!r}: {data.task} has no such metric.{suggest(select, known)} "
+            f"Known: {', '.join(known)}"
+        )
+    return problems
 
 
 def _fusion_problems(model: ModelConfig) -> list[str]:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .figures import METRIC_TITLES
+from .figures import title
 from .plots import Series, line_chart
 from .runs import RunFolder
 
 VALIDATION = ("accuracy", "balanced_accuracy", "macro_f1")
+"""Of a classification; other tasks show the first figures that they have."""
+MOST_LINES = 4
 
 
 def charts(run: RunFolder) -> list[dict[str, Any]]:
@@ -28,7 +30,9 @@ def charts(run: RunFolder) -> list[dict[str, Any]]:
         ),
         _chart(
             "validation metrics, nothing masked",
-            _pick(epochs, x, {METRIC_TITLES[name]: ("val", name) for name in VALIDATION}),
+            _pick(
+                epochs, x, {title(name): ("val", name) for name in _validation(epochs[0]["val"])}
+            ),
             marks,
         ),
         _chart(
@@ -51,6 +55,13 @@ def training_sentence(run: RunFolder, state: Mapping[str, Any]) -> str:
     often = "once" if times == 1 else f"{times} times"
     resumed = f"; resumed {often} (dashed lines)" if times > 0 else ""
     return run.summary().removeprefix(f"{run.path}: ") + resumed
+
+
+def _validation(figures: Mapping[str, Any]) -> list[str]:
+    names = [name for name in figures if name != "loss"]
+    if set(VALIDATION) <= set(names):
+        return list(VALIDATION)
+    return names[:MOST_LINES]
 
 
 def _pick(

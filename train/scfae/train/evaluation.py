@@ -1,62 +1,69 @@
-"""Metrics of a trained run for every subset of present modalities, beside the majority class.
+"""Metrics of a trained run for every condition of its task, beside who sees no features.
 
 The selected checkpoint (by validation) is measured on the test split, the same samples each time
-with other modalities hidden. A sample that has none of the shown ones cannot be scored: it is
-counted as excluded. Test labels choose nothing: not the epoch, not a threshold.
+with other modalities hidden (for retrieval: by every modality, for every other). A sample that has
+none of the shown ones cannot be scored: it is counted as excluded. Test labels choose nothing: not
+the epoch, not a threshold, not a temperature.
 """
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from scfae.store import ColumnInfo, FeatureStore, FeatureStream, StoreView
-from scfae.store.atomic import write_atomic
+from scfae.store import ColumnInfo, FeatureStore, StoreView
 from scfae.store.errors import ConfigError, SchemaMismatch, TaskError
 
-from .bootstrap import bootstrap_intervals
+from .averages import averages
 from .config import RunConfig
 from .device import choose_device
+from .headline import headline
+from .kept import keep_scores, write_predictions
 from .loading import LoadedRun, load_run
-from .metrics import METRICS, confusion_matrix, majority_metrics
-from .model import apply_model
-from .runs import json_line, write_json
+from .metrics import Metrics
+from .runs import write_json
+from .scoring import score_view, show
 from .splits import Splits, make_splits
+from .tasks import Measured, Task
+from .validation import mean_metrics
 
 EVALUATION_FILE = "evaluation.json"
-PREDICTIONS_FILE = "predictions.jsonl"
 ROLES = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One set of present modalities.
+    """One condition: a set of present modalities, or for retrieval one direction.
 
     Attributes:
-        modalities: Those that the model saw, in the run's order.
-        metrics: Every figure as a fraction; None where undefined.
-        intervals: 95 % bootstrap interval of each.
-        n: Samples scored.
-        excluded: Samples that have none of the modalities.
-        confusion: Counts `[C][C]`, rows true classes.
+        name: Modalities joined by +, in the run's order; or `image>video`.
+        modalities: Those that the model saw.
+        measured: Its figures.
     """
 
+    name: str
     modalities: tuple[str, ...]
-    metrics: Mapping[str, float | None]
-    intervals: Mapping[str, tuple[float, float] | None]
-    n: int
-    excluded: int
-    confusion: list[list[int]]
+    measured: Measured
 
     @property
-    def name(self) -> str:
-        """The modalities joined by +."""
-        return "+".join(self.modalities)
+    def metrics(self) -> Metrics:
+        """Every figure; None where undefined."""
+        return self.measured.metrics
+
+    @property
+    def intervals(self) -> Mapping[str, tuple[float, float] | None]:
+        """95 % bootstrap interval of each figure."""
+        return self.measured.intervals
+
+    @property
+    def n(self) -> int:
+        """Samples (queries) scored."""
+        return self.measured.n
+
+    @property
+    def excluded(self) -> int:
+        """Samples that have none of the modalities."""
+        return self.measured.excluded
 
     def as_dict(self) -> dict[str, Any]:
         """Return the condition as plain JSON values."""
@@ -74,14 +81,11 @@ class Evaluation:
     Attributes:
         run: The run folder.
         split: What was evaluated.
-        label: The label.
-        classes: Its values in the order of the logits.
+        task: What was asked.
         columns: Column of each modality, swaps included.
         swapped: The modalities whose column is not the run's own.
         is_random: Columns that are noise.
         conditions: Single modalities first, all together last.
-        majority: Metrics of always answering the training split's most frequent class.
-        majority_class: That class.
         n: Samples of the split.
         epoch: Epoch of the checkpoint.
         bootstrap: Resamples behind the intervals.
@@ -90,63 +94,94 @@ class Evaluation:
 
     run: str
     split: str
-    label: str
-    classes: tuple[int | str, ...]
+    task: Task
     columns: dict[str, str]
     swapped: tuple[str, ...]
     is_random: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    majority: Mapping[str, float | None]
-    majority_class: int | str
     n: int
     epoch: int
     bootstrap: int
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def majority(self) -> Metrics:
+        """What who sees no features scores on the last condition's samples."""
+        return self.conditions[-1].measured.baseline
+
+    @property
+    def majority_class(self) -> int | float | str:
+        """What is always answered then."""
+        return self.task.constant_answer
+
+    @property
+    def classes(self) -> tuple[int | str, ...]:
+        """The classes in the order of the scores."""
+        return self.task.classes
+
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values; fractions, not percent."""
+        task = self.task
+        last = self.conditions[-1]
         return {
             "run": self.run,
             "split": self.split,
-            "label": self.label,
-            "classes": list(self.classes),
+            "task": task.name,
+            "label": task.label,
+            "classes": list(task.classes),
+            "metrics": list(task.shown_metrics),
+            "headline_metric": task.headline,
             "columns": self.columns,
             "swapped": list(self.swapped),
             "is_random": list(self.is_random),
             "n": self.n,
             "epoch": self.epoch,
             "bootstrap": self.bootstrap,
+            "headline": self.headline(),
             "conditions": {one.name: one.as_dict() for one in self.conditions},
             "mean_of_conditions": self.mean(),
-            "majority": {**self.majority, "class": self.majority_class, "n": self.n},
-            "confusion": {one.name: one.confusion for one in self.conditions},
+            "averages": averages(self.conditions),
+            "majority": {**self.majority, "class": self.majority_class, "n": last.n},
+            "majority_name": task.baseline_name,
+            "majority_of_conditions": {c.name: c.measured.baseline for c in self.conditions},
+            "confusion": {
+                one.name: one.measured.confusion
+                for one in self.conditions
+                if one.measured.confusion is not None
+            },
             "notes": list(self.notes),
         }
 
-    def mean(self) -> dict[str, float | None]:
+    def headline(self) -> list[str]:
+        """Return what a person should read first."""
+        return headline(self.task, self.split, {c.name: c.measured for c in self.conditions})
+
+    def mean(self) -> Metrics:
         """Return each metric's mean over the conditions where it is defined."""
-        means: dict[str, float | None] = {}
-        for name in METRICS:
-            known = [c.metrics[name] for c in self.conditions if c.metrics[name] is not None]
-            means[name] = float(np.mean([v for v in known if v is not None])) if known else None
-        return means
+        return mean_metrics([one.metrics for one in self.conditions])
 
     def text(self) -> str:
         """Return a table for a terminal."""
-        width = max(len("always the majority"), *(len(c.name) for c in self.conditions))
+        task = self.task
+        names, majority = task.shown_metrics, task.baseline_name
+        width = max(len(majority), *(len(c.name) for c in self.conditions))
+        cell = max(24, *(len(name) + 2 for name in names))
         lines = [
-            f"{self.run}: {self.label} on the {self.split} split, {self.n} samples, checkpoint of "
+            f"{self.run}: {task.label} on the {self.split} split, {self.n} samples, checkpoint of "
             f"epoch {self.epoch}; fractions with 95 % intervals",
-            f"{'present':<{width}}  " + "".join(f"{name:<24}" for name in METRICS) + "n",
+            f"{'present':<{width}}  " + "".join(f"{name:<{cell}}" for name in names) + "n",
         ]
         for one in self.conditions:
-            cells = [_cell(one.metrics[m], one.intervals.get(m)).ljust(24) for m in METRICS]
+            cells = [_cell(one.metrics[m], one.intervals.get(m)).ljust(cell) for m in names]
             left_out = f" ({one.excluded} left out)" if one.excluded else ""
             lines.append(f"{one.name:<{width}}  " + "".join(cells) + f"{one.n}{left_out}")
-        cells = [_cell(self.majority[m], None).ljust(24) for m in METRICS]
-        lines.append(f"{'always the majority':<{width}}  " + "".join(cells) + str(self.n))
+        for name, means in averages(self.conditions).items():
+            cells = [_cell(means[m], None).ljust(cell) for m in names]
+            lines.append(f"{name:<{width}}  " + "".join(cells).rstrip())
+        cells = [_cell(self.majority[m], None).ljust(cell) for m in names]
+        lines.append(f"{majority:<{width}}  " + "".join(cells) + str(self.conditions[-1].n))
         lines += [f"noise: {name} has random weights" for name in self.is_random]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *self.headline()])
 
 
 def evaluate(
@@ -157,7 +192,7 @@ def evaluate(
     device: str = "cpu",
     bootstrap: int = 1000,
 ) -> Evaluation:
-    """Evaluate a run's selected checkpoint under every non-empty subset of its modalities.
+    """Evaluate a run's selected checkpoint under every condition of its task.
 
     The evaluation of the test split with the run's own columns is kept in the run folder.
 
@@ -172,11 +207,12 @@ def evaluate(
         RunNotFound, CheckpointError: If there is no run, or nothing was selected yet.
         ConfigError: If a modality, split or number is wrong.
         SchemaMismatch: If a swapped column has another width.
-        TaskError: If the split has nothing to evaluate.
+        TaskError: If the split has nothing to evaluate, or labels that training has not.
     """
     if bootstrap < 0:
         raise ConfigError(f"bootstrap must be at least 0, not {bootstrap}.")
-    loaded = load_run(run, device=choose_device(device))
+    place = choose_device(device)
+    loaded = load_run(run, device=place)
     config = _with_columns(loaded, columns or {})
     store = FeatureStore.open(config.data.store, check=config.loop.check)
     infos = {m: store.column(name).info for m, name in config.data.columns.items()}
@@ -186,26 +222,30 @@ def evaluate(
     view: StoreView = getattr(splits, role)
     if not len(view):
         raise TaskError(f"the {role} split is empty: there is nothing to evaluate on.")
-    targets, probabilities, available = _predict(loaded, view, device)
-    conditions = [
-        _condition(loaded, subset, targets, probabilities[subset], available, bootstrap)
-        for subset in _subsets(view.modalities)
-    ]
     task = loaded.task
-    train_targets = task.targets(splits.train)
+    trials = task.trials(view.modalities)
+    scored = score_view(
+        loaded.model,
+        task,
+        view,
+        show(list(dict.fromkeys(shown for trial in trials for shown in trial.shown))),
+        batch_size=config.optim.batch_size,
+        device=place,
+        group_batches=config.loop.group_batches,
+    )
     own = {m: (info.name, info.fingerprint) for m, info in loaded.columns.items()}
     swapped = tuple(m for m, info in infos.items() if (info.name, info.fingerprint) != own[m])
     evaluation = Evaluation(
         run=str(loaded.run.path),
         split=role,
-        label=task.label,
-        classes=task.classes,
+        task=task,
         columns={m: info.name for m, info in infos.items()},
         swapped=swapped,
         is_random=tuple(info.name for info in infos.values() if info.is_random),
-        conditions=tuple(conditions),
-        majority=majority_metrics(train_targets, targets, task.num_outputs),
-        majority_class=task.classes[task.majority],
+        conditions=tuple(
+            Condition(trial.name, trial.modalities, task.measure(trial, scored, bootstrap))
+            for trial in trials
+        ),
         n=len(view),
         epoch=loaded.epoch,
         bootstrap=bootstrap,
@@ -213,8 +253,8 @@ def evaluate(
     )
     if role == "test" and not swapped:
         write_json(loaded.run.path / EVALUATION_FILE, evaluation.as_dict())
-        full = probabilities[tuple(view.modalities)]
-        _write_predictions(loaded, view, targets, full, available)
+        write_predictions(loaded, view, scored)
+        keep_scores(loaded, view, scored)
     return evaluation
 
 
@@ -254,84 +294,6 @@ def _role(split: str | None, config: RunConfig) -> str:
     raise ConfigError(f"split: the run has no split '{split}'; it has {', '.join(names)}.")
 
 
-def _subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
-    return [
-        subset
-        for size in range(1, len(modalities) + 1)
-        for subset in itertools.combinations(modalities, size)
-    ]
-
-
-@torch.no_grad()
-def _predict(
-    loaded: LoadedRun, view: StoreView, device: str
-) -> tuple[npt.NDArray[np.int64], dict[tuple[str, ...], npt.NDArray[Any]], npt.NDArray[np.bool_]]:
-    """Return targets `[N]`, probabilities `[N, C]` by subset and availability `[N, M]`.
-
-    Every row is read once for all subsets; a sample with none of a subset has NaN.
-    """
-    stream = FeatureStream(
-        view,
-        batch_size=loaded.config.optim.batch_size,
-        shuffle=False,
-        group_batches=loaded.config.loop.group_batches,
-    )
-    subsets = _subsets(view.modalities)
-    encode = loaded.task.encoder(view)
-    found: dict[tuple[str, ...], list[npt.NDArray[Any]]] = {subset: [] for subset in subsets}
-    targets: list[npt.NDArray[np.int64]] = []
-    present: list[npt.NDArray[np.bool_]] = []
-    ids: list[str] = []
-    place = choose_device(device)
-    for cpu_batch in stream:
-        batch = cpu_batch.to(place)
-        targets.append(encode(batch.labels[loaded.task.label]).cpu().numpy())
-        present.append(cpu_batch.present.numpy())
-        ids += batch.ids
-        for subset in subsets:
-            shown = torch.tensor([m in subset for m in view.modalities], device=place)
-            mask = batch.present & shown
-            rows = mask.any(dim=1)
-            output = np.full((len(batch), loaded.task.num_outputs), np.nan)
-            if rows.any():
-                logits, _ = apply_model(
-                    loaded.model,
-                    {m: x[rows] for m, x in batch.features.items()},
-                    mask[rows],
-                    {m: x[rows] for m, x in batch.lengths.items()},
-                    groups=None if batch.groups is None else batch.groups[rows],
-                )
-                output[rows.cpu().numpy()] = loaded.task.probabilities(logits).cpu().numpy()
-            found[subset].append(output)
-    # Whole dialogues come in an order of their own; what is written follows the view's.
-    place_of = {name: i for i, name in enumerate(view.ids.tolist())}
-    order = np.argsort([place_of[name] for name in ids])
-    probabilities = {subset: np.concatenate(parts)[order] for subset, parts in found.items()}
-    return np.concatenate(targets)[order], probabilities, np.concatenate(present)[order]
-
-
-def _condition(
-    loaded: LoadedRun,
-    subset: tuple[str, ...],
-    targets: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[Any],
-    available: npt.NDArray[np.bool_],
-    bootstrap: int,
-) -> Condition:
-    places = [list(loaded.columns).index(modality) for modality in subset]
-    scored = available[:, places].any(axis=1)
-    truth, scores = targets[scored], probabilities[scored]
-    matrix = confusion_matrix(truth, scores.argmax(axis=1), loaded.task.num_outputs)
-    return Condition(
-        modalities=subset,
-        metrics=loaded.task.metrics(truth, scores),
-        intervals=bootstrap_intervals(truth, scores, resamples=bootstrap),
-        n=int(scored.sum()),
-        excluded=int((~scored).sum()),
-        confusion=matrix.tolist(),
-    )
-
-
 def _notes(loaded: LoadedRun, splits: Splits, role: str, swapped: tuple[str, ...]) -> list[str]:
     notes = list(splits.notes)
     before = loaded.run.read("splits.json")["ids_sha256"][role]
@@ -342,35 +304,6 @@ def _notes(loaded: LoadedRun, splits: Splits, role: str, swapped: tuple[str, ...
             f"swapped without training again: {', '.join(swapped)}; the model never saw such rows"
         )
     return notes
-
-
-def _write_predictions(
-    loaded: LoadedRun,
-    view: StoreView,
-    targets: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[Any],
-    available: npt.NDArray[np.bool_],
-) -> None:
-    """Keep what the model said of every sample with all it has: one JSON line a sample."""
-    classes = loaded.task.classes
-    lines = [
-        json_line(
-            {
-                "id": str(name),
-                "label": classes[target],
-                "prediction": classes[int(scores.argmax())],
-                "probabilities": {
-                    str(c): round(float(p), 6) for c, p in zip(classes, scores, strict=True)
-                },
-                "present": [m for m, there in zip(view.modalities, has, strict=True) if there],
-            }
-        )
-        for name, target, scores, has in zip(
-            view.ids, targets, probabilities, available, strict=True
-        )
-        if has.any()
-    ]
-    write_atomic(loaded.run.path / PREDICTIONS_FILE, "".join(lines).encode())
 
 
 def _cell(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -13,7 +13,7 @@ from .checkpoint import load_checkpoint
 from .config import RunConfig
 from .model import build_model
 from .runs import RunFolder
-from .tasks import Classification, load_task
+from .tasks import Task, load_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class LoadedRun:
         run: Its folder.
         config: Its settings.
         model: The model in eval mode, on the wanted device.
-        task: Classes in the order of the logits.
+        task: What was learned, and how it is measured.
         columns: Each modality's column as it was, in the run's order.
         step: Steps that the weights have seen.
         epoch: Epochs that the weights have seen.
@@ -33,7 +33,7 @@ class LoadedRun:
     run: RunFolder
     config: RunConfig
     model: nn.Module
-    task: Classification
+    task: Task
     columns: dict[str, ColumnInfo]
     step: int
     epoch: int

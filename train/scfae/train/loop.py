@@ -33,12 +33,13 @@ from .optimizer import make_optimizer
 from .recipe import dialogue_notes, loss_weights
 from .runs import EventLog, Interrupted, RunFolder
 from .schedule import Schedule
+from .selection import fit_task, is_better, selected_metric
 from .splits import Splits, make_splits
 from .stages import Stages
 from .standardise import Standardised
 from .stopping import StopSignals
 from .sums import Sums
-from .tasks import TASKS, Classification
+from .tasks import Task
 from .validation import Validation
 
 logger = logging.getLogger("scfae.train")
@@ -88,10 +89,7 @@ def train(
     fingerprints["samples, labels and splits"] = digest(
         [splits.record(), splits.everything.fingerprint]
     )
-    task = TASKS[config.data.task].fit(
-        splits.train, config.data.label, class_weights=config.optim.class_weights
-    )
-    task.encoder(splits.val)  # an unseen class must show now, not after the first epoch
+    task = fit_task(config, splits)
     now = environment(device)
     if exists:
         _check_store(run, fingerprints)
@@ -99,6 +97,7 @@ def train(
     else:
         # What is wrong with the model must show before there is a folder.
         trial = build_model(config, splits.train.dims, task.num_outputs)
+        task.check_model(fusion_of(trial), splits.train.dims, config.model.fusion)
         check_loss_weights(trial, config, splits.train.dims)
         run = RunFolder.create(
             config,
@@ -152,7 +151,7 @@ class _Training:
         run: RunFolder,
         config: RunConfig,
         splits: Splits,
-        task: Classification,
+        task: Task,
         device: str,
         progress: Progress | None,
     ) -> None:
@@ -283,18 +282,18 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        targets = self.encode(batch.labels[self.task.label])
+        targets = self.encode(batch, batch.present)
         with self._autocast():
-            logits, losses = apply_model(
+            output = apply_model(
                 self.model,
                 batch.features,
                 batch.present,
                 batch.lengths,
-                labels=targets,
+                labels=self.task.method_labels(targets),
                 groups=batch.groups,
             )
-        parts: dict[str, Tensor] = {"task": self.task.loss(logits.float(), targets)}
-        parts |= weighted_losses(losses, self.loss_weights)
+        parts: dict[str, Tensor] = {"task": self.task.loss(output, targets, batch.present)}
+        parts |= weighted_losses(output.losses, self.loss_weights)
         loss = torch.stack([part.detach().float() for part in parts.values()]).sum()
         self._check_finite("loss", loss.item(), batch)
         optim = self.config.optim
@@ -323,15 +322,13 @@ class _Training:
         loss = scores["loss"]
         if loss is None or not math.isfinite(loss):
             raise TaskError(f"the validation loss after step {self.step} is {loss}.")
-        metric = self.config.loop.select
+        metric = selected_metric(self.config, self.task)
         value = scores[metric]
         if value is None:
             raise TaskError(
                 f"select = {metric!r} is undefined on the validation split: choose another metric."
             )
-        is_best = not self.best or _rank(metric, value, loss) > _rank(
-            metric, self.best["value"], self.best["loss"]
-        )
+        is_best = is_better(metric, (value, loss), self.best)
         if is_best:
             self.best_model = {
                 name: value.detach().to("cpu", copy=True)
@@ -436,8 +433,3 @@ class _Training:
             best=self.best or None,
             **details,
         )
-
-
-def _rank(metric: str, value: float, loss: float) -> tuple[float, float]:
-    """Return what is larger for the better epoch: the metric, then the lower loss."""
-    return (-value if metric == "loss" else value, -loss)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from scfae.fusion import Fusion, build_fusion, fusion_info
+from scfae.fusion import Fusion, FusionOutput, build_fusion, fusion_info
 from scfae.store.errors import ConfigError, TaskError
 
 from .config import RunConfig
@@ -14,13 +14,13 @@ from .standardise import Standardised
 _TRIAL_SIZE = 4
 
 
-def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int) -> nn.Module:
+def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int | None) -> nn.Module:
     """Return an untrained model, on the CPU.
 
     Args:
         config: Names the fusion model and its options.
         dims: Width of each modality's rows, in the run's order.
-        num_outputs: Width of the head.
+        num_outputs: Width of the head; None builds none.
 
     Raises:
         ConfigError: An option is unknown or not allowed.
@@ -87,25 +87,25 @@ def apply_model(
     *,
     labels: Tensor | None = None,
     groups: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return a model's logits [B, num_outputs] and auxiliary losses for a batch of stored rows.
+) -> FusionOutput:
+    """Return what a model says of a batch of stored rows.
 
     Args:
         model: By `build_model`.
         features: For each modality `[B, T, D]`.
         present: bool `[B, M]`.
         lengths: For each modality int `[B]`.
-        labels: Encoded targets `[B]`, in training: some losses need them.
+        labels: Targets `[B]` or `[B, C]`, in training: some losses need them.
         groups: The dialogue of each sample `[B]`, where batches hold whole dialogues.
 
     Raises:
         TaskError: The rows do not fit the model, such as time steps that it cannot pair.
     """
     try:
-        out = model(features, present, lengths, labels=labels, groups=groups)
+        output: FusionOutput = model(features, present, lengths, labels=labels, groups=groups)
     except ValueError as error:
         raise TaskError(f"the model cannot take the store's rows: {error}.") from error
-    return out.logits, out.losses
+    return output
 
 
 def weighted_losses(

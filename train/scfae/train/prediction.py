@@ -177,14 +177,11 @@ def _line(
         lengths[modality] = torch.tensor([len(mine) if modality in rows else 0], device=device)
         present.append(modality in rows)
     here = torch.tensor([present], device=device)
-    logits, _ = apply_model(loaded.model, features, here, lengths)
-    probabilities = loaded.task.probabilities(logits)[0].tolist()
-    classes = loaded.task.classes
-    best = max(range(len(classes)), key=probabilities.__getitem__)
+    output = apply_model(loaded.model, features, here, lengths)
+    shown = [modality for modality in loaded.columns if modality in rows]
     return {
         "file": file,
-        "prediction": classes[best],
-        "probabilities": {str(c): p for c, p in zip(classes, probabilities, strict=True)},
-        "present": [modality for modality in loaded.columns if modality in rows],
+        **loaded.task.predict(output, shown),
+        "present": shown,
         "absent": dict(absent),
     }

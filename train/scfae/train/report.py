@@ -19,8 +19,7 @@ from scfae.store.errors import RunStateError
 from .comparison import comparison
 from .curves import charts, training_sentence
 from .evaluation import EVALUATION_FILE
-from .figures import METRIC_TITLES, condition_rows, figure, plain_figures, scale_of
-from .metrics import METRICS
+from .figures import condition_rows, figure, plain_figures, scale_of, title
 from .plots import interval_axis
 from .runs import RunFolder
 
@@ -131,21 +130,29 @@ def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
 
 
 def _evaluation_parts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    majority = evaluation["majority"]
-    scale = scale_of([evaluation])
+    majority, metrics = evaluation["majority"], evaluation["metrics"]
+    metric = evaluation["headline_metric"]
+    scale = scale_of([evaluation], metric)
     names = list(evaluation["conditions"])
+    answer = majority["class"]
+    always = f"always “{answer}”, the majority" if evaluation["classes"] else None
     return {
         "split": evaluation["split"],
-        "metric_names": [METRIC_TITLES[name] for name in METRICS],
+        "metric": title(metric),
+        "metric_names": [title(name) for name in metrics],
         "conditions": condition_rows(evaluation, scale),
         "axis": interval_axis(scale),
-        "average": plain_figures(evaluation["mean_of_conditions"]),
+        "averages": [
+            {"name": name, "figures": plain_figures(means, metrics)}
+            for name, means in evaluation["averages"].items()
+        ],
         "majority": {
-            "class_name": f"“{majority['class']}”, the majority",
-            "figures": plain_figures(majority),
+            "name": always or evaluation["majority_name"],
+            "short": evaluation["majority_name"],
+            "figures": plain_figures(majority, metrics),
             "n": majority["n"],
         },
-        "confusion": _confusion(names[-1], evaluation),
+        "confusion": _confusion(names[-1], evaluation) if evaluation["confusion"] else None,
         "notes": list(evaluation["notes"]),
     }
 
@@ -156,21 +163,25 @@ def _headline(
     if evaluation is None:
         return [f"Not evaluated yet; the run is {state['state']}. scfae evaluate fills this in."]
     conditions = evaluation["conditions"]
-    full = list(conditions)[-1]
-    value = conditions[full]["accuracy"]
-    if value is None:
-        return ["No test sample has any of the modalities: there is nothing to measure."]
+    full = conditions[list(conditions)[-1]]
+    if full.get("accuracy") is None:
+        if full["n"] == 0:
+            return ["No test sample has any of the modalities: there is nothing to measure."]
+        return list(evaluation["headline"])
     majority = evaluation["majority"]["accuracy"]
     first = Markup(
-        f"With all modalities present, <strong>{value:.1%}</strong> of "
-        f"{conditions[full]['n']} {escape(evaluation['split'])} samples are right "
-        f"{_range(conditions[full]['accuracy_ci95'])}; always answering the majority class: "
+        f"With all modalities present, <strong>{full['accuracy']:.1%}</strong> of "
+        f"{full['n']} {escape(evaluation['split'])} samples are right "
+        f"{_range(full['accuracy_ci95'])}; always answering the majority class: "
         f"{majority:.1%}."
     )
+    sentences: list[Markup | str] = [first, *evaluation["headline"][1:]]
     alone = [(n, c["accuracy"]) for n, c in conditions.items() if "+" not in n]
     known = [(name, accuracy) for name, accuracy in alone if accuracy is not None]
-    parts = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in known)
-    return [first, f"One modality at a time: {parts}."] if len(alone) > 1 and known else [first]
+    if len(alone) > 1 and known:
+        parts = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in known)
+        sentences.append(f"One modality at a time: {parts}.")
+    return sentences
 
 
 def _range(interval: Sequence[float] | None) -> str:
@@ -198,8 +209,10 @@ def _confusion(condition: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _balance(
     task: Mapping[str, Any], splits: Mapping[str, Any], evaluation: Mapping[str, Any] | None
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Return samples of each class in training and, once evaluated, in the test split."""
+    if "classes" not in task:
+        return None
     tested: list[int | None] = [None] * len(task["classes"])
     if evaluation is not None:
         everything = list(evaluation["confusion"].values())[-1]

@@ -75,12 +75,12 @@ def make_splits(store: FeatureStore, data: DataConfig) -> Splits:
         TaskError: A split is missing or would be empty; the message names it and what there is.
         UnknownColumn: The store has no such column or label.
     """
-    everything = store.view(None, [data.label], where=_where(store, data.where), **data.columns)
+    everything = store.view(None, data.label_names, where=_where(store, data.where), **data.columns)
     if not len(everything):
         raise TaskError(f"no sample of {store.path} has where = {data.where!r}.")
     names = _column_of(store.samples.split, everything)
     groups = _column_of(store.samples.group, everything)
-    labelled = everything.label(data.label).present
+    labelled = _labelled(everything, data)
     present = everything.available.any(axis=1)
     excluded = {
         "unlabelled": int((~labelled).sum()),
@@ -101,6 +101,7 @@ def make_splits(store: FeatureStore, data: DataConfig) -> Splits:
     taken = masks["train"] | masks["val"] | masks["test"]
     excluded["in another split or none"] = int((usable & ~taken).sum())
     notes += [f"{count} samples are left out: {why}" for why, count in excluded.items() if count]
+    notes += _missing(everything.with_rows(taken))
     notes += _leaks(masks, groups, everything)
     return Splits(
         everything.with_rows(masks["train"]),
@@ -199,6 +200,24 @@ def _where(store: FeatureStore, where: Mapping[str, Any]) -> dict[str, Any]:
 
 def _column_of(values: Any, view: StoreView) -> list[str | None]:
     return [values[index] for index in view.indices]
+
+
+def _labelled(view: StoreView, data: DataConfig) -> Mask:
+    """Return which samples have their labels: all of them, or one of several."""
+    there = np.stack([view.label(name).present for name in data.label_names])
+    needed = 1 if data.task == "multilabel" else len(there)
+    return np.asarray(there.sum(axis=0) >= needed)
+
+
+def _missing(view: StoreView) -> list[str]:
+    """Return how many samples each column has no rows of: they go on without that modality."""
+    absent = (~view.available).sum(axis=0)
+    return [
+        f"{modality} ({view.columns[modality]}) has no rows of {count} of {len(view)} samples: "
+        "they go on with that modality masked"
+        for modality, count in zip(view.modalities, absent.tolist(), strict=True)
+        if count
+    ]
 
 
 def _leaks(masks: dict[str, Mask], groups: list[str | None], view: StoreView) -> list[str]:
