@@ -21,15 +21,17 @@ def alike(sizes: Integers, leaf: int) -> Integers:
         sizes: What each unit fills of a padded batch, for each modality `[n, M]`.
         leaf: Units of a batch, at least 1.
     """
+    by_modality = np.ascontiguousarray(sizes.T)
     order: Integers = np.arange(len(sizes), dtype=np.int64)
     parts = [(0, len(sizes))]
     while parts:
         start, end = parts.pop()
         here = order[start:end]
-        widest = _pads_most(sizes[here])
+        inside = by_modality[:, here]
+        widest = _pads_most(inside)
         if widest is None:
             continue  # all alike
-        order[start:end] = here[np.argsort(sizes[here, widest], kind="stable")]
+        order[start:end] = here[np.argsort(inside[widest], kind="stable")]
         leaves = -(-(end - start) // leaf)
         if leaves > 1:
             middle = start + leaves // 2 * leaf
@@ -38,9 +40,10 @@ def alike(sizes: Integers, leaf: int) -> Integers:
 
 
 def _pads_most(sizes: npt.NDArray[np.int64]) -> int | None:
-    """Return the modality of which a batch `[n, M]` pads most; None if none is padded."""
-    if sizes.shape[1] == 0 or len(sizes) < 2:
+    """Return the modality of which a batch `[M, n]` pads most; None if none is padded."""
+    num_modalities, num_units = sizes.shape
+    if num_modalities == 0 or num_units < 2:
         return None
-    padding = sizes.max(axis=0) * len(sizes) - sizes.sum(axis=0)
+    padding = sizes.max(axis=1) * num_units - sizes.sum(axis=1)
     widest = int(padding.argmax())
     return widest if padding[widest] > 0 else None

@@ -6,6 +6,7 @@ view of its storage is gone, so a weak reference to the array tells exactly whet
 still has any part of the batch, however it was sliced.
 """
 
+import math
 import threading
 import weakref
 from typing import Any, Protocol
@@ -63,7 +64,7 @@ class BufferRing:
         return torch.from_numpy(array), array
 
     def _array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        num_bytes = int(np.prod(shape)) * dtype.itemsize
+        num_bytes = math.prod(shape) * dtype.itemsize
         free = [slot for slot in self._slots if slot.is_free]
         for slot in free:
             if slot.memory.nbytes >= num_bytes:

@@ -186,11 +186,11 @@ class Collator:
         else:
             longest = max(1, int(count.max(initial=0)))
             tensor, array = self._buffers[modality].take((len(count), longest, dim), dtype)
-            # Buffers come as they were left, so all that is not read is zeroed.
-            for slot, rows in enumerate(count.tolist()):
-                array[slot, rows:] = 0
             flat = array.reshape(-1, dim)
-            damaged = self._read_at(modality, reads, flat, np.arange(len(count)) * longest)
+            starts = np.arange(len(count)) * longest
+            # Buffers come as they were left, so all that is not read is zeroed.
+            _zero_between(flat, starts, count)
+            damaged = self._read_at(modality, reads, flat, starts)
         return tensor, ends, damaged
 
     def _read_at(
@@ -268,3 +268,12 @@ class Collator:
     def _place(self, values: npt.NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(values)
         return tensor.pin_memory() if self._pin_memory else tensor
+
+
+def _zero_between(rows: npt.NDArray[Any], starts: Integers, counts: Integers) -> None:
+    """Zero those of `rows [R, D]` that are in no sample, which has `counts` rows from `starts`."""
+    kept = np.flatnonzero(counts)
+    begins, ends = starts[kept].tolist(), (starts[kept] + counts[kept]).tolist()
+    for first, last in zip([0, *ends], [*begins, len(rows)], strict=True):
+        if first < last:
+            rows[first:last] = 0

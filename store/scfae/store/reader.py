@@ -4,7 +4,7 @@ Shapes: N samples, S shards, T rows, D features.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .column import ColumnInfo
 from .config import digest
 from .errors import CorruptShard, SchemaMismatch
-from .files import FilePool, OpenFile
+from .files import FilePool
 from .index import ColumnIndex, check_receipt, read_index
 from .lazy import lazy_property
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
@@ -216,30 +216,27 @@ class Column:
                 return
         begins = at[taken] * row_bytes
         sizes = counts[taken] * row_bytes
-        # Lists from here on: numpy takes a microsecond for what costs a list a tenth a sample.
-        parts = [part.tolist() for part in (shards, starts, begins, sizes)]
-        if min(parts[2]) < 0 or int((begins + sizes).max()) > len(memory):
+        if int(begins.min()) < 0 or int((begins + sizes).max()) > len(memory):
             raise ValueError(f"rows from {at.min()} to {(at + counts).max()} of {len(out)} in out")
-        number, position, follows, runs_to = -1, 0, -1, -1
-        file: OpenFile | None = None
-        buffers: list[memoryview] = []
-        for shard, start, begin, size in zip(*parts, strict=True):
-            if shard == number and start == follows:
-                # It follows in the file: the same call, and in `out`: the same buffer.
-                if begin == runs_to:
-                    whole = len(buffers[-1]) + size
-                    buffers[-1] = memory[begin + size - whole : begin + size]
-                else:
-                    buffers.append(memory[begin : begin + size])
+        # A run of samples that follow each other in a file is one system call.
+        is_new = np.ones(len(taken) + 1, dtype=bool)
+        is_new[1:-1] = (shards[1:] != shards[:-1]) | (starts[1:] != starts[:-1] + sizes[:-1])
+        edges = np.flatnonzero(is_new)
+        runs = (edges[:-1], shards[edges[:-1]], starts[edges[:-1]], np.diff(edges))
+        # Lists from here on: numpy takes a microsecond for what costs a list a tenth a sample.
+        begin_of, end_of = begins.tolist(), (begins + sizes).tolist()
+        number = -1
+        read: Callable[[list[memoryview], int], bool] | None = None
+        for i, shard, start, num_samples in zip(*(part.tolist() for part in runs), strict=True):
+            if shard != number or read is None:
+                number, read = shard, self._reader(shard).open().read_into_many
+            if num_samples == 1:
+                buffers = [memory[begin_of[i] : end_of[i]]]
             else:
-                if file is not None and not file.read_into_many(buffers, position):
-                    raise self._reader(number).corrupt("ends inside data")
-                if shard != number or file is None:
-                    number, file = shard, self._reader(shard).open()
-                position, buffers = start, [memory[begin : begin + size]]
-            follows, runs_to = start + size, begin + size
-        if file is not None and not file.read_into_many(buffers, position):
-            raise self._reader(number).corrupt("ends inside data")
+                run = slice(i, i + num_samples)
+                buffers = _buffers(memory, begin_of[run], end_of[run])
+            if not read(buffers, start):
+                raise self._reader(number).corrupt("ends inside data")
 
     def _small_shards(self) -> SmallShards | None:
         """Return this thread's copies of small shards; None where shards are too large for it."""
@@ -417,3 +414,16 @@ class _Places(NamedTuple):
     def empty(cls, num_samples: int, num_shards: int, dtype: npt.DTypeLike) -> "_Places":
         rows_at = np.zeros(num_samples, dtype=dtype)
         return cls(rows_at, np.zeros(num_shards, dtype=bool), np.zeros(num_shards, dtype=bool))
+
+
+def _buffers(memory: memoryview, begins: list[int], ends: list[int]) -> list[memoryview]:
+    """Return parts of `memory`, those that follow each other as one."""
+    buffers: list[memoryview] = []
+    begin, runs_to = begins[0], ends[0]
+    for first, last in zip(begins[1:], ends[1:], strict=True):
+        if first != runs_to:
+            buffers.append(memory[begin:runs_to])
+            begin = first
+        runs_to = last
+    buffers.append(memory[begin:runs_to])
+    return buffers

@@ -12,7 +12,14 @@ import pytest
 from scfae.bench import loader, peers
 from scfae.bench.data import SHAPES, Data, Loaded, check, make_data
 from scfae.bench.loader import measure
-from scfae.bench.ours import memmap, memmap_reused, packed_reader, reader, stream
+from scfae.bench.ours import (
+    memmap,
+    memmap_reused,
+    packed_reader,
+    reader,
+    reader_in_the_streams_order,
+    stream,
+)
 from scfae.bench.tables import Target
 from scfae.cli import main
 
@@ -30,6 +37,14 @@ def test_every_way_of_ours_gives_the_rows_that_were_written(data: Data) -> None:
         assert check(data, epoch()) is None
     assert check(data, reader(data, ["audio"])()) is None
     assert check(data, stream(data)(), may_mask=True) is None
+
+
+def test_the_reader_in_the_streams_order_gives_the_very_batches_of_the_stream(data: Data) -> None:
+    for found, expected in zip(reader_in_the_streams_order(data)(), stream(data)(), strict=True):
+        assert found.numbers.tolist() == expected.numbers.tolist()
+        for modality, rows in expected.features.items():
+            assert np.array_equal(found.lengths[modality], expected.lengths[modality])
+            assert np.array_equal(found.features[modality], rows)
 
 
 def _changed(data: Data, change: str) -> Iterator[Loaded]:
@@ -73,6 +88,12 @@ def test_figures_are_ratios_of_one_run(tmp_path: Path) -> None:
     assert base is not None
     assert ours is not None
     assert result.targets[0].ratio == pytest.approx(base / ours)
+    ratio = {target.what: target.ratio for target in result.targets}
+    streams, same = by_name[loader.STREAM].best_s, by_name[loader.ORDERED_READER].best_s
+    assert streams is not None
+    assert same is not None
+    assert ratio["stream / reader of the same rows"] == pytest.approx(same / streams)
+    assert ratio["stream / reader in store order"] == pytest.approx(ours / streams)
     text = result.to_text()
     assert result.machine in text
     assert all(target.what in text for target in result.targets)

@@ -5,7 +5,7 @@ Each function opens what it reads and returns the function that makes the batche
 Shapes: B samples of a batch, T rows, D features.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -72,16 +72,39 @@ def memmap_reused(data: Data) -> Epoch:
 
 def reader(data: Data, modalities: Sequence[str] = tuple(SHAPES)) -> Epoch:
     """Padded batches of our columns, front to back, in memory that is used again."""
+    batches = []
+    for start in range(0, len(data), BATCH_SIZE):
+        here = np.arange(start, min(start + BATCH_SIZE, len(data)))
+        batches.append((here, {m: data.lengths[m][here] for m in modalities}))
+    return _read(data, batches, modalities)
+
+
+def reader_in_the_streams_order(data: Data) -> Epoch:
+    """Padded batches of the samples and modalities that an epoch of `stream` reads, in its order.
+
+    What was masked is not read here either, so only what the stream does besides reading differs:
+    planning, bucketing, masks, ids, labels, tensors and states. Beside `reader`, which profits from
+    files that are read front to back, the stream also pays for its shuffled order, and is spared
+    what is masked.
+    """
+    batches = [(batch.numbers, batch.lengths) for batch in stream(data)()]
+    return _read(data, batches, tuple(SHAPES))
+
+
+def _read(
+    data: Data,
+    batches: Sequence[tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]],
+    modalities: Sequence[str],
+) -> Epoch:
+    """Padded batches of samples `[B]`, of which as many rows are read as it says `[B]`."""
     columns = {modality: data.store.column(modality) for modality in modalities}
-    counted = {modality: column.lengths for modality, column in columns.items()}
-    buffers = {m: _Padded(int(counted[m].max()), column.info.dim) for m, column in columns.items()}
+    buffers = {m: _Padded(int(data.lengths[m].max()), SHAPES[m].dim) for m in modalities}
 
     def epoch() -> Iterator[Loaded]:
-        for start in range(0, len(data), BATCH_SIZE):
-            here = np.arange(start, min(start + BATCH_SIZE, len(data)))
+        for here, counted in batches:
             features, lengths = {}, {}
             for modality, column in columns.items():
-                counts, rows = counted[modality][here], buffers[modality].rows
+                counts, rows = counted[modality], buffers[modality].rows
                 at = np.arange(len(here)) * rows.shape[1]
                 column.read_batch(here, rows.reshape(-1, rows.shape[2]), at=at, counts=counts)
                 features[modality] = buffers[modality].batch(counts)
