@@ -14,6 +14,8 @@ from .errors import ConfigError, CorruptShard
 from .migration import forward_column
 
 COLUMN_FILE: Final = "column.json"
+BASIS_FILE: Final = "basis.npy"
+"""What a column was projected by, where it was; see `derivation.basis`."""
 SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 DType = Literal["float32", "float16"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .atomic import TEMPORARY, remove
-from .column import COLUMN_FILE, ColumnInfo, read_column
+from .column import BASIS_FILE, COLUMN_FILE, ColumnInfo, read_column
 from .container import SUFFIXES
 from .document import unseal
 from .errors import CorruptShard, StoreVersionError
@@ -227,6 +227,8 @@ def _verify_column(path: Path, folder: Path, samples: SampleTable | None) -> lis
         shard = int(match[1]) if match else shard_of_file(name)
         if shard is not None and (name in _names(shard, info) or _is_named(folder, shard, name)):
             shards.add(shard)
+        elif name == BASIS_FILE:
+            _verify_basis(folder, info, found)
         elif name != COLUMN_FILE:
             found(None, name, _STRAY)
     for shard in sorted(shards):
@@ -293,6 +295,17 @@ def _verify_shard(
     if info is not None and (reader.dim, reader.dtype.name) != (info.dim, info.dtype):
         what = f"it holds {reader.dtype.name} [R, {reader.dim}], not {info.dtype} [R, {info.dim}]"
         found(shard, receipt.file, what)
+
+
+def _verify_basis(folder: Path, info: ColumnInfo | None, found: _Found) -> None:
+    from .derivation.basis import read_basis
+
+    if info is None:
+        return  # found by itself
+    try:
+        read_basis(folder, info)
+    except CorruptShard as error:
+        found(None, BASIS_FILE, str(error))
 
 
 def _names(shard: int, info: ColumnInfo | None) -> set[str]:

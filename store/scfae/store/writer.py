@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .atomic import clean_temporaries, discard, fsync_folder, remove, size_of
-from .column import COLUMN_FILE, ColumnInfo, read_column, write_column
+from .column import BASIS_FILE, COLUMN_FILE, ColumnInfo, read_column, write_column
 from .container import SUFFIXES, ShardContents, write_shard
 from .errors import CorruptShard, FingerprintMismatch, SchemaMismatch
 from .index import MIN_CACHED, read_index
@@ -220,6 +220,7 @@ class ColumnWriter:
             self._drop_all()
 
     def _drop_all(self) -> None:
+        discard(self.folder / BASIS_FILE)
         for suffix in (".json", *SUFFIXES.values()):
             for path in self.folder.glob(f"shard-*{suffix}"):
                 discard(path)

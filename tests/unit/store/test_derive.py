@@ -16,11 +16,12 @@ from scfae.store import (
     pin_run,
     verify,
 )
-from scfae.store.column import read_column, write_column
-from scfae.store.derivation import dependents, why_stale
+from scfae.store.column import BASIS_FILE, read_column, write_column
+from scfae.store.derivation import dependents, projection_of, why_stale
 from scfae.store.errors import (
     ColumnPinned,
     ConfigError,
+    CorruptShard,
     FingerprintMismatch,
     SchemaMismatch,
     UnknownColumn,
@@ -230,3 +231,43 @@ def test_what_cannot_be_derived_is_one_clear_error(store: FeatureStore, tmp_path
     with pytest.raises(SchemaMismatch, match="column 'video' is not complete: 1 of 5 shards"):
         derive(store, "video", "d", Chain(pool="mean"))
     assert list(store.columns) == ["audio", "video"]
+
+
+def test_the_basis_is_kept_read_back_and_fitted_again_where_it_is_not(
+    store: FeatureStore,
+) -> None:
+    derive(store, "video", "small", Chain.create(pca=2))
+    column = store.column("small")
+    path = column.folder / BASIS_FILE
+    kept = projection_of(store, column.info)
+    assert kept is not None
+    parent = store.column("video")
+    some = int(np.flatnonzero(parent.lengths)[0])
+    np.testing.assert_array_equal(
+        kept(parent.rows(some).astype(np.float64)).astype(np.float32), column.rows(some)
+    )
+    assert not verify(store)
+    path.unlink()
+    again = projection_of(store, column.info)
+    assert again is not None
+    assert again.sha256 == kept.sha256
+    pooled = column.info.model_copy(update={"recipe": {"steps": {"pool": "mean"}}})
+    assert projection_of(store, pooled) is None
+
+
+def test_a_changed_basis_is_found_and_a_replaced_one_goes(store: FeatureStore) -> None:
+    derive(store, "video", "small", Chain.create(pca=2))
+    column = store.column("small")
+    path = column.folder / BASIS_FILE
+    values = np.load(path)
+    values[0, 1] += 1e-9
+    np.save(path, values)
+    with pytest.raises(CorruptShard, match="holds other numbers than the column was made with"):
+        projection_of(store, column.info)
+    assert [one.file for one in verify(store)] == ["columns/small/basis.npy"]
+    path.write_bytes(b"nothing")
+    with pytest.raises(CorruptShard, match="is damaged"):
+        projection_of(store, column.info)
+    derive(store, "video", "small", Chain.create(pool="mean"), replace=True)
+    assert not path.exists()
+    assert not verify(store)

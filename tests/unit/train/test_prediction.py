@@ -1,7 +1,9 @@
 """Raw media through a run's own encoders: one answer a file, whatever the file is."""
 
+import io
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from scfae.cli.main import main
 from scfae.demo.clips import make_media
 from scfae.extract import extract, load_encoder
 from scfae.extract.plan import plan_columns
-from scfae.store import ColumnInfo, FeatureStore
+from scfae.store import Chain, ColumnInfo, FeatureStore, derive
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError
 from scfae.train.loading import load_run
 from scfae.train.loop import train
+from scfae.train.media_inputs import MediaInput, parse_line
 from scfae.train.prediction import _load, predict
+from scfae.train.raw_columns import raw_column
 from scfae.train.runs import RunFolder
 
 from .small_runs import make_config
@@ -204,7 +209,144 @@ def test_random_encoders_are_made_again_from_their_seed() -> None:
     assert again.weights_sha256 == spec.weights_sha256
 
 
-def test_a_column_that_was_computed_from_others_is_refused() -> None:
-    info = ColumnInfo.create("small", "video", encoder="derived:pool=mean,pca=8", dim=8)
-    with pytest.raises(RunStateError, match="video: the run reads column 'small', which was comp"):
-        _load("video", info, "cpu")
+@pytest.fixture(scope="session")
+def derived(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run on principal components of pictures, and on sound at the clock of the pictures."""
+    store = FeatureStore.open(run.config.data.store)
+    seen, heard = run.config.data.columns["video"], run.config.data.columns["audio"]
+    derive(store, seen, "half", Chain.create(dtype="float16"))
+    derive(store, "half", "components", Chain.create(pca=6))
+    derive(store, heard, "slow", Chain.create(resample=seen, project=8))
+    config = make_config(
+        store.path,
+        tmp_path_factory.mktemp("derived") / "run",
+        columns={"video": "components", "audio": "slow"},
+        label="fake",
+        fusion="concat",
+        options={"hidden": 16},
+        epochs=1,
+        batch_size=4,
+    )
+    return train(config)
+
+
+def stored_answer(run: RunFolder, name: str) -> list[float]:
+    """Return the probabilities of the stored rows of a sample."""
+    loaded = load_run(run.path)
+    names: dict[str, Any] = dict(loaded.config.data.columns)
+    view = FeatureStore.open(loaded.config.data.store).view(None, **names)
+    sample = view[view.ids.tolist().index(name)]
+    features = {m: torch.from_numpy(rows)[None] for m, rows in sample.features.items()}
+    with torch.no_grad():
+        scores = loaded.task.scores(loaded.model(features), list(features))
+    answer: list[float] = scores[0].tolist()
+    return answer
+
+
+def test_a_run_on_derived_columns_takes_their_steps(derived: RunFolder, clips: list[Path]) -> None:
+    (line,) = predict(derived.path, clips[:1])
+    np.testing.assert_allclose(
+        list(line["probabilities"].values()), stored_answer(derived, clips[0].stem), atol=2e-3
+    )
+    assert line["present"] == ["video", "audio"]
+    (seen,) = predict(derived.path, clips[:1], only=["video"])
+    assert seen["probabilities"] != line["probabilities"]
+
+
+def test_derived_columns_without_their_parents_or_basis_are_refused(
+    derived: RunFolder, clips: list[Path], tmp_path: Path
+) -> None:
+    info = derived.columns["video"]
+    with pytest.raises(RunStateError, match=r"how is kept in the store .*, and there is none"):
+        raw_column("video", info, tmp_path / "nowhere")
+    here = tmp_path / "store"
+    shutil.copytree(derived.config.data.store, here)
+    store = FeatureStore.open(here)
+    info = store.columns["components"]
+    assert raw_column("video", info, here).projection is not None
+    gone = info.model_copy(update={"fingerprint": "x"})
+    with pytest.raises(RunStateError, match="'components' is no longer in"):
+        raw_column("video", gone, here)
+    fitted = info.model_copy(update={"compute": {"basis_sha256": "x"}})
+    with pytest.raises(RunStateError, match="was fitted anew since the run was trained"):
+        raw_column("video", fitted, here)
+    shutil.rmtree(here / "columns" / "half")
+    with pytest.raises(RunStateError, match="'half', which column 'components' was computed from"):
+        raw_column("video", info, here)
+    imported = ColumnInfo.create("wavlm", "audio", encoder="imported:npz", dim=8)
+    with pytest.raises(RunStateError, match="audio: the rows of column 'wavlm' were made elsewh"):
+        raw_column("audio", imported, here)
+
+
+def test_manifests_folders_and_mappings_are_answered_sample_by_sample(
+    run: RunFolder, media: Path, clips: list[Path], by_name: dict[str, dict[str, Any]]
+) -> None:
+    rows: list[Any] = [
+        {"id": "one", "video": str(clips[0])},
+        {"id": "two", "smell": "x"},
+        {"audio": 3},
+    ]
+    lines = list(predict(run.path, [*rows, media / "manifest.csv"]))
+    whole = by_name[clips[0].name]
+    assert lines[0]["id"] == "one"
+    assert lines[0]["files"] == {"video": str(clips[0])}
+    assert lines[0]["probabilities"] == whole["probabilities"]
+    assert "unknown key 'smell'" in lines[1]["error"]
+    assert "names no file" in lines[2]["error"]
+    assert len(lines) == 3 + len(clips)
+    by_id = {line["id"]: line for line in lines[3:]}
+    assert by_id[clips[0].stem]["probabilities"] == whole["probabilities"]
+    assert set(by_id[clips[0].stem]["files"]) == {"video", "image"}
+
+
+def test_each_sample_of_a_stream_is_answered_before_the_next_is_asked_for(
+    run: RunFolder, clips: list[Path]
+) -> None:
+    asked: list[str] = []
+
+    def stream() -> Iterator[MediaInput]:
+        for text in ["{broken", str(clips[0]), '{"id": 7, "text": "no encoder reads it"}']:
+            asked.append(text)
+            yield parse_line(text)
+
+    answers = predict(run.path, stream(), is_streaming=True)
+    first = next(answers)
+    assert "not a JSON object" in first["error"]
+    assert len(asked) == 1
+    assert next(answers)["file"] == str(clips[0])
+    assert len(asked) == 2
+    why = "the encoder reads audio or video; the encoder reads video or image"
+    assert next(answers)["error"] == why
+    assert list(answers) == []
+
+
+def test_lines_of_stdin_are_answered_from_the_command_line(
+    run: RunFolder,
+    clips: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = f"{clips[0]}\n\n{json.dumps({'id': 'b', 'video': str(clips[1])})}\n{{oops\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    assert main(["predict", str(run.path), "-", "--only", "audio"]) == 3
+    output = capsys.readouterr()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert [one.get("file") or one.get("id") for one in answers] == [str(clips[0]), "b", None]
+    assert all(one["present"] == ["audio"] for one in answers[:2])
+    assert "1 of 3 samples could not be read" in output.err
+    assert main(["predict", str(run.path), "-", str(clips[0])]) == 2
+
+
+def test_a_temperature_of_the_evaluation_calibrates_the_answer(
+    run: RunFolder, clips: list[Path], by_name: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    warm = tmp_path / "run"
+    shutil.copytree(run.path, warm)
+    (warm / "evaluation.json").write_text('{"calibration": {"temperature": 4.0}}')
+    (line,) = predict(warm, clips[:1])
+    plain = by_name[clips[0].name]
+    assert "temperature" not in plain
+    assert line["temperature"] == 4.0
+    logs = np.log(list(plain["probabilities"].values())) / 4.0
+    expected = np.exp(logs) / np.exp(logs).sum()
+    np.testing.assert_allclose(list(line["probabilities"].values()), expected, atol=1e-6)

@@ -1,10 +1,15 @@
-"""Raw media through a run's own encoders to predictions; one file, one answer.
+"""Raw media through a run's own encoders to predictions; one sample, one answer.
 
 Files are decoded in a child process with a time limit, as in extraction, and encoded in the batch
-shape that the run's columns were made with.
+shape that the run's columns were made with. A run on derived columns takes the same steps on the
+encoders' rows (`raw_columns`). Where the run's evaluation found a temperature on the validation
+split, logits are divided by it, so that probabilities are calibrated.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from scfae.extract import Encoder, Limits, load_encoder, media_kind
+from scfae.extract import Encoder, Limits, load_encoder
 from scfae.extract.batching import ShardBatcher
 from scfae.extract.compute import Compute
 from scfae.extract.decoder_pool import DecoderPool, Request
@@ -20,43 +25,55 @@ from scfae.extract.decoders import DecoderName, rules
 from scfae.extract.forward import Forward
 from scfae.extract.media import Decoded
 from scfae.extract.recipe import Recipe
+from scfae.extract.texts import InlineText, MediaSource
 from scfae.store import ColumnInfo
-from scfae.store.derivation import is_derived
 from scfae.store.errors import ConfigError, RunStateError
 
+from .calibrated import run_temperature
 from .device import choose_device
 from .loading import LoadedRun, load_run
+from .media_inputs import Media, MediaInput, media_inputs
 from .model import apply_model
+from .raw_columns import Encoded, RawColumn, raw_column
 
 Rows = npt.NDArray[np.float32]
+Files = dict[MediaSource, dict[str, Recipe]]
+"""Files of a sample, each with the recipes of the columns that it feeds."""
 
 
 def predict(
     run: str | Path,
-    media: Sequence[str | Path],
+    media: Iterable[Media],
     *,
     device: str = "cpu",
-    only: Sequence[str] | None = None,
+    only: Iterable[str] | None = None,
     timeout_s: float = 60.0,
+    is_streaming: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Yield one plain JSON object a file, in order.
+    """Yield one plain JSON object a sample, in order.
 
     `{"file", "prediction", "probabilities": {class: p}, "present": [modality], "absent":
-    {modality: reason}}`, or `{"file", "error"}` where nothing could be read.
+    {modality: reason}}`, or `{"file", "error"}` where nothing could be read. A sample of several
+    files, from a manifest or a mapping, has `id` and `files` in place of `file`.
 
     Args:
         run: The run folder.
-        media: Videos, sounds or images.
+        media: Videos, sounds, images or texts; folders or manifests of them; or mappings with `id`
+            and a path for `video`, `audio`, `image` or `text`.
         device: Of the encoders and the model.
         only: Modalities to use; all of the run's if None.
         timeout_s: Wall time that decoding one file may take.
+        is_streaming: Answer each sample before the next is asked for; else a few files are
+            decoded ahead.
 
     Raises:
         RunNotFound, CheckpointError: If there is no run, or nothing was selected yet.
         ConfigError: If a modality is not the run's.
-        RunStateError: If the encoders on this machine are not those of the run.
+        ManifestError: If a folder or manifest cannot be used.
+        RunStateError: If the encoders on this machine are not those of the run, or its columns
+            cannot be made from media.
     """
-    if not media:
+    if isinstance(media, Sized) and not len(media):
         raise ConfigError("no media given: name at least one file.")
     place = choose_device(device)
     loaded = load_run(run, device=place)
@@ -66,31 +83,45 @@ def predict(
             raise ConfigError(
                 f"only: the run has no modality '{modality}'; it has {', '.join(loaded.columns)}."
             )
-    encoders = {m: _load(m, loaded.columns[m], place) for m in wanted}
-    decoder = _decoder(loaded.columns[m] for m in wanted)
-    with DecoderPool(1, Limits(timeout_s=timeout_s), decoder=decoder) as pool:
-        recipes = [_recipes(Path(path), encoders) for path in media]
-        messages = pool.decode(
-            Request(Path(path), chosen) for path, chosen in zip(media, recipes, strict=True)
-        )
-        for path, chosen in zip(media, recipes, strict=True):
-            batchers = {m: _batcher(encoders[m], loaded.columns[m]) for m in chosen}
-            absent = {
-                m: f"the encoder reads {' or '.join(encoders[m].spec.accepts)}"
-                for m in wanted
-                if m not in chosen
-            }
-            rows = _encode(batchers, messages, absent)
-            yield _line(loaded, str(path), rows, absent, place)
+    store = loaded.config.data.store
+    columns = {m: raw_column(m, loaded.columns[m], store) for m in wanted}
+    bases = {info.name: info for one in columns.values() for info in one.encoders()}
+    of_modality = {info.name: m for m, one in columns.items() for info in one.encoders()}
+    encoders = {name: _load(of_modality[name], info, place) for name, info in bases.items()}
+    pool = DecoderPool(
+        1,
+        Limits(timeout_s=timeout_s),
+        decoder=_decoder(bases.values()),
+        ahead=0 if is_streaming else 2,
+    )
+    begun: deque[tuple[MediaInput, Files]] = deque()
+    samples = media_inputs(media)
+
+    def requests() -> Iterator[Request]:
+        for sample in samples:
+            files = _files(sample, encoders)
+            begun.append((sample, files))
+            for path, recipes in files.items():
+                yield Request(path, recipes)
+
+    with pool:
+        messages: Iterator[Any] = pool.decode(requests())
+        while True:
+            if not begun:
+                # Samples come with the requests that the pool asks for before it gives a message.
+                first = next(messages, None)
+                if first is None:
+                    return
+                messages = itertools.chain([first], messages)
+            sample, files = begun.popleft()
+            batchers = {name: _batcher(encoders[name], info) for name, info in bases.items()}
+            reasons: dict[str, str] = {}
+            encoded = _encode(files, batchers, messages, reasons)
+            yield _answer(loaded, sample, columns, encoded, reasons, encoders, place)
 
 
 def _load(modality: str, info: ColumnInfo, device: str) -> Encoder:
     """Return the encoder that made a column."""
-    if is_derived(info):
-        raise RunStateError(
-            f"{modality}: the run reads column '{info.name}', which was computed from others "
-            f"({info.encoder}); predictions from media need a run on columns of encoders."
-        )
     weights = None if info.weights == "published" else info.weights
     encoder = load_encoder(info.encoder, weights=weights, device=device)
     media = rules(encoder.spec.modality, info.recipe.get("decoder", "pyav"))
@@ -120,16 +151,18 @@ def _decoder(columns: Iterable[ColumnInfo]) -> DecoderName:
     return next(iter(names), "pyav")
 
 
-def _recipes(path: Path, encoders: Mapping[str, Encoder]) -> dict[str, Recipe]:
-    """Return the recipe of each modality that can come out of a file."""
-    kind = media_kind(path) or "video"
-    recipes: dict[str, Recipe] = {}
-    for modality, encoder in encoders.items():
+def _files(sample: MediaInput, encoders: Mapping[str, Encoder]) -> Files:
+    """Return the files of a sample that feed an encoder."""
+    files: Files = {}
+    for name, encoder in encoders.items():
         for accepted in encoder.spec.accepts:
-            if accepted == kind:
+            if accepted in sample.files:
                 is_sound = encoder.spec.modality == "audio"
-                recipes[modality] = encoder.recipe("audio" if is_sound else accepted)
-    return recipes
+                recipe = encoder.recipe("audio" if is_sound else accepted)
+                files.setdefault(sample.files[accepted], {})[name] = recipe
+                break
+    # Every sample takes its turn at the decoder, so that answers come in order and at once.
+    return files or {InlineText(""): {}}
 
 
 def _batcher(encoder: Encoder, info: ColumnInfo) -> ShardBatcher:
@@ -137,51 +170,87 @@ def _batcher(encoder: Encoder, info: ColumnInfo) -> ShardBatcher:
 
 
 def _encode(
-    batchers: Mapping[str, ShardBatcher], messages: Iterator[Any], absent: dict[str, str]
-) -> dict[str, Rows]:
-    """Return the rows of each modality; why one has none goes into `absent`."""
-    for message in messages:
-        windows = (
-            {m: fate.windows for m, fate in message.fates.items()}
-            if isinstance(message, Decoded)
-            else message
-        )
-        for modality, cut in windows.items():
-            batchers[modality].add("", cut)
-        if isinstance(message, Decoded):
-            break
+    files: Files,
+    batchers: Mapping[str, ShardBatcher],
+    messages: Iterator[Any],
+    reasons: dict[str, str],
+) -> dict[str, Encoded]:
+    """Return the rows of each column of an encoder; why one has none goes into `reasons`."""
+    encoded: dict[str, Encoded] = {}
+    for recipes in files.values():
+        for message in messages:
+            windows = (
+                {name: fate.windows for name, fate in message.fates.items()}
+                if isinstance(message, Decoded)
+                else message
+            )
+            for name, cut in windows.items():
+                batchers[name].add("", cut)
+            if isinstance(message, Decoded):
+                break
+        for name in recipes:
+            fate = message.fates[name]
+            batchers[name].finish()
+            rows = batchers[name].rows("")
+            if fate.status in ("missing", "failed") or rows is None:
+                reasons[name] = fate.reason or "the encoder gave no rows"
+            else:
+                encoded[name] = Encoded(*rows)
+    return encoded
+
+
+def _answer(
+    loaded: LoadedRun,
+    sample: MediaInput,
+    columns: Mapping[str, RawColumn],
+    encoded: Mapping[str, Encoded],
+    reasons: Mapping[str, str],
+    encoders: Mapping[str, Encoder],
+    device: str,
+) -> dict[str, Any]:
+    """Return a sample's line."""
+    if sample.error is not None:
+        return {**sample.label, "error": sample.error}
     rows: dict[str, Rows] = {}
-    for modality, batcher in batchers.items():
-        fate = message.fates[modality]
-        batcher.finish()
-        encoded = batcher.rows("")
-        if fate.status in ("missing", "failed") or encoded is None:
-            absent[modality] = fate.reason or "the encoder gave no rows"
-        else:
-            rows[modality] = encoded[0]
-    return rows
+    absent: dict[str, str] = {}
+    for modality, column in columns.items():
+        made = column.rows(encoded)
+        if made is not None:
+            rows[modality] = made.rows
+            continue
+        without = next(one.name for one in column.encoders() if one.name not in encoded)
+        accepts = " or ".join(encoders[without].spec.accepts)
+        absent[modality] = reasons.get(without, f"the encoder reads {accepts}")
+    return _line(loaded, sample.label, rows, absent, device)
 
 
 @torch.no_grad()
 def _line(
-    loaded: LoadedRun, file: str, rows: Mapping[str, Rows], absent: Mapping[str, str], device: str
+    loaded: LoadedRun,
+    label: Mapping[str, Any],
+    rows: Mapping[str, Rows],
+    absent: Mapping[str, str],
+    device: str,
 ) -> dict[str, Any]:
     if not rows:
         reasons = sorted(set(absent.values()))
-        return {"file": file, "error": "; ".join(reasons)}
+        return {**label, "error": "; ".join(reasons)}
     features, lengths, present = {}, {}, []
     for modality, info in loaded.columns.items():
         mine = rows.get(modality, np.zeros((1, info.dim), dtype=np.float32))
-        stored = mine.astype(info.dtype).astype(np.float32)  # as a column would hold it
-        features[modality] = torch.from_numpy(stored)[None].to(device)
+        features[modality] = torch.from_numpy(mine)[None].to(device)
         lengths[modality] = torch.tensor([len(mine) if modality in rows else 0], device=device)
         present.append(modality in rows)
     here = torch.tensor([present], device=device)
     output = apply_model(loaded.model, features, here, lengths)
+    temperature = run_temperature(loaded.run)
+    if temperature is not None and output.logits is not None:
+        output = replace(output, logits=output.logits / temperature)
     shown = [modality for modality in loaded.columns if modality in rows]
     return {
-        "file": file,
+        **label,
         **loaded.task.predict(output, shown),
+        **({} if temperature is None else {"temperature": temperature}),
         "present": shown,
         "absent": dict(absent),
     }

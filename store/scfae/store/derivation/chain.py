@@ -1,5 +1,6 @@
 """What is done to a column, in which order, and how it is written down."""
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -51,6 +52,15 @@ class Chain(Frozen):
             first = error.errors(include_url=False)[0]
             flag = "".join(f"--{str(part).replace('_', '-')}: " for part in first["loc"])
             raise ConfigError(f"{flag}{first['msg'].removeprefix('Value error, ')}.") from None
+
+    @classmethod
+    def from_steps(cls, steps: Mapping[str, Any]) -> Self:
+        """Return the chain that `steps` describes, as a column's recipe keeps them."""
+        fields = dict(steps)
+        if "layer" in fields:
+            layer, _, layers = str(fields["layer"]).partition("/")
+            fields |= {"layer": int(layer), "layers": int(layers)}
+        return cls.create(**fields)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

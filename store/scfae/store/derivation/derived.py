@@ -16,8 +16,9 @@ from ..errors import ConfigError, FingerprintMismatch, SchemaMismatch, UnknownCo
 from ..reader import Column
 from ..store import FeatureStore
 from ..writer import ShardSample
+from .basis import read_basis, write_basis
 from .chain import Chain
-from .lineage import parent_record, split_sha256
+from .lineage import parent_record, parents_now, split_sha256
 from .projection import Projection, fit_pca, random_projection
 from .rows import Rows, prepare
 
@@ -99,6 +100,8 @@ def derive(
                 "from the one fitted here, and the two must not mix. Go on there, or drop it and "
                 "derive again."
             )
+        if chain.pca is not None and projection is not None and store.is_local:
+            write_basis(writer.folder, projection)
         missing = writer.missing_shards()
         for done, shard in enumerate(missing):
             if progress is not None:
@@ -107,6 +110,38 @@ def derive(
         if progress is not None:
             progress(len(missing), len(missing), "done")
     return DeriveReport(name, info.encoder, info.dim, num_shards, len(missing), info.compute)
+
+
+def projection_of(store: FeatureStore, info: ColumnInfo) -> Projection | None:
+    """Return the projection that a derived column's rows went through, None if there was none.
+
+    Principal components are read where they are kept, and fitted again elsewhere (a store behind a
+    URL, a column of an earlier version).
+
+    Args:
+        store: The store with the column.
+        info: The column, as it was made.
+
+    Raises:
+        CorruptShard: If what is kept are other numbers.
+        FingerprintMismatch: If they are fitted again and differ.
+        UnknownColumn: If they are not kept, and the parent is gone.
+    """
+    chain = Chain.from_steps(info.recipe["steps"])
+    if chain.pca is None and chain.project is None:
+        return None
+    kept = read_basis(store.column(info.name).folder, info) if store.is_local else None
+    if kept is not None:
+        return kept
+    parents = [_parent(store, name) for name in parents_now(store.columns, info)]
+    other = parents[1] if len(parents) > 1 else None
+    found = _Source(store, parents[0], other, chain).projection(info)
+    if found is not None and found.sha256 != info.compute.get("basis_sha256"):
+        raise FingerprintMismatch(
+            f"the projection of column '{info.name}' is not kept, and fitted here again it differs "
+            "from the one that its rows went through; derive the column again with --replace."
+        )
+    return found
 
 
 def _parent(store: FeatureStore, name: str) -> Column:
