@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .mask_table import exact_rate_masks, write_mask_table
     from .masking import masks_for
     from .memory import MemoryView
-    from .pins import pin_run
+    from .pins import pin_run, pinned
     from .reader import Column
     from .receipt import Receipt, Status
     from .samples import SampleRow, SampleTable
@@ -59,6 +59,7 @@ _MODULES = {
     "exact_rate_masks": "mask_table",
     "masks_for": "masking",
     "pin_run": "pins",
+    "pinned": "pins",
     "verify": "verification",
     "write_mask_table": "mask_table",
 }
@@ -92,6 +93,7 @@ __all__ = [
     "exact_rate_masks",
     "masks_for",
     "pin_run",
+    "pinned",
     "verify",
     "write_mask_table",
 ]

@@ -7,9 +7,10 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 
+from .atomic import write_atomic
 from .config import Frozen, digest
 from .container import Format
-from .document import read_document, write_document
+from .document import read_document, seal
 from .errors import ConfigError, CorruptShard
 from .migration import forward_column
 
@@ -129,12 +130,17 @@ def column_name(encoder: str) -> str:
     return _UNSAFE.sub("-", ".".join(part.strip() for part in parts)).lstrip(".-") or "column"
 
 
-def write_column(folder: Path, info: ColumnInfo) -> None:
-    """Write `column.json` into a column's folder, atomically."""
+def column_document(info: ColumnInfo) -> bytes:
+    """Return the bytes of a column's `column.json`."""
     body = info.model_dump(mode="json")
     if info.format == "zarr":
         del body["format"]  # so readers from before the other formats open it too
-    write_document(folder / COLUMN_FILE, body)
+    return seal(body)
+
+
+def write_column(folder: Path, info: ColumnInfo) -> None:
+    """Write `column.json` into a column's folder, atomically."""
+    write_atomic(folder / COLUMN_FILE, column_document(info))
 
 
 def read_column(folder: Path) -> ColumnInfo:

@@ -22,6 +22,7 @@ ScfaeError
 │  ├─ CorruptShard                      bytes differ from the receipt
 │  ├─ StoreLocked                       another process writes this column
 │  ├─ StoreFull(OSError)                no space left where the store is
+│  ├─ StoreForbidden                    the server does not allow it with these credentials
 │  └─ ColumnPinned                      a run reads this column
 ├─ ImportRefused                        features made elsewhere that cannot be taken as they are
 ├─ StreamStateError                     state of another stream
@@ -131,6 +132,10 @@ class StoreLocked(StoreError):
 
 class StoreFull(StoreError, OSError):
     """There is no space left where the store is; what was committed is whole."""
+
+
+class StoreForbidden(StoreError):
+    """The server of a remote store does not allow it with these credentials."""
 
 
 class ColumnPinned(StoreError):

@@ -21,7 +21,7 @@ from .atomic import TEMPORARY, fsync_folder, sha256_file
 from .column import COLUMN_FILE, read_column
 from .container import SUFFIXES
 from .derivation.lineage import gone_parents, readable_columns
-from .errors import CorruptShard, StoreError, StoreLocked
+from .errors import CorruptShard, StoreLocked
 from .header import COLUMNS_FOLDER, NEXT_SAMPLES_FILE, read_header
 from .lock import FolderLock
 from .pins import PINS_FOLDER, read_pins
@@ -90,18 +90,17 @@ def collect_garbage(
     """Find what nothing refers to, and remove it if asked to.
 
     Args:
-        store: The store.
+        store: The store; one behind a URL is listed for it, see `remote.garbage`.
         grace_s: Nothing that was touched within so many seconds goes.
         is_deleting: Remove it; otherwise only say what would go.
 
     Raises:
         CorruptShard: If a pin is damaged, and so may pin anything.
-        StoreError: If the store is behind a URL.
     """
     if not store.is_local:
-        raise StoreError(
-            f"{store.url}: only a local store is swept, since nothing behind a URL is listed."
-        )
+        from .remote.garbage import collect_url
+
+        return collect_url(store, grace_s=grace_s, is_deleting=is_deleting)  # type: ignore[arg-type]
     sweep, now_s = Sweep(is_deleted=is_deleting), time.time()
     pinned = {
         (name, fingerprint): pin.run
@@ -113,7 +112,7 @@ def collect_garbage(
         file = str(path.relative_to(store.path))
         age_s = now_s - _touched_s(path)
         if age_s < grace_s:
-            sweep.kept.append(Kept(file, f"{why}; touched {_ago(age_s)} ago"))
+            sweep.kept.append(Kept(file, f"{why}; touched {ago(age_s)} ago"))
             return
         sweep.garbage.append(Garbage(file, _bytes(path), round(max(0.0, age_s), 3), why))
         if is_deleting:
@@ -210,5 +209,6 @@ def _remove(path: Path) -> None:
     fsync_folder(path.parent)
 
 
-def _ago(age_s: float) -> str:
+def ago(age_s: float) -> str:
+    """Return an age for people, in hours or seconds."""
     return f"{age_s / 3600:.1f} h" if age_s >= 3600 else f"{max(0.0, age_s):.0f} s"

@@ -300,6 +300,18 @@ class Column:
             "has been replaced since it was first looked at. Open the store again."
         )
 
+    def over(self, samples: SampleTable) -> "Column":
+        """Return the column with another table of the same store, and files of its own."""
+        return Column(self.folder, self.info, samples=samples)
+
+    def local_file(self, facts: ShardFacts) -> Path:
+        """Return where a shard's file lies on this machine; a copy is made first if it is remote.
+
+        Raises:
+            CorruptShard: If a copy is not what the receipt says.
+        """
+        return self._shard_path(facts)
+
     def _shard_path(self, facts: ShardFacts) -> Path:
         return self.folder / facts.file
 

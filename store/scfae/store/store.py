@@ -178,11 +178,7 @@ class FeatureStore:
     def columns(self) -> dict[str, ColumnInfo]:
         """What columns there are now, by name, sorted."""
         folder = self.path / COLUMNS_FOLDER
-        return {
-            p.parent.name: read_column(p.parent)
-            for p in sorted(folder.glob(f"*/{COLUMN_FILE}"))
-            if not p.parent.name.startswith(TEMPORARY)  # being renamed or dropped
-        }
+        return {name: read_column(folder / name) for name in self.column_names()}
 
     @property
     def fingerprint(self) -> str:
@@ -289,6 +285,25 @@ class FeatureStore:
         from .catalogue import drop_column
 
         drop_column(self, name)
+
+    def column_names(self) -> list[str]:
+        """Return the names of the columns there are now, sorted, damaged ones too."""
+        folder = self.path / COLUMNS_FOLDER
+        names = [path.parent.name for path in folder.glob(f"*/{COLUMN_FILE}")]
+        # Temporary: being renamed or dropped.
+        return sorted(name for name in names if not name.startswith(TEMPORARY))
+
+    def column_bytes(self, name: str) -> int:
+        """Return the bytes of all files of a column; see `catalogue.column_bytes`."""
+        from .catalogue import column_bytes
+
+        return column_bytes(self, name)
+
+    def pin(self, run: Path, columns: Mapping[str, str]) -> bool:
+        """Pin what a run reads; see `pins.pin_run`, and `pins.pinned`, which renews the pin."""
+        from .pins import pin_run
+
+        return pin_run(self.path, run, columns)
 
     def status(self) -> dict[str, Any]:
         """Return each sample's fate in each column; see `report.status`."""

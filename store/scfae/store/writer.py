@@ -116,13 +116,16 @@ class ColumnWriter:
         if not differences and there.fingerprint == self.info.fingerprint:
             return
         if self._is_replacing:
-            refuse_pinned(self.folder, there.fingerprint)
+            self._refuse_pinned(there.fingerprint)
         else:
             raise FingerprintMismatch(
                 f"column '{self.info.name}' is there already and was made differently "
                 f"({'; '.join(differences) or 'the fingerprint'}). Use --replace to throw it away, "
                 "or --as NEW_NAME to keep both."
             )
+
+    def _refuse_pinned(self, fingerprint: str) -> None:
+        refuse_pinned(self.folder, fingerprint)
 
     def missing_shards(self, media: Sequence[str | None] | None = None) -> list[int]:
         """Return the shards to extract: no receipt, or for other ids or media, or no file.

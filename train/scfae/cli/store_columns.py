@@ -14,7 +14,7 @@ class RenameArguments:
     """Give a column another name; refused while a run needs it by the old one."""
 
     store: Annotated[str, tyro.conf.Positional]
-    """The feature store."""
+    """The feature store: a folder or a URL."""
     old: Annotated[str, tyro.conf.Positional]
     """The column."""
     new: Annotated[str, tyro.conf.Positional]
@@ -26,7 +26,7 @@ class DropArguments:
     """Remove a column for good; refused while a run needs it."""
 
     store: Annotated[str, tyro.conf.Positional]
-    """The feature store."""
+    """The feature store: a folder or a URL."""
     column: Annotated[str, tyro.conf.Positional]
     """The column."""
     yes: bool = False
@@ -49,12 +49,11 @@ def drop(argv: Sequence[str]) -> int:
     example = "  scfae store drop features/ ge2e --yes"
     flags = parse(DropArguments, "scfae store drop", argv, example)
     from scfae.store import FeatureStore
-    from scfae.store.catalogue import column_bytes
     from scfae.store.derivation import dependents
     from scfae.store.errors import ConfigError
 
     store = FeatureStore.open(flags.store)
-    num_bytes = column_bytes(store, flags.column)
+    num_bytes = store.column_bytes(flags.column)
     if not flags.yes:
         raise ConfigError(
             f"--yes: give it to remove column '{flags.column}' of {flags.store} "

@@ -28,7 +28,7 @@ class ExportArguments:
     """Write columns of a store as files that other programs open, with all that is known of it."""
 
     store: Annotated[str, tyro.conf.Positional]
-    """The feature store."""
+    """The feature store: a folder or a URL."""
     out: Annotated[Path, tyro.conf.Positional]
     """A folder that is empty or does not exist."""
     to: Literal["webdataset", "hdf5", "npz", "parquet", "zarr", "zarr-zstd", "zarr-dir"]

@@ -23,7 +23,7 @@ class GcArguments:
     """Find what nothing refers to; what a run pins, a writer holds, or is young stays."""
 
     store: Annotated[str, tyro.conf.Positional]
-    """The feature store."""
+    """The feature store: a folder or a URL."""
     grace: Annotated[str, tyro.conf.arg(metavar="TIME")] = "1d"
     """Nothing touched within this time goes: 90s, 30m, 12h, 1d; 0 only if nobody writes."""
     delete: bool = False

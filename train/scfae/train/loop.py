@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from scfae.fusion import combined_backward, fusion_info
-from scfae.store import Batch, FeatureStore, FeatureStream, pin_run
+from scfae.store import Batch, FeatureStore, FeatureStream, pinned
 from scfae.store.atomic import clean_temporaries
 from scfae.store.config import digest
 from scfae.store.errors import RunNotFound, RunStateError, TaskError
@@ -113,10 +113,13 @@ def train(
         changed = {}
         for note in [*splits.notes, *dialogue_notes(config, splits)]:
             logger.warning(note)
-    pinned = {info.name: info.fingerprint for info in columns.values()}
-    if not store.is_local or not pin_run(store.path, run.path, pinned):
-        logger.warning("%s cannot be pinned: nobody is kept from changing it meanwhile", store.url)
-    with run.lock(), StopSignals() as stop:
+    with (
+        pinned(store, run.path, {info.name: info.fingerprint for info in columns.values()}) as held,
+        run.lock(),
+        StopSignals() as stop,
+    ):
+        if not held:
+            logger.warning("%s may not be pinned: nobody is kept from changing it", store.url)
         clean_temporaries(run.path)
         clean_temporaries(run.path / "checkpoints")
         training = _Training(run, config, splits, task, device, progress)

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import TEMPORARY
-from ..column import COLUMN_FILE, ColumnInfo, read_column
+from ..column import ColumnInfo, read_column
 from ..config import digest
 from ..errors import CorruptShard
 from ..header import COLUMNS_FOLDER
@@ -98,11 +97,13 @@ def dependents(store: FeatureStore, name: str) -> list[str]:
 
 def readable_columns(store: FeatureStore) -> dict[str, ColumnInfo]:
     """Return a store's columns but those whose `column.json` is damaged, which `verify` names."""
+    if not store.is_local:
+        with suppress(CorruptShard):
+            _ = store.columns  # which mirrors them here
     found: dict[str, ColumnInfo] = {}
-    for path in sorted((store.path / COLUMNS_FOLDER).glob(f"*/{COLUMN_FILE}")):
-        if not path.parent.name.startswith(TEMPORARY):
-            with suppress(CorruptShard):
-                found[path.parent.name] = read_column(path.parent)
+    for name in store.column_names():
+        with suppress(CorruptShard, FileNotFoundError):
+            found[name] = read_column(store.path / COLUMNS_FOLDER / name)
     return found
 
 

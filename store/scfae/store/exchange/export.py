@@ -55,7 +55,7 @@ def export(
     """Write columns of a store as a folder; run it again to complete what was cut off.
 
     Args:
-        store: An open store or its folder.
+        store: An open store, its folder or URL.
         out: A folder that is empty, does not exist, or holds a part of this very export.
         to: File format.
         columns: Names of columns; empty is all.
@@ -78,8 +78,6 @@ def export(
     if joined and to not in JOINED_FORMS:
         raise ConfigError(f"joined: only {' and '.join(JOINED_FORMS)} join columns, not {to}.")
     store = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
-    if not store.is_local:
-        raise StoreError(f"{store.url}: only a local store is exported; copy it to a folder first.")
     root = Path(out).expanduser()
     if root.resolve().is_relative_to(store.path.resolve()):
         raise ConfigError(f"out: {root} lies inside the store; give a folder outside of it.")

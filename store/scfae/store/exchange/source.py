@@ -111,7 +111,7 @@ class Source:
             if names.count(name) > 1:
                 raise ConfigError(f"columns: '{name}' is named twice.")
         # From the store's own table: a column opened a moment ago may know fewer samples.
-        opened = [Column(one.folder, one.info, samples=everything) for one in chosen]
+        opened = [one.over(everything) for one in chosen]
         keys = _keys([column.info for column in opened])
         self.columns = [
             ColumnSource(key, column.info, column, self._marks(column))
@@ -182,7 +182,7 @@ class Source:
         receipt = self.receipt(source, shard)
         if receipt is None:
             raise SchemaMismatch(f"column '{source.info.name}': shard {shard} is {NOT_EXTRACTED}.")
-        path = source.column.folder / receipt.file
+        path = source.column.local_file(receipt)
         ShardReader(path, receipt).verify()
         return path, receipt
 
@@ -202,7 +202,7 @@ class Source:
         if receipt is None:
             data = np.zeros((0, source.info.dim), dtype=source.info.dtype)
             return ShardRows(data, np.zeros(count + 1, dtype=np.int64), np.zeros((0, 2)))
-        reader = ShardReader(source.column.folder / receipt.file, receipt)
+        reader = ShardReader(source.column.local_file(receipt), receipt)
         if is_checked:
             reader.verify()
         if (reader.dim, reader.dtype) != (source.info.dim, np.dtype(source.info.dtype)):

@@ -11,23 +11,41 @@ import secrets
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from ..atomic import atomic_file
-from ..errors import ConfigError, StoreError
+from ..errors import ConfigError, StoreError, StoreForbidden
 
 PARALLEL_REQUESTS: Final = 32
+PROBE: Final = ".probe-"
 RETRIES: Final = 6
 RETRY_TIME: Final = timedelta(seconds=60)
 _BLOCK_BYTES = 8 << 20
+_FORBIDDEN = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
 _OBSTORE_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "abfs", "abfss", "http", "https")
 
 
 Version = Mapping[str, str]
 """What a server calls one state of an object: its `e_tag` and `version`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a listing.
+
+    Attributes:
+        key: Of the object.
+        bytes: Its size.
+        written_s: When it was written, in seconds of the server's clock.
+    """
+
+    key: str
+    bytes: int
+    written_s: float
 
 
 class Objects(Protocol):
@@ -59,6 +77,15 @@ class Objects(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing if there is none."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object on the server; raises FileNotFoundError if there is none."""
+
+    def head(self, key: str) -> Entry:
+        """Return an object's size and time; raises FileNotFoundError if there is none."""
+
+    def entries(self) -> list[Entry]:
+        """List all objects, in the order of their keys; only `gc` does."""
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names right below a prefix that end in a slash, without it, sorted."""
@@ -107,9 +134,34 @@ def get_many(objects: Objects, keys: Iterable[str]) -> dict[str, bytes]:
         return {key: data for key, data in found if data is not None}
 
 
+def create_once(objects: Objects, key: str, data: bytes) -> bool:
+    """Write an object unless one is there, for one writer at a time where there are no conditions.
+
+    Returns:
+        Whether it was written.
+    """
+    try:
+        return objects.create(key, data)
+    except NotImplementedError:
+        if get_many(objects, [key]):
+            return False
+        objects.put(key, data)
+        return True
+
+
+def now_s(objects: Objects) -> float:
+    """Return the time by the server's clock, to compare with `Entry.written_s`."""
+    key = f"{PROBE}{secrets.token_hex(8)}"
+    try:
+        objects.put(key, b"1")
+        return objects.head(key).written_s
+    finally:
+        objects.delete(key)
+
+
 def enforces_create(objects: Objects) -> bool:
     """Create one object twice; return whether the second time was refused, as it must be."""
-    key = f".probe-{secrets.token_hex(8)}"
+    key = f"{PROBE}{secrets.token_hex(8)}"
     try:
         return objects.create(key, b"1") and not objects.create(key, b"2")
     except NotImplementedError:
@@ -196,6 +248,22 @@ class ObstoreObjects:
         with _Failures(self.url, key), suppress(FileNotFoundError):
             self._obstore.delete(self._store, key)
 
+    def copy(self, source: str, target: str) -> None:
+        """See Objects."""
+        with _Failures(self.url, source):
+            self._obstore.copy(self._store, source, target)
+
+    def head(self, key: str) -> Entry:
+        """See Objects."""
+        with _Failures(self.url, key):
+            return _entry(self._obstore.head(self._store, key))
+
+    def entries(self) -> list[Entry]:
+        """See Objects."""
+        with _Failures(self.url, ""):
+            found = [_entry(one) for part in self._obstore.list(self._store) for one in part]
+        return sorted(found, key=lambda one: one.key)
+
     def folders(self, prefix: str) -> list[str]:
         """See Objects."""
         with _Failures(self.url, prefix):
@@ -263,6 +331,22 @@ class FsspecObjects:
         with _Failures(self.url, key), suppress(FileNotFoundError):
             self._fs.rm_file(self._path(key))
 
+    def copy(self, source: str, target: str) -> None:
+        """See Objects."""
+        self.put(target, self.get(source))  # not every file system of fsspec has a copy of its own
+
+    def head(self, key: str) -> Entry:
+        """See Objects."""
+        with _Failures(self.url, key):
+            path = self._path(key)
+            return Entry(key, int(self._fs.size(path)), self._fs.modified(path).timestamp())
+
+    def entries(self) -> list[Entry]:
+        """See Objects; raises NotImplementedError where the file system knows no times."""
+        with _Failures(self.url, ""):
+            found = sorted(self._fs.find(self._root))
+        return [self.head(str(name)[len(self._root) :].lstrip("/")) for name in found]
+
     def folders(self, prefix: str) -> list[str]:
         """See Objects."""
         with _Failures(self.url, prefix):
@@ -277,6 +361,10 @@ class FsspecObjects:
         return f"{self._root}/{key}".rstrip("/")
 
 
+def _entry(meta: Mapping[str, Any]) -> Entry:
+    return Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"].timestamp())
+
+
 class _Failures:
     """Turns what a server refuses into one sentence; lets FileNotFoundError through."""
 
@@ -289,6 +377,11 @@ class _Failures:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, FileNotFoundError | NotImplementedError):
             return
+        if type(error).__name__ in _FORBIDDEN:
+            raise StoreForbidden(
+                f"{self._where} may not be written or read with these credentials "
+                f"({_first_line(error)})."
+            ) from error
         if isinstance(error, Exception):
             raise StoreError(
                 f"{self._where} cannot be read or written ({_first_line(error)}). Check the "

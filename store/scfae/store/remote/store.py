@@ -5,10 +5,7 @@ looked at; shards come through `ShardCache`. So everything that reads a local st
 """
 
 import hashlib
-import json
 import os
-import random
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ..atomic import write_atomic
-from ..column import COLUMN_FILE, SAFE_NAME, ColumnInfo, column_name, read_column
+from ..column import COLUMN_FILE, ColumnInfo, column_name, read_column
 from ..document import seal
 from ..errors import CorruptShard, StoreError, StoreLocked, StoreNotFound, UnknownColumn
 from ..files import FilePool
@@ -36,13 +33,12 @@ from ..shard import ShardFacts
 from ..store import FeatureStore
 from ..writer import ColumnWriter
 from .cache import ShardCache
-from .objects import Objects, Version, get_many, open_objects
+from .names import Names, until_done
+from .objects import Objects, Version, create_once, get_many, open_objects
 from .writer import RemoteColumnWriter
 
 CACHE_BYTES: Final = 20 << 30
 COLUMNS_FILE: Final = "columns.json"
-_ATTEMPTS = 30
-_PAUSE_S = 0.05
 
 
 class RemoteStore(FeatureStore):
@@ -51,6 +47,7 @@ class RemoteStore(FeatureStore):
     Attributes:
         url: Where it is.
         objects: Its objects.
+        names: Which columns it has, as `columns.json` says.
         path: Local folder that mirrors samples, columns and receipts.
     """
 
@@ -67,6 +64,8 @@ class RemoteStore(FeatureStore):
         super().__init__(path, header, samples=samples)
         self.url = objects.url
         self.objects = objects
+        # Without `columns.json` it is a local store that was copied here.
+        self.names = Names(objects, COLUMNS_FILE, lambda: objects.folders(COLUMNS_FOLDER))
         self._cache = cache
         self._pool = pool
 
@@ -129,15 +128,9 @@ class RemoteStore(FeatureStore):
         samples = SampleTable.create(rows, shard_size, seed=seed)
         data = samples.to_bytes()
         header = Header.new(samples, data)
-        objects.put(_samples_key(header), data)
+        objects.put(samples_key(header.samples_sha256), data)
         document = seal(header.model_dump())
-        try:
-            is_new = objects.create(STORE_FILE, document)
-        except NotImplementedError:
-            is_new = not get_many(objects, [STORE_FILE])
-            if is_new:
-                objects.put(STORE_FILE, document)
-        if not is_new:
+        if not create_once(objects, STORE_FILE, document):
             raise StoreError(f"{objects.url} is a feature store already; open it instead.")
         return cls.open_url(url, options=options, **opening)
 
@@ -174,13 +167,15 @@ class RemoteStore(FeatureStore):
         self._refuse_folders(info)
         if info.name in self.columns:
             self.fetch_receipts(info.name)
+        else:
+            self._forget(info.name)
         writer = RemoteColumnWriter(
             self.path / COLUMNS_FOLDER / info.name,
             info,
             samples=self.samples,
             is_replacing=replace,
             objects=self.objects,
-            announce=self._announce,
+            names=self.names,
         )
         writer.check()
         return writer
@@ -191,12 +186,28 @@ class RemoteStore(FeatureStore):
         return False
 
     def rename_column(self, old: str, new: str) -> None:
-        """Raise StoreError: objects have no names to change."""
-        raise self._only_local("renamed")
+        """Give a column another name; see `remote.catalogue`."""
+        from .catalogue import rename_column
+
+        rename_column(self, old, new)
 
     def drop_column(self, name: str) -> None:
-        """Raise StoreError: nobody could tell who still reads it."""
-        raise self._only_local("dropped")
+        """Remove a column, at once and for good; see `remote.catalogue`."""
+        from .catalogue import drop_column
+
+        drop_column(self, name)
+
+    def column_bytes(self, name: str) -> int:
+        """Return the bytes of a column's shards that have receipts."""
+        from .catalogue import column_bytes
+
+        return column_bytes(self, name)
+
+    def pin(self, run: Path, columns: Mapping[str, str]) -> bool:
+        """Pin what a run reads; see `remote.pins`."""
+        from .pins import pin_url
+
+        return pin_url(self.objects, run, columns)
 
     def _refuse_folders(self, info: ColumnInfo) -> None:
         if info.format == "zarr-dir":
@@ -205,12 +216,6 @@ class RemoteStore(FeatureStore):
                 "single objects, so a store behind a URL does not hold them; export or derive the "
                 "column as zarr first."
             )
-
-    def _only_local(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self.url}: columns behind a URL are not {what}; do it in a local copy, or remove "
-            "the objects by the tools of the server."
-        )
 
     def fetch_receipts(self, name: str) -> dict[int, bytes]:
         """Mirror the receipts of a column as they are now, and return them by shard."""
@@ -222,6 +227,17 @@ class RemoteStore(FeatureStore):
             else:
                 (self.path / key).unlink(missing_ok=True)
         return {shard: found[key] for shard, key in enumerate(keys) if key in found}
+
+    def _forget(self, name: str) -> None:
+        """Remove what the mirror still has of a column that was dropped or renamed."""
+        folder = self.path / COLUMNS_FOLDER / name
+        for path in (folder / COLUMN_FILE, *folder.glob("shard-*.json")):
+            path.unlink(missing_ok=True)
+
+    def refresh(self) -> None:
+        """Take the sample table as it is now."""
+        _mirror_samples(self.objects, self.path)
+        self._header, self.samples = read_store(self.path)
 
     def _mirror(self, key: str, data: bytes) -> None:
         path = self.path / key
@@ -235,37 +251,7 @@ class RemoteStore(FeatureStore):
         Raises:
             CorruptShard: If the object that lists them is damaged.
         """
-        return self._listed()[0]
-
-    def _listed(self) -> tuple[list[str], Version | None]:
-        """Return the names of the columns, and the version of `columns.json`, None without one."""
-        version: Version | None = None
-        try:
-            data, version = self.objects.get_versioned(COLUMNS_FILE)
-            names = json.loads(data)
-        except FileNotFoundError:
-            names = self.objects.folders(COLUMNS_FOLDER)  # a local store that was copied here
-        except ValueError:
-            raise CorruptShard(f"{self.url}/{COLUMNS_FILE} is damaged; remove it.") from None
-        return sorted(name for name in names if SAFE_NAME.fullmatch(str(name))), version
-
-    def _announce(self, name: str) -> None:
-        """Put a column's name into `columns.json`, beside others who do the same."""
-
-        def add() -> bool:
-            names, version = self._listed()
-            if name in names:
-                return True
-            data = json.dumps(sorted([*names, name])).encode()
-            if version is not None:
-                return self.objects.replace(COLUMNS_FILE, data, version)
-            try:
-                return self.objects.create(COLUMNS_FILE, data)
-            except NotImplementedError:
-                self.objects.put(COLUMNS_FILE, data)
-                return True
-
-        self._until_done(add, COLUMNS_FILE)
+        return self.names.read()
 
     def _rewrite(self, change: Callable[[SampleTable], SampleTable]) -> None:
         def commit() -> bool:
@@ -276,23 +262,11 @@ class RemoteStore(FeatureStore):
             header = before.replaced(samples, data)
             if header == before:
                 return True
-            self.objects.put(_samples_key(header), data)
+            self.objects.put(samples_key(header.samples_sha256), data)
             return self.objects.replace(STORE_FILE, seal(header.model_dump()), version)
 
-        self._until_done(commit, STORE_FILE)
-        _mirror_samples(self.objects, self.path)
-        self._header, self.samples = read_store(self.path)
-
-    def _until_done(self, attempt: Callable[[], bool], key: str) -> None:
-        """Read, change and write an object again whenever another writer was faster."""
-        for number in range(_ATTEMPTS):
-            if attempt():
-                return
-            time.sleep(random.uniform(0, _PAUSE_S * (number + 1)))
-        raise StoreLocked(
-            f"{self.url}/{key} was changed by other writers {_ATTEMPTS} times while it was to be "
-            "changed here; nothing is lost, run the same again when they are done."
-        )
+        until_done(f"{self.url}/{STORE_FILE}", commit)
+        self.refresh()
 
 
 class RemoteColumn(Column):
@@ -318,6 +292,24 @@ class RemoteColumn(Column):
         facts = self._line(shard)
         return None if facts is None else self._shard_path(facts)
 
+    def over(self, samples: SampleTable) -> Column:
+        """See Column.over."""
+        return RemoteColumn(
+            self.folder, self.info, samples=samples, pool=self._pool, cache=self.cache
+        )
+
+    def local_file(self, facts: ShardFacts) -> Path:
+        """See Column.local_file; the copy stays until the cache needs its room."""
+        path = self._shard_path(facts)
+        try:
+            self.cache.ensure(path)
+        except FileNotFoundError:
+            raise CorruptShard(
+                f"column '{self.info.name}', shard {facts.shard}: {facts.file} is gone. Run "
+                "`scfae store verify --repair` and extract again."
+            ) from None
+        return path
+
     def _shard_path(self, facts: ShardFacts) -> Path:
         return self.cache.path(_column_key(facts.column, facts.file), facts)
 
@@ -326,8 +318,9 @@ def _column_key(name: str, file: str) -> str:
     return f"{COLUMNS_FOLDER}/{name}/{file}"
 
 
-def _samples_key(header: Header) -> str:
-    return f"samples.{header.samples_sha256[:16]}.parquet"
+def samples_key(sha256: str) -> str:
+    """Return the object of the sample table with this digest."""
+    return f"samples.{sha256[:16]}.parquet"
 
 
 def _mirror_samples(objects: Objects, mirror: Path) -> Version:
@@ -344,7 +337,7 @@ def _mirror_samples(objects: Objects, mirror: Path) -> Version:
     local = mirror / SAMPLES_FILE
     if local.exists() and _sha256(local.read_bytes()) == header.samples_sha256:
         return version
-    found = get_many(objects, [_samples_key(header), SAMPLES_FILE])
+    found = get_many(objects, [samples_key(header.samples_sha256), SAMPLES_FILE])
     for data in found.values():
         if _sha256(data) == header.samples_sha256:
             write_atomic(local, data)

@@ -8,9 +8,12 @@ from ..atomic import sha256_file
 from ..column import COLUMN_FILE
 from ..errors import CorruptShard
 from ..files import FilePool
+from ..pins import read_pin
 from ..receipt import parse_receipt, receipt_file
 from ..shard import ShardReader
 from ..verification import Damage
+from .objects import get_many
+from .pins import pin_keys
 from .store import RemoteStore
 
 
@@ -26,6 +29,11 @@ def verify_url(url: str) -> list[Damage]:
     """
     store = RemoteStore.open_url(url)
     damage: list[Damage] = []
+    for pin, data in get_many(store.objects, pin_keys(store.objects)).items():
+        try:
+            read_pin(Path(f"{store.url}/{pin}"), data)
+        except CorruptShard as error:
+            damage.append(Damage(None, None, pin, str(error)))
     with tempfile.TemporaryDirectory(prefix="scfae-verify-") as folder:
         for name in store.column_names():
             try:

@@ -14,7 +14,6 @@ from scfae.store import (
     FeatureStore,
     FeatureStream,
     ShardSample,
-    collect_garbage,
     derive,
     verify,
 )
@@ -27,7 +26,7 @@ from scfae.store.errors import (
     StoreNotFound,
     UnknownColumn,
 )
-from scfae.store.exchange import export
+from scfae.store.exchange import export, restore
 from scfae.store.remote import open_objects
 from scfae.store.remote.objects import ObstoreObjects
 from scfae.store.samples import SampleRow, SampleTable
@@ -223,16 +222,38 @@ def test_a_forked_child_is_told_to_open_the_store_itself(url: str) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_what_needs_a_folder_is_refused_with_a_sentence(url: str, tmp_path: Path) -> None:
+def test_a_store_behind_a_url_is_exported_as_a_local_one(url: str, tmp_path: Path) -> None:
+    local = make_store(tmp_path / "local", **SETTINGS)
+    make_store(url, **SETTINGS)
+    for to, joined in (("npz", False), ("webdataset", True), ("zarr", False)):
+        outs = [tmp_path / f"{to}-{name}" for name in ("local", "remote")]
+        for store, out in zip((local, url), outs, strict=True):
+            export(store, out, to=to, joined=joined)  # type: ignore[arg-type]
+        files = [{p.relative_to(out): p for p in out.rglob("*") if p.is_file()} for out in outs]
+        assert files[0].keys() == files[1].keys()
+        same = [name for name in files[0] if name.suffix in (".npz", ".tar", ".zip")]
+        assert same
+        for name in same:
+            assert files[0][name].read_bytes() == files[1][name].read_bytes()
+    restored = restore(tmp_path / "npz-remote", tmp_path / "again")
+    assert restored["samples"] == 20
+    assert_same(local, FeatureStore.open(tmp_path / "again"))
+
+
+def test_an_export_fits_into_a_cache_of_one_shard_and_says_what_is_gone(
+    url: str, tmp_path: Path
+) -> None:
     store = small_store(url)
-    for refused in (
-        lambda: store.rename_column("x", "y"),
-        lambda: store.drop_column("x"),
-        lambda: collect_garbage(store),
-        lambda: export(store, tmp_path / "out", to="npz"),
-    ):
-        with pytest.raises(StoreError, match=url):
-            refused()
+    store.append_samples([SampleRow(id=f"t{i}") for i in range(4)])
+    with store.add_column(info()) as writer:
+        receipts = [writer.commit(number, shard(number)) for number in (0, 1)]
+    small = FeatureStore.open(url, cache_bytes=max(one.bytes for one in receipts))
+    export(small, tmp_path / "out", to="webdataset")
+    open_objects(url).delete(f"columns/x/{receipts[0].file}")
+    del small
+    again = FeatureStore.open(url, cache=tmp_path / "cache")
+    with pytest.raises(CorruptShard, match=r"column 'x', shard 0: .* is gone"):
+        export(again, tmp_path / "other", to="webdataset")
 
 
 def test_a_damaged_object_is_found_and_its_receipt_withdrawn(url: str) -> None:
@@ -314,7 +335,7 @@ def test_many_who_append_samples_and_columns_at_once_lose_nothing(url: str) -> N
 
 def test_who_never_gets_a_turn_is_told_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = small_store(url)
-    monkeypatch.setattr("scfae.store.remote.store._PAUSE_S", 0.0)
+    monkeypatch.setattr("scfae.store.remote.names._PAUSE_S", 0.0)
     monkeypatch.setattr(ObstoreObjects, "replace", lambda *arguments: False)
     with pytest.raises(StoreLocked, match=r"store.json was changed by other writers.*run the same"):
         store.append_samples([SampleRow(id="t0")])
