@@ -4,7 +4,7 @@
 s3://bucket/features/
   store.json                               names samples.<sha256>.parquet by its digest
   samples.<sha256>.parquet                 or samples.parquet, as a copied local store has it
-  columns.json, pins.json                  which columns and pins there are, so that nothing is listed
+  columns.json, pins.json                  which columns and pins there are: nothing is listed
   columns/ge2e/column.json
   columns/ge2e/shard-00017.<unique>.zarr.zip   one PUT, under a name that was never there before
   columns/ge2e/shard-00017.json            the receipt: created last, and only if none is there
