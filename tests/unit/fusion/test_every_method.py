@@ -29,11 +29,6 @@ METHODS_AND_DIMS = [
 ]
 B, T = 7, 5
 
-NOT_EXPORTED = {
-    "imder": "its sampler runs only on the rows that lack something, a number that data decides",
-    "dicmor": "its flows run only on the rows that lack something, a number that data decides",
-}
-"""Methods whose evaluation `torch.export` cannot trace, and why."""
 DIALOGUES = torch.tensor([0, 0, 1, 0, 1, 2, 1])
 
 Batch = tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]
@@ -229,27 +224,6 @@ def test_autocast_to_bfloat16(name: str) -> None:
     assert (plain - rough).norm() / plain.norm() < 0.05
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*were assigned during export")  # PyTorch's own LSTM
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_EXPORTED])
-def test_the_evaluation_path_can_be_exported(name: str) -> None:
-    class Logits(torch.nn.Module):
-        def __init__(self, method: Fusion) -> None:
-            super().__init__()
-            self.method = method
-
-        def forward(self, features: dict[str, Tensor], present: Tensor) -> Tensor:
-            logits: Tensor = self.method(features, present).logits
-            return logits
-
-    model = make(name, TWO)
-    features, present, _ = make_batch(TWO)
-    exported = torch.export.export(Logits(model), (features, present)).module()
-    other, mask, _ = make_batch(TWO, seed=1)
-    expected = model(other, mask).logits
-    assert torch.allclose(exported(other, mask), expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_use_names_the_tensor(name: str) -> None:
     model = make(name, TWO)
@@ -305,34 +279,6 @@ def test_a_number_of_modalities_that_a_method_does_not_take_is_refused(name: str
         else:
             with pytest.raises(ValueError, match=rf"dims: {re.escape(name)} (needs|takes)"):
                 build_fusion(name, dims, num_outputs=3, **SMALL.get(name, {}))
-
-
-class Outputs(torch.nn.Module):
-    """A method as a program of tensors alone."""
-
-    def __init__(self, model: Fusion) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, features: dict[str, Tensor], present: Tensor, lengths: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        out: FusionOutput = self.model(features, present, lengths)
-        return out.fused, out.logits
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights")  # of torch's own LSTM
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_EXPORTED])
-def test_the_path_of_evaluation_exports(name: str) -> None:
-    """`torch.export` traces it whole, and the program says the same of another batch."""
-    model = Outputs(make(name, TWO))
-    with torch.no_grad():
-        program = torch.export.export(model, make_batch(TWO), strict=False).module()
-        for seed in (0, 5):
-            batch = make_batch(TWO, seed)
-            for expected, got in zip(model(*batch), program(*batch), strict=True):
-                torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_names_suggest_near_ones() -> None:

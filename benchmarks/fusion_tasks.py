@@ -1,0 +1,222 @@
+"""Generated sets, each of something that concatenation of pooled vectors cannot do well.
+
+A set has two views, `a` and `b`, 16 features each, under random maps, so that no feature of one is
+comparable with the same feature of the other. `FAMILIES` has for each task its set and the methods
+whose purpose it is; `WITHOUT` the methods that are made for none of these, and why.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from benchmarks.fusion_sets import FeatureSet, Integers
+from torch import Tensor
+
+WIDTH = 16
+TRAIN, VAL, TEST = 512, 128, 512
+ALL = TRAIN + VAL + TEST
+RETRIEVAL = "retrieval"
+
+
+@dataclass(frozen=True)
+class Task(FeatureSet):
+    """A generated set, whose presence is given: no rate changes it.
+
+    Attributes:
+        mask: bool `[N, M]`; None: all is there.
+    """
+
+    mask: Tensor | None = None
+
+    def present(self, rate: float, seed: int) -> Tensor:
+        """Return `mask`."""
+        del rate, seed
+        if self.mask is None:
+            return torch.ones(len(self.labels), len(self.features), dtype=torch.bool)
+        return self.mask
+
+
+def missing(seed: int) -> Task:
+    """Return samples whose easy view, `b`, is absent in half of validation and in all of test.
+
+    `b` is the class, plainly; `a` holds four bits, and the class is the parities of two pairs.
+    """
+    g = torch.Generator().manual_seed(seed)
+    bits = torch.randint(0, 2, (ALL, 4), generator=g)
+    labels = (bits[:, 0] ^ bits[:, 1]) + 2 * (bits[:, 2] ^ bits[:, 3])
+    codes = torch.nn.functional.one_hot(labels, 4).float()
+    mask = torch.ones(ALL, 2, dtype=torch.bool)
+    mask[TRAIN : TRAIN + VAL : 2, 1] = False
+    mask[TRAIN + VAL :, 1] = False
+    views = {"a": _seen(2.0 * bits - 1.0, 0.3, g), "b": _seen(3.0 * codes, 0.1, g)}
+    return _task("missing", views, labels, mask=mask)
+
+
+def dialogue(seed: int) -> Task:
+    """Return dialogues of eight samples; their mood is faint in each sample."""
+    g = torch.Generator().manual_seed(seed)
+    groups = torch.arange(ALL) // 8
+    labels = torch.randint(0, 2, (ALL // 8,), generator=g)[groups]
+    mood = (2.0 * labels - 1.0)[:, None]
+    views = {m: _seen(mood + 2.0 * torch.randn(ALL, 1, generator=g), 0.3, g) for m in ("a", "b")}
+    return _task("dialogue", views, labels, groups=groups)
+
+
+def crossing(seed: int, steps: int = 6) -> Task:
+    """Return two streams: `a` marks one step, `b` has a sign at each; the class is the marked."""
+    g = torch.Generator().manual_seed(seed)
+    at = torch.randint(0, steps, (ALL,), generator=g)
+    marks = torch.nn.functional.one_hot(at, steps).float()[:, :, None]
+    signs = 2.0 * torch.randint(0, 2, (ALL, steps, 1), generator=g) - 1.0
+    labels = (signs[torch.arange(ALL), at, 0] > 0).long()
+    views = {"a": _seen(2.0 * marks, 0.1, g), "b": _seen(signs, 0.1, g)}
+    return _task("crossing", views, labels)
+
+
+def mismatch(seed: int) -> Task:
+    """Return views of one identity (0, genuine) or of two (1, forged)."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (ALL,), generator=g)
+    first, other = (torch.randn(ALL, 4, generator=g) for _ in range(2))
+    second = torch.where(labels[:, None] == 0, first, other)
+    return _task("mismatch", {"a": _seen(first, 0.1, g), "b": _seen(second, 0.1, g)}, labels)
+
+
+def retrieval(seed: int, classes: int = 8) -> Task:
+    """Return views of a class, each with loud variation of its own."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, classes, (ALL,), generator=g)
+    views = {}
+    for m in ("a", "b"):
+        codes = torch.nn.functional.one_hot(labels, classes).float()
+        own = 1.5 * torch.randn(ALL, 4, generator=g)
+        views[m] = _seen(torch.cat([2.0 * codes, own], dim=1), 0.3, g)
+    return _task(RETRIEVAL, views, labels)
+
+
+def shared(seed: int, labelled: int = 64) -> Task:
+    """Return views that share two faint factors, which tell the class; their own are loud."""
+    g = torch.Generator().manual_seed(seed)
+    common = torch.randn(ALL, 2, generator=g)
+    labels = (common[:, 0] > 0).long() + 2 * (common[:, 1] > 0).long()
+    views = {}
+    for m in ("a", "b"):
+        own = 2.0 * torch.randn(ALL, 6, generator=g)
+        views[m] = _seen(torch.cat([common, own], dim=1), 0.3, g)
+    return _task("shared", views, labels, labelled)
+
+
+def product(seed: int) -> Task:
+    """Return two views with a vector each; the class is the sign of their scalar product."""
+    g = torch.Generator().manual_seed(seed)
+    first, second = (torch.randn(ALL, 4, generator=g) for _ in range(2))
+    labels = ((first * second).sum(dim=1) > 0).long()
+    return _task("product", {"a": _seen(first, 0.1, g), "b": _seen(second, 0.1, g)}, labels)
+
+
+FAMILIES: Mapping[str, tuple[Callable[[int], Task], tuple[str, ...]]] = {
+    "missing": (
+        missing,
+        (
+            "mctn",
+            "mmin",
+            "gcnet",
+            "imder",
+            "dicmor",
+            "momke",
+            "mculora",
+            "euar",
+            "uavm",
+            "macb_df",
+            "late_fusion",
+        ),
+    ),
+    "dialogue": (dialogue, ("gcnet",)),
+    "crossing": (
+        crossing,
+        (
+            "mult",
+            "bottleneck",
+            "cross_attention",
+            "perceiver",
+            "meter",
+            "layer_coupled",
+            "state_coupled",
+            "mamba_ltc_align",
+        ),
+    ),
+    "mismatch": (mismatch, ("mds", "vfd", "emo_foren", "avoid_df", "align_maskrecon")),
+    RETRIEVAL: (
+        retrieval,
+        (
+            "cmmp",
+            "apivr",
+            "map_ivr",
+            "aadml",
+            "xmodal_distill",
+            "dual_interaction",
+            "scfae+infonce",
+        ),
+    ),
+    "shared": (
+        shared,
+        (
+            "scfae",
+            "scfae+misa_drfuse",
+            "scfae+club",
+            "scfae_stacked",
+            "scfae_light",
+            "misa",
+            "drfuse",
+            "dlf",
+        ),
+    ),
+    "product": (product, ("lmf", "gated")),
+}
+
+WITHOUT: Mapping[str, str] = {
+    "concat": "what all are compared with",
+    "ffn": "the ablation of SCFAE without reconstruction",
+    "linear": "a plain baseline, less than concat",
+    "unimodal": "a plain baseline, one modality",
+    "weight_merge": "merges separately trained weights to save a joint training",
+}
+
+
+def _seen(factors: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Return `[N, T, WIDTH]`: factors `[N, F]` or `[N, T, F]` under a random map, with noise."""
+    rows = factors if factors.ndim == 3 else factors[:, None]
+    turn = torch.randn(rows.shape[2], WIDTH, generator=generator) / rows.shape[2] ** 0.5
+    noisy: Tensor = rows @ turn
+    return noisy + noise * torch.randn(noisy.shape, generator=generator)
+
+
+def _task(
+    name: str,
+    views: dict[str, Tensor],
+    labels: Tensor,
+    num_train: int = TRAIN,
+    *,
+    mask: Tensor | None = None,
+    groups: Tensor | None = None,
+) -> Task:
+    rows = np.arange(ALL)
+    parts: dict[str, Integers] = {
+        "train": rows[:num_train],
+        "val": rows[TRAIN : TRAIN + VAL],
+        "test": rows[TRAIN + VAL :],
+    }
+    lengths = {m: torch.full((ALL,), x.shape[1]) for m, x in views.items()}
+    return Task(
+        name=name,
+        features=views,
+        lengths=lengths,
+        labels=labels,
+        split=lambda seed: parts,
+        rates=(0.0,),
+        epochs=0,
+        batch_size=64 if num_train == TRAIN else 16,
+        groups=groups,
+        mask=mask,
+    )

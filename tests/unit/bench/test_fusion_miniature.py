@@ -1,0 +1,60 @@
+"""The miniatures: every method has a task or a reason, and the tasks are what they say."""
+
+import torch
+from benchmarks import fusion_miniature
+from benchmarks.fusion_tasks import FAMILIES, WITHOUT, crossing, dialogue, missing, retrieval
+from benchmarks.fusion_training import Trained, shuffled
+from torch import Tensor, nn
+
+from scfae.fusion import FusionOutput, list_fusions
+
+
+def test_every_method_has_a_task_or_a_reason() -> None:
+    made_for = {name for _, methods in FAMILIES.values() for name in methods}
+    assert made_for | set(WITHOUT) == {info.name for info in list_fusions()}
+    assert set(fusion_miniature.SMALL) | set(fusion_miniature.WHY) <= made_for
+
+
+def test_dialogues_stay_whole_and_in_order() -> None:
+    data = dialogue(0)
+    rows = torch.from_numpy(data.split(0)["train"])
+    order = shuffled(data, rows, torch.Generator().manual_seed(0))
+    assert sorted(order.tolist()) == rows.tolist()
+    assert not torch.equal(order, rows)
+    assert (order.view(-1, 8).diff(dim=1) == 1).all()
+
+
+def test_the_easy_view_is_there_in_training_and_never_in_the_test() -> None:
+    data = missing(0)
+    parts = data.split(0)
+    assert data.present(0.0, 0)[parts["train"]].all()
+    assert not data.present(0.0, 0)[parts["test"], 1].any()
+
+
+def test_the_marked_sign_is_the_class_and_the_mean_is_not() -> None:
+    data = crossing(0)
+    signs = torch.linalg.svd(data.features["b"].flatten(0, 1), full_matrices=False).U[:, 0].sign()
+    marks = torch.linalg.svd(data.features["a"].flatten(0, 1), full_matrices=False).U[:, 0].abs()
+    at = marks.view(len(data.labels), -1).argmax(dim=1)
+    signs = signs.view(len(data.labels), -1)
+    agree = (signs[torch.arange(len(at)), at] > 0) == (data.labels == 1)
+    assert max(agree.double().mean(), 1 - agree.double().mean()) > 0.99
+    by_mean = (signs.sum(dim=1) > 0) == (data.labels == 1)
+    assert max(by_mean.double().mean(), 1 - by_mean.double().mean()) < 0.75
+
+
+def test_precision_counts_neighbours_of_the_other_view_and_not_the_partner() -> None:
+    class Tells(nn.Module):
+        def __init__(self, answer: Tensor) -> None:
+            super().__init__()
+            self.answer = answer
+
+        def forward(self, features: dict[str, Tensor], *_: object, **__: object) -> FusionOutput:
+            return FusionOutput(fused=self.answer, z=dict.fromkeys(features, self.answer))
+
+    data = retrieval(0)
+    rows = torch.arange(4)
+    data.labels[rows] = torch.tensor([0, 0, 1, 2])
+    answer = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    trained = Trained(Tells(answer), data, data.present(0.0, 0), {})
+    assert fusion_miniature.precision_of_nearest(trained, rows) == 0.5  # 2 and 3 find each other
