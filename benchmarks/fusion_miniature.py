@@ -16,7 +16,8 @@ A family is one task and the methods whose purpose it is (`fusion_tasks.py` make
 All methods get the same samples, steps and learning rate, small editions of their networks
 (`SMALL`), their own loss weights, stages and combiner; nothing is hidden but by a method itself.
 Figures are the mean over seeds of test accuracy (retrieval: precision of the nearest) in %.
-What `fusion_miniature.json` has of as many seeds is not run again. `WHY` has a sentence for each method that does not pass concat by the standard error of both.
+What `fusion_miniature.json` has of as many seeds is not run again. `WHY` has a sentence for each
+method that does not pass concat by the standard error of both.
 """
 
 import argparse
