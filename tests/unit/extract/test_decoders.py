@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from scfae.extract import extract
+from scfae.extract.clips import ClipRecipe
 from scfae.extract.decoder_pool import DecoderPool, Request
 from scfae.extract.decoders import DECODERS, DecoderName, check_decoder
 from scfae.extract.fates import Decoded, Fate
 from scfae.extract.plan import plan_columns
-from scfae.extract.recipe import Recipe
+from scfae.extract.recipe import Recipe, Window
 from scfae.extract.registry import load_encoder
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
@@ -118,6 +119,38 @@ def test_torchcodec_gives_the_same_pictures_and_times(media: Path) -> None:
     wanted, found = (decode_all(media, one, names) for one in ("pyav", "torchcodec"))
     for name in names:
         assert_same(found[name]["v"], wanted[name]["v"])
+
+
+def first_shown_s(path: Path) -> float:
+    with av.open(str(path)) as container:
+        frame: Any = next(container.decode(video=0))
+        return float(frame.pts * frame.time_base)
+
+
+@pytest.mark.usefixtures("ffmpeg")
+def test_all_decoders_take_the_same_frames_for_a_centred_clip(tmp_path: Path) -> None:
+    starts_ms = {"clip.mp4": 0, "clip.mkv": 0, "late.mkv": 700, "broadcast.ts": 0}
+    paths = [
+        kit.write_clip(tmp_path / name, times_ms=range(start, start + 91 * 40, 40), sound_s=None)
+        for name, start in starts_ms.items()
+    ]
+    recipes: dict[str, Recipe] = {
+        "v": ClipRecipe(16, 4, stride=None, stride_s=None, fps=None, resize="squash")
+    }
+    found: dict[str, list[Window]] = {}
+    for decoder in DECODERS:
+        with DecoderPool(1, decoder=decoder) as pool:
+            ends = list(pool.decode(Request(path, recipes) for path in paths))
+        fates = [one.fates["v"] for one in ends if isinstance(one, Decoded)]
+        assert [fate.status for fate in fates] == ["ok"] * 4
+        found[decoder] = [window for fate in fates for window in fate.windows]
+    first = (64 + 91) // 2 - 64  # the centred span of 64 frames, by upstream's rule
+    for path, window in zip(paths, found["pyav"], strict=True):
+        assert window.times[0, 0] == pytest.approx(first_shown_s(path) + first / 25, abs=2e-3)
+    for decoder in ("decord", "torchcodec"):
+        for one, other in zip(found[decoder], found["pyav"], strict=True):
+            np.testing.assert_array_equal(one.array, other.array)
+            np.testing.assert_allclose(one.times, other.times, atol=1e-5)
 
 
 def test_a_column_records_its_decoder(media: Path, tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def watch():
         for task in Path("/proc/self/task").iterdir():
             try:
                 for child in (task / "children").read_text().split():
-                    largest.append(peak(child))
+                    # Before it becomes the decoder it is a copy of us.
+                    if b"decoder_child" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        largest.append(peak(child))
                     largest[:] = [max(largest)]
             except OSError:
                 continue

@@ -25,6 +25,7 @@ from scfae.train.prediction import _load, predict
 from scfae.train.raw_columns import raw_column
 from scfae.train.runs import RunFolder
 
+from ..extract import hf_kit
 from .small_runs import make_config
 
 ENCODERS = ("efficientnet-lite0:fps=2", "ge2e")
@@ -55,6 +56,36 @@ def run(media: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         batch_size=4,
     )
     return train(config)
+
+
+def test_a_text_file_goes_to_the_encoder_of_texts(tmp_path: Path) -> None:
+    bert = hf_kit.write_bert(tmp_path)
+    words = hf_kit.WORDS
+    texts = {f"s{i}": " ".join(words[i % 9 : i % 9 + 5]) for i in range(12)}
+    manifest = tmp_path / "m.csv"
+    rows = [
+        f"{name},{text},{('train', 'val', 'test')[max(0, i - 9)]},{i % 2}"
+        for i, (name, text) in enumerate(texts.items())
+    ]
+    manifest.write_text("\n".join(["id,text,split,mood", *rows]))
+    extract(manifest, tmp_path / "store", [f"hf-text:{bert}"], workers=1)
+    config = make_config(
+        tmp_path / "store",
+        tmp_path / "run",
+        columns={"text": "hf-text-bert"},
+        label="mood",
+        fusion="concat",
+        options={"hidden": 16},
+        epochs=1,
+        batch_size=4,
+    )
+    run = train(config)
+    (tmp_path / "said.TXT").write_text(texts["s3"])
+    (tmp_path / "empty.txt").write_text(" ")
+    said, empty = predict(run.path, [tmp_path / "said.TXT", tmp_path / "empty.txt"])
+    assert said["prediction"] in (0, 1, "0", "1")
+    assert not said.get("absent")
+    assert "the text is empty" in json.dumps(empty)
 
 
 @pytest.fixture(scope="session")

@@ -209,16 +209,19 @@ def test_noise_is_the_same_for_a_seed_and_marked(name: str) -> None:
 
 def test_decoding_children_need_no_torch() -> None:
     recipes = []
-    for name in NAMES:
+    for name in [*NAMES, "videomaev2-s", "wavlm-base", "timm:resnet18"]:
         encoder = load_encoder(name, weights="random:0")
         recipes += [encoder.recipe(kind) for kind in encoder.spec.accepts]
     code = (
         "import pickle, sys, numpy as np, scfae.extract.media;"
-        "from scfae.extract.recipe import StreamInfo, VideoFrame\n"
+        "from scfae.extract.recipe import AudioChunk, StreamInfo, VideoFrame\n"
         f"for recipe in pickle.loads({pickle.dumps(recipes)!r}):\n"
         "    cutter = recipe.begin(StreamInfo(recipe.kind))\n"
         "    if recipe.kind != 'audio':\n"
         "        cutter.push(VideoFrame(np.zeros((20, 30, 3), np.uint8), 0.0, 0.1))\n"
+        "    else:\n"
+        "        cutter.push(AudioChunk(np.ones(recipe.sample_rate_hz, np.float32), 0.0))\n"
+        "    assert cutter.end() or recipe.kind != 'audio'\n"
         "assert 'torch' not in sys.modules"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
