@@ -67,7 +67,8 @@ def resample(rows: Rows, clock: npt.NDArray[np.float64]) -> npt.NDArray[np.float
         clock: Start and end in seconds `[U, 2]`.
     """
     order = np.argsort(rows.times[:, 0], kind="stable")
-    values, starts, ends = rows.values[order], rows.times[order, 0], _ends(rows.times[order])
+    values, starts, stops = rows.values[order], rows.times[order, 0], rows.times[order, 1]
+    ends = _ends(rows.times[order])
     # Rows before `first` have ended, those from `last` on have not begun; between them, rows that
     # lie inside others may have ended too.
     first = np.searchsorted(np.maximum.accumulate(ends), clock[:, 0], side="right")
@@ -79,7 +80,7 @@ def resample(rows: Rows, clock: npt.NDArray[np.float64]) -> npt.NDArray[np.float
         if overlaps.any():
             out[i] = values[here][overlaps].mean(axis=0)
         else:
-            out[i] = values[int(np.argmin(np.maximum(starts - end, start - ends)))]
+            out[i] = values[int(np.argmin(np.maximum(starts - end, start - stops)))]
     return out
 
 
