@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && { echo $$p; break; }; done)
 DEMO ?= demo
+# Test files run on so many processes; each file on one, for its fixtures are shared.
+JOBS ?= 2
 
 # Mosaic Streaming asks for numpy < 2.2 and works with later ones: so without its own dependencies,
 # and in a folder of its own, where nothing else finds what it brings.
@@ -42,7 +44,7 @@ demo: $(STAMP)
 	$(BIN)/scfae demo $(DEMO)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
