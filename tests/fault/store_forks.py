@@ -95,10 +95,10 @@ def run_until(instant: int, write: str, path: Path) -> None:
 def serve() -> None:
     """Fork a process for each line of stdin."""
     with tempfile.TemporaryDirectory() as folder:  # imports here what each child would import
-        path = Path(folder) / "store"
-        create(path)
-        commit(FeatureStore.open(path), "other", 1.0, [0])
-        append(path)
+        store = Path(folder) / "store"
+        create(store)
+        commit(FeatureStore.open(store), "other", 1.0, [0])
+        append(store)
     for line in sys.stdin:
         write, path, instant = line.rstrip("\n").split("\t")
         child = os.fork()

@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+Reduce = Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]]
+"""Takes one gradient a parameter, None where there is none, and returns as many."""
+
 _MAX_STEPS = 250
 _LEAST_STEP = 1e-9
 
@@ -86,17 +89,22 @@ COMBINERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def combined_backward(
-    losses: Sequence[Tensor], parameters: Sequence[nn.Parameter], combiner: str = "sum"
+    losses: Sequence[Tensor],
+    parameters: Sequence[nn.Parameter],
+    combiner: str = "sum",
+    *,
+    reduce: Reduce | None = None,
 ) -> None:
     """Set each parameter's `grad` to the losses' gradients, brought together; replaces `backward`.
 
-    It takes one backward pass a loss; `sum` takes one in all. Under data parallel training the
-    passes are each rank's own: reduce the losses' gradients before, or use `sum`.
+    It takes one backward pass a loss; `sum` takes one in all.
 
     Args:
         losses: Weighted scalar losses of one graph.
         parameters: Those to learn; one that no loss reaches gets None.
         combiner: `sum`, `pcgrad` or `min_norm`.
+        reduce: Under data parallel training, adds one loss's gradients over the ranks, before they
+            are combined; called once a backward pass. `pcgrad` draws an order on each rank.
 
     Raises:
         ValueError: If there is no such combiner, or no loss.
@@ -109,13 +117,15 @@ def combined_backward(
     if combiner == "sum" or len(reaching) < 2:
         total = torch.stack([loss.float() for loss in losses]).sum()
         grads = torch.autograd.grad(total, parameters, allow_unused=True)
-        for parameter, grad in zip(parameters, grads, strict=True):
+        for parameter, grad in zip(parameters, reduce(grads) if reduce else grads, strict=True):
             parameter.grad = grad
         return
-    rows = [
+    rows: list[Sequence[Tensor | None]] = [
         torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         for loss in reaching
     ]
+    if reduce is not None:
+        rows = [reduce(row) for row in rows]
     shared = []
     for k, parameter in enumerate(parameters):
         found = [row[k] for row in rows if row[k] is not None]
