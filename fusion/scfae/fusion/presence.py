@@ -100,7 +100,9 @@ def _batch(features: Mapping[str, Tensor]) -> tuple[int, torch.device, torch.dty
     if not features:
         raise ValueError("features: empty; at least one modality is needed")
     sizes = {name: tensor.shape[0] for name, tensor in features.items() if tensor.ndim > 0}
-    if len(set(sizes.values())) != 1:
+    # No set: a size that is symbolic, in an export, cannot be hashed.
+    counts = list(sizes.values())
+    if not counts or any(count != counts[0] for count in counts[1:]):
         raise ValueError(f"features: batch sizes differ: {sizes}")
     first = next(iter(features.values()))
     return first.shape[0], first.device, first.dtype

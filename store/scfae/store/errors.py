@@ -30,7 +30,8 @@ ScfaeError
 ├─ CheckpointError
 └─ RunError
    ├─ RunNotFound(FileNotFoundError)
-   └─ RunStateError
+   ├─ RunStateError
+   └─ ExportError                        a run's model cannot be exported
 ```
 
 A message says what is wrong, where, and what to do. Every class takes one string, so errors
@@ -168,3 +169,7 @@ class RunNotFound(RunError, FileNotFoundError):
 
 class RunStateError(RunError):
     """The run is not in a state that allows this."""
+
+
+class ExportError(RunError):
+    """The run's model cannot be exported; the message names the method and why."""

@@ -38,6 +38,7 @@ COMMANDS = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "predict": ["predict"],
+    "export": ["export"],
     "bench": ["bench"],
     "bench-loader": ["bench", "loader"],
     "bench-fusion": ["bench", "fusion"],

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train", "train a fusion model on chosen columns into a run folder"),
     "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
+    "export": Command("export", "a run's fusion model as one .pt2 or .onnx that runs elsewhere"),
     "bench": Command("bench", "loader: the store's speed beside its peers', as ratios in one run"),
     "report": Command("report", "write a run's report.html again, or one comparing several runs"),
 }

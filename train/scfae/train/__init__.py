@@ -10,6 +10,7 @@ from .config import RunConfig, load_config
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation, evaluate
+    from .export import export_run, load_export
     from .loading import LoadedRun, load_run
     from .loop import train
     from .prediction import predict
@@ -22,6 +23,8 @@ _HOME = {
     "LoadedRun": "loading",
     "RunFolder": "runs",
     "evaluate": "evaluation",
+    "export_run": "export",
+    "load_export": "export",
     "load_run": "loading",
     "predict": "prediction",
     "train": "loop",
@@ -36,7 +39,9 @@ __all__ = [
     "RunConfig",
     "RunFolder",
     "evaluate",
+    "export_run",
     "load_config",
+    "load_export",
     "load_run",
     "predict",
     "train",
