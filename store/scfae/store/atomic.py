@@ -19,11 +19,15 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, *, is_durable: bool = True) -> Iterator[IO[bytes]]:
     """Yield a file that takes the place of `path` when the block ends without an error.
 
     A kill at any instant leaves the old file or the new one, and perhaps a temporary in the same
     folder, which `clean_temporaries` removes.
+
+    Args:
+        path: The file.
+        is_durable: So does a power cut; otherwise that may leave anything under the name.
 
     Raises:
         StoreFull: If there is no space for it.
@@ -33,13 +37,15 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         with said_when_full(path):
             with temporary.open("xb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                if is_durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_folder(path.parent)
+    if is_durable:
+        fsync_folder(path.parent)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Shard files of a remote store on the local disk: bounded, checked on arrival, filled ahead.
 
-A file is named by the sha256 of its contents, and is there only after its digest agreed, so what
-lies in the folder from an earlier run is as good as what arrives now. A stream says in which order
+A file is named by the sha256 of its contents, and its digest is compared when it arrives. What an
+earlier process left is set aside and compared when it is first asked for: so nothing waits for the
+disk when a copy is written, and a power cut harms nobody. A stream says in which order
 it will read (`plan`): helper threads fetch in that order while there is room, and what the plan
 has left behind goes first when there is none. Without a plan the least recently asked for goes.
 
@@ -28,8 +29,9 @@ from .objects import Objects
 
 logger = logging.getLogger("scfae.store")
 
-FILLERS: Final = 4
+FILLERS: Final = 8
 _WAIT_S = 1.0
+_LEFT: Final = "left-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,14 @@ class ShardCache:
         self._plan_number = 0
         self._changed = threading.Condition()
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime):
-            if format_of(path.name) is None:
-                path.unlink()  # what a killed download left
-            else:
-                self._sizes[path] = path.stat().st_size
+        for found in sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime):
+            if format_of(found.name) is None:
+                found.unlink()  # what a killed download left
+                continue
+            path = folder / found.name.removeprefix(_LEFT)
+            if path not in self._sizes:
+                self._sizes[path] = found.stat().st_size
+                found.rename(_left(path))
         with self._changed:
             self._make_room(0)
 
@@ -114,7 +119,6 @@ class ShardCache:
             if path in self._sizes and path.exists():
                 self._sizes.move_to_end(path)
                 return
-            self._sizes.pop(path, None)
             self._begin(path)
         self._fetch(path)
 
@@ -188,6 +192,7 @@ class ShardCache:
 
     def _begin(self, path: Path) -> None:
         """Make room for a shard and mark it as on the way; the caller holds the condition."""
+        self._sizes.pop(path, None)
         self._make_room(self._known[path].num_bytes)
         self._sizes[path] = self._known[path].num_bytes
         self._arriving.add(path)
@@ -207,6 +212,7 @@ class ShardCache:
             if (pool := self._pool()) is not None:
                 pool.forget_path(path)
             path.unlink(missing_ok=True)
+            _left(path).unlink(missing_ok=True)
             over -= size
             if over <= 0:
                 return
@@ -227,13 +233,12 @@ class ShardCache:
         remote = self._known[path]
         is_there = False
         try:
-            self._objects.download(remote.key, path)
-            if path.stat().st_size != remote.num_bytes or sha256_file(path) != remote.sha256:
-                path.unlink()
-                raise CorruptShard(
-                    f"{self._objects.url}/{remote.key} differs from the sha256 of its receipt. "
-                    "Remove the shard's receipt and extract again."
-                )
+            left = _left(path)
+            if left.exists() and sha256_file(left) == remote.sha256:
+                left.rename(path)
+            else:
+                left.unlink(missing_ok=True)
+                self._download(path, remote)
             is_there = True
         finally:
             with self._changed:
@@ -241,6 +246,19 @@ class ShardCache:
                 if not is_there:
                     self._sizes.pop(path, None)
                 self._changed.notify_all()
+
+    def _download(self, path: Path, remote: _Remote) -> None:
+        if self._objects.download(remote.key, path) != remote.sha256:
+            path.unlink()
+            raise CorruptShard(
+                f"{self._objects.url}/{remote.key} differs from the sha256 of its receipt. "
+                "Remove the shard's receipt and extract again."
+            )
+
+
+def _left(path: Path) -> Path:
+    """Return where a copy lies that an earlier process left, until it is compared."""
+    return path.with_name(f"{_LEFT}{path.name}")
 
 
 def _fill(cache: "weakref.ref[ShardCache]", number: int) -> None:

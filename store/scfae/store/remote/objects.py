@@ -6,6 +6,7 @@ there already is what lets two writers meet; whether a server really enforces it
 the first write, since some accept the header and overwrite all the same.
 """
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -60,8 +61,14 @@ class Objects(Protocol):
     def get(self, key: str) -> bytes:
         """Return an object; raises FileNotFoundError if there is none."""
 
-    def download(self, key: str, path: Path) -> None:
-        """Write an object to a file, atomically; raises FileNotFoundError if there is none."""
+    def download(self, key: str, path: Path) -> str:
+        """Write an object to a file and return the sha256 of what arrived.
+
+        A kill leaves no part of it under the name, a power cut may: no disk is waited for.
+
+        Raises:
+            FileNotFoundError: If there is no such object.
+        """
 
     def put(self, key: str, data: bytes | Path) -> None:
         """Write an object, over one that is there."""
@@ -203,11 +210,14 @@ class ObstoreObjects:
         with _Failures(self.url, key):
             return bytes(self._obstore.get(self._store, key).bytes())
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path) -> str:
         """See Objects."""
-        with _Failures(self.url, key), atomic_file(path) as file:
+        hasher = hashlib.sha256()
+        with _Failures(self.url, key), atomic_file(path, is_durable=False) as file:
             for block in self._obstore.get(self._store, key).stream(min_chunk_size=_BLOCK_BYTES):
                 file.write(block)
+                hasher.update(block)
+        return hasher.hexdigest()
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See Objects."""
@@ -295,15 +305,18 @@ class FsspecObjects:
         with _Failures(self.url, key):
             return bytes(self._fs.cat_file(self._path(key)))
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path) -> str:
         """See Objects."""
+        hasher = hashlib.sha256()
         with (
             _Failures(self.url, key),
-            atomic_file(path) as file,
+            atomic_file(path, is_durable=False) as file,
             self._fs.open(self._path(key), "rb") as source,
         ):
             while block := source.read(_BLOCK_BYTES):
                 file.write(block)
+                hasher.update(block)
+        return hasher.hexdigest()
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See Objects."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scfae.store import ColumnInfo, FeatureStore, ShardSample
+from scfae.store.atomic import sha256_file
 from scfae.store.errors import ConfigError
 from scfae.store.files import FilePool
 from scfae.store.remote import ShardCache, open_objects
@@ -26,10 +27,10 @@ class Recorder:
         self.gate = threading.Event()
         self.gate.set()
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path) -> str:
         self.gate.wait(10)
         self.keys.append(key)
-        self._objects.download(key, path)
+        return self._objects.download(key, path)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._objects, name)
@@ -127,6 +128,27 @@ def test_a_cache_folder_of_another_bound_is_brought_within_it(
     (paths[0].parent / ".tmp-left").write_bytes(b"killed")
     ShardCache(open_objects(url), paths[0].parent, max_bytes=size, pool=FilePool())
     assert len(list(paths[0].parent.iterdir())) == 1
+
+
+def test_a_copy_of_an_earlier_process_is_compared_before_it_is_read(
+    parts: tuple[ShardCache, Recorder, list[Path], int],
+) -> None:
+    cache, objects, paths, size = parts
+    for path in paths[:3]:
+        cache.ensure(path)
+    paths[0].write_bytes(paths[0].read_bytes()[:-1] + b"x")
+    paths[1].write_bytes(b"")  # as a power cut may leave it
+    del objects.keys[:]
+    again = ShardCache(objects, paths[0].parent, max_bytes=3 * size, pool=FilePool())  # type: ignore[arg-type]
+    for path, known in cache._known.items():
+        again._known[path] = known
+    assert not any(path.exists() for path in paths)
+    for path in paths[:3]:
+        again.ensure(path)
+        assert sha256_file(path) == path.name.partition(".")[0]
+    assert len(objects.keys) == 2  # the third was whole
+    assert again.num_bytes == sum(path.stat().st_size for path in paths[:3])
+    assert len(list(paths[0].parent.iterdir())) == 3
 
 
 def test_a_view_says_which_shards_come(store: FeatureStore, url: str) -> None:

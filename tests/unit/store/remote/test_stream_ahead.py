@@ -21,9 +21,9 @@ def test_every_shard_is_fetched_once_an_epoch_through_a_small_cache(
     fetched: list[str] = []
     download = type(store.objects).download  # type: ignore[attr-defined]
 
-    def noting(self: object, key: str, path: Path) -> None:
+    def noting(self: object, key: str, path: Path) -> str:
         fetched.append(key)
-        download(self, key, path)
+        return str(download(self, key, path))
 
     monkeypatch.setattr(type(store.objects), "download", noting)  # type: ignore[attr-defined]
     view = store.view(video="video", labels=["digit"])
