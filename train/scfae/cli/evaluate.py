@@ -13,6 +13,7 @@ from .pairs import Pairs
 EXAMPLE = """\
   scfae evaluate runs/first
   scfae evaluate runs/first --columns video=dinov3-vits16 --json
+  scfae evaluate runs/first --missing-rates 0 0.1 0.3 0.5 0.7 --noise 0.5 1 --offsets-s 0.2 1
 """
 
 
@@ -30,6 +31,14 @@ class EvaluateArguments:
     """cpu, cuda, …"""
     bootstrap: int = 1000
     """Resamples behind each 95 % interval."""
+    missing_rates: tuple[float, ...] = ()
+    """Also hide each modality from so large a share of the samples, by masks stored in the run."""
+    noise: tuple[float, ...] = ()
+    """Also add noise of so many standard deviations to one modality, and to all."""
+    offsets_s: tuple[float, ...] = ()
+    """Also let one modality come so many seconds late against the others."""
+    skip_probes: bool = False
+    """Leave out the linear models of each modality alone."""
     json: bool = False
     """The evaluation as one JSON document on stdout."""
 
@@ -46,6 +55,10 @@ def run(argv: Sequence[str]) -> int:
         columns=dict(flags.columns) or None,
         device=flags.device,
         bootstrap=flags.bootstrap,
+        probes=not flags.skip_probes,
+        missing_rates=flags.missing_rates,
+        noise=flags.noise,
+        offsets_s=flags.offsets_s,
     )
     if flags.json:
         print_json(evaluation.as_dict())

@@ -121,6 +121,10 @@ class OptimConfig(Group):
     """Largest absolute value in the gradient; none leaves it as it is."""
     combiner: Literal["sum", "pcgrad", "min_norm"] = "sum"
     """How the gradients of task and auxiliary losses come together."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Parts that each batch is computed in, one after the other, to save memory."""
+    ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, BeforeValidator(_none_word)] = None
+    """Decay of a moving average of the weights, which validation then sees; none keeps none."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weigh every class alike in the loss (balanced), or every sample (none)."""
 
@@ -148,10 +152,12 @@ class LoopConfig(Group):
     """Seed of the weights, the order and the masks."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
     """auto, cpu, cuda or cuda:N; auto takes a GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast on a GPU, fp32 on a CPU."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 autocast on a GPU, fp32 on a CPU; fp16 scales the loss."""
     select: Name = "auto"
     """Validation figure that selects the best epoch, loss among them; ties: the lower loss."""
+    patience: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
+    """Stop when so many epochs did not get better on validation; none takes all epochs."""
     checkpoint_every_s: Annotated[Positive | None, BeforeValidator(_none_word)] = 60.0
     """Also write a checkpoint after so many seconds; epochs write theirs if that is quick."""
     checkpoint_every_steps: Annotated[

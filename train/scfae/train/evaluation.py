@@ -6,7 +6,7 @@ none of the shown ones cannot be scored: it is counted as excluded. Test labels 
 the epoch, not a threshold, not a temperature.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from scfae.store import ColumnInfo, FeatureStore, StoreView
 from scfae.store.errors import ConfigError, SchemaMismatch, TaskError
 
 from .averages import averages
+from .calibration import calibration
 from .config import RunConfig
 from .device import choose_device
 from .headline import headline
 from .kept import keep_scores, write_predictions
 from .loading import LoadedRun, load_run
 from .metrics import Metrics
+from .probes import Probe, linear_probes
+from .robustness import robustness, robustness_lines
 from .runs import write_json
 from .scoring import score_view, show
 from .splits import Splits, make_splits
-from .tasks import Measured, Task
+from .tasks import Classification, Measured, Scored, Task
 from .validation import mean_metrics
 
 EVALUATION_FILE = "evaluation.json"
@@ -89,6 +92,9 @@ class Evaluation:
         n: Samples of the split.
         epoch: Epoch of the checkpoint.
         bootstrap: Resamples behind the intervals.
+        unimodal: A linear model of each modality alone, on the same split.
+        calibration: How far probabilities are what they say; None for a task without.
+        robustness: Figures at missing rates, under noise and with offsets, as asked for.
         notes: What a person should know.
     """
 
@@ -102,6 +108,9 @@ class Evaluation:
     n: int
     epoch: int
     bootstrap: int
+    unimodal: Mapping[str, Probe] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    robustness: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -149,6 +158,9 @@ class Evaluation:
                 for one in self.conditions
                 if one.measured.confusion is not None
             },
+            "unimodal": {name: probe.as_dict() for name, probe in self.unimodal.items()},
+            "calibration": self.calibration,
+            "robustness": self.robustness,
             "notes": list(self.notes),
         }
 
@@ -164,7 +176,8 @@ class Evaluation:
         """Return a table for a terminal."""
         task = self.task
         names, majority = task.shown_metrics, task.baseline_name
-        width = max(len(majority), *(len(c.name) for c in self.conditions))
+        alone = {f"{name} alone, linear": probe for name, probe in self.unimodal.items()}
+        width = max(map(len, [majority, *alone, *(c.name for c in self.conditions)]))
         cell = max(24, *(len(name) + 2 for name in names))
         lines = [
             f"{self.run}: {task.label} on the {self.split} split, {self.n} samples, checkpoint of "
@@ -178,8 +191,18 @@ class Evaluation:
         for name, means in averages(self.conditions).items():
             cells = [_cell(means[m], None).ljust(cell) for m in names]
             lines.append(f"{name:<{width}}  " + "".join(cells).rstrip())
+        for name, probe in alone.items():
+            cells = [_cell(probe.metrics[m], None).ljust(cell) for m in names]
+            lines.append(f"{name:<{width}}  " + "".join(cells) + str(probe.n))
         cells = [_cell(self.majority[m], None).ljust(cell) for m in names]
         lines.append(f"{majority:<{width}}  " + "".join(cells) + str(self.conditions[-1].n))
+        lines += robustness_lines(self.robustness, names)
+        if self.calibration is not None:
+            errors = self.calibration["conditions"][self.conditions[-1].name]
+            lines.append(
+                f"calibration error {errors['ece']:.3f}; {errors['ece_scaled']:.3f} at the "
+                f"temperature {self.calibration['temperature']:.2f} that validation gives"
+            )
         lines += [f"noise: {name} has random weights" for name in self.is_random]
         return "\n".join([*lines, *self.notes, *self.headline()])
 
@@ -191,6 +214,10 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     device: str = "cpu",
     bootstrap: int = 1000,
+    probes: bool = True,
+    missing_rates: Sequence[float] = (),
+    noise: Sequence[float] = (),
+    offsets_s: Sequence[float] = (),
 ) -> Evaluation:
     """Evaluate a run's selected checkpoint under every condition of its task.
 
@@ -202,6 +229,10 @@ def evaluate(
         columns: Other columns of the same width for some modalities.
         device: Where the model runs.
         bootstrap: Resamples behind each interval; 0 leaves intervals out.
+        probes: Also fit a linear model of each modality alone.
+        missing_rates: Shares of each modality to hide at random, such as 0 to 0.7.
+        noise: Standard deviations of noise to add to the features.
+        offsets_s: Seconds that one modality comes late against the others.
 
     Raises:
         RunNotFound, CheckpointError: If there is no run, or nothing was selected yet.
@@ -233,6 +264,10 @@ def evaluate(
         device=place,
         group_batches=config.loop.group_batches,
     )
+    conditions = tuple(
+        Condition(trial.name, trial.modalities, task.measure(trial, scored, bootstrap))
+        for trial in trials
+    )
     own = {m: (info.name, info.fingerprint) for m, info in loaded.columns.items()}
     swapped = tuple(m for m, info in infos.items() if (info.name, info.fingerprint) != own[m])
     evaluation = Evaluation(
@@ -242,13 +277,22 @@ def evaluate(
         columns={m: info.name for m, info in infos.items()},
         swapped=swapped,
         is_random=tuple(info.name for info in infos.values() if info.is_random),
-        conditions=tuple(
-            Condition(trial.name, trial.modalities, task.measure(trial, scored, bootstrap))
-            for trial in trials
-        ),
+        conditions=conditions,
         n=len(view),
         epoch=loaded.epoch,
         bootstrap=bootstrap,
+        unimodal=linear_probes(task, splits, view) if probes else {},
+        calibration=_calibration(loaded, splits, scored, place),
+        robustness=robustness(
+            loaded,
+            view,
+            splits.train,
+            role=role,
+            device=place,
+            rates=missing_rates,
+            noise=noise,
+            offsets_s=offsets_s,
+        ),
         notes=tuple(_notes(loaded, splits, role, swapped)),
     )
     if role == "test" and not swapped:
@@ -256,6 +300,25 @@ def evaluate(
         write_predictions(loaded, view, scored)
         keep_scores(loaded, view, scored)
     return evaluation
+
+
+def _calibration(
+    loaded: LoadedRun, splits: Splits, scored: Mapping[tuple[str, ...], Scored], device: str
+) -> dict[str, Any] | None:
+    """Return the calibration of a task with classes, by a temperature of the validation split."""
+    if not isinstance(loaded.task, Classification):
+        return None
+    full = tuple(splits.val.modalities)
+    validation = score_view(
+        loaded.model,
+        loaded.task,
+        splits.val,
+        show([full]),
+        batch_size=loaded.config.optim.batch_size,
+        device=device,
+        group_batches=loaded.config.loop.group_batches,
+    )[full]
+    return calibration(validation, {"+".join(shown): one for shown, one in scored.items()})
 
 
 def _with_columns(loaded: LoadedRun, columns: Mapping[str, str]) -> RunConfig:

@@ -9,6 +9,7 @@ from torch import nn
 from scfae.store import ColumnInfo
 from scfae.store.errors import CheckpointError
 
+from .averaging import judged_weights
 from .checkpoint import load_checkpoint
 from .config import RunConfig
 from .model import build_model
@@ -59,7 +60,7 @@ def load_run(
     checkpoint = load_checkpoint(run.best if which == "best" else run.last)
     dims = {modality: info.dim for modality, info in columns.items()}
     model = build_model(config, dims, task.num_outputs)
-    restore_model(model, checkpoint, config)
+    restore_model(model, {**checkpoint, "model": judged_weights(checkpoint)}, config)
     model.to(device).eval()
     return LoadedRun(run, config, model, task, columns, checkpoint["step"], checkpoint["epoch"])
 

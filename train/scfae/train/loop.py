@@ -10,36 +10,35 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scfae.fusion import combined_backward, fusion_info
-from scfae.store import Batch, FeatureStore, FeatureStream, pinned
+from scfae.fusion import fusion_info
+from scfae.store import Batch, FeatureStream, pinned
 from scfae.store.atomic import clean_temporaries
-from scfae.store.config import digest
-from scfae.store.errors import RunNotFound, RunStateError, TaskError
+from scfae.store.errors import RunNotFound, TaskError
 
+from .accumulation import accumulate_backward, parts_of, saying_what_to_lower
+from .averaging import judged_weights, make_average
 from .board import Board
 from .checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
 from .config import RunConfig
 from .device import choose_device, seed_everything
-from .environment import changes, environment
 from .loading import restore_model
-from .model import apply_model, build_model, check_loss_weights, fusion_of, weighted_losses
+from .model import apply_model, build_model, fusion_of, weighted_losses
+from .opening import OpenedRun, open_run
 from .optimizer import make_optimizer
-from .recipe import dialogue_notes, loss_weights
+from .precision import Precision
+from .recipe import loss_weights
 from .runs import EventLog, Interrupted, RunFolder
 from .schedule import Schedule
-from .selection import fit_task, is_better, selected_metric
-from .splits import Splits, make_splits
+from .selection import is_better, selected_metric
 from .stages import Stages
 from .standardise import Standardised
 from .stopping import StopSignals
 from .sums import Sums
-from .tasks import Task
 from .validation import Validation
 
 logger = logging.getLogger("scfae.train")
@@ -82,88 +81,41 @@ def train(
             return run
 
     device = choose_device(config.loop.device)
-    store = FeatureStore.open(config.data.store, check=config.loop.check)
-    splits = make_splits(store, config.data)
-    columns = {modality: store.column(name).info for modality, name in config.data.columns.items()}
-    fingerprints = {modality: info.fingerprint for modality, info in columns.items()}
-    fingerprints["samples, labels and splits"] = digest(
-        [splits.record(), splits.everything.fingerprint]
-    )
-    task = fit_task(config, splits)
-    now = environment(device)
-    if exists:
-        _check_store(run, fingerprints)
-        changed = changes(run.read("environment.json"), now)
-    else:
-        # What is wrong with the model must show before there is a folder.
-        trial = build_model(config, splits.train.dims, task.num_outputs)
-        task.check_model(fusion_of(trial), splits.train.dims, config.model.fusion)
-        check_loss_weights(trial, config, splits.train.dims)
-        run = RunFolder.create(
-            config,
-            environment=now,
-            columns={
-                "store": str(config.data.store),
-                "fingerprints": fingerprints,
-                "columns": {m: info.model_dump(mode="json") for m, info in columns.items()},
-            },
-            splits=splits.record(),
-            task=task.as_dict(),
-        )
-        changed = {}
-        for note in [*splits.notes, *dialogue_notes(config, splits)]:
-            logger.warning(note)
+    opened = open_run(config, device)
+    path, store = opened.run.path, opened.store
     with (
-        pinned(store, run.path, {info.name: info.fingerprint for info in columns.values()}) as held,
-        run.lock(),
+        pinned(store, path, opened.fingerprints) as held,
+        opened.run.lock(),
         StopSignals() as stop,
     ):
         if not held:
             logger.warning("%s may not be pinned: nobody is kept from changing it", store.url)
-        clean_temporaries(run.path)
-        clean_temporaries(run.path / "checkpoints")
-        training = _Training(run, config, splits, task, device, progress)
-        training.go(stop, changed)
-    return run
-
-
-def _check_store(run: RunFolder, now: dict[str, str]) -> None:
-    before = run.read("columns.json")["fingerprints"]
-    changed = [name for name, fingerprint in now.items() if before.get(name) != fingerprint]
-    if changed:
-        raise RunStateError(
-            f"the store has changed since {run.path} began ({', '.join(changed)}), so going on "
-            "would mix two data sets: start another run with --run."
-        )
+        clean_temporaries(path)
+        clean_temporaries(path / "checkpoints")
+        _Training(opened, config, device, progress).go(stop)
+    return opened.run
 
 
 class _Training:
     """The state of a run between two steps, and what makes the next step.
 
     Args:
-        run: The folder.
+        opened: The folder, the views, the task.
         config: The settings.
-        splits: The views.
-        task: Loss and metrics.
         device: Where the model is.
         progress: Receives (steps done, steps in all, text).
     """
 
     def __init__(
-        self,
-        run: RunFolder,
-        config: RunConfig,
-        splits: Splits,
-        task: Task,
-        device: str,
-        progress: Progress | None,
+        self, opened: OpenedRun, config: RunConfig, device: str, progress: Progress | None
     ) -> None:
-        self.run, self.config, self.task, self.device = run, config, task, device
-        self.progress = progress
+        self.run, self.task, self.changed = opened.run, opened.task, opened.changed
+        self.config, self.device, self.progress = config, device, progress
+        task, splits = opened.task, opened.splits
         optim, loop = config.optim, config.loop
         seed_everything(loop.seed)  # before the weights: the same config is the same model
         self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
-        if isinstance(self.model, Standardised) and not run.last.exists():
+        if isinstance(self.model, Standardised) and not self.run.last.exists():
             self.model.fit_view(splits.train)
         self.fusion = fusion_of(self.model)
         self.loss_weights = loss_weights(
@@ -189,6 +141,7 @@ class _Training:
             loss_weights=self.loss_weights,
             group_batches=loop.group_batches,
         )
+        self.metric = selected_metric(config, task)
         self.steps_per_epoch = len(self.stream)
         self.total_steps = optim.epochs * self.steps_per_epoch
         self.stages = Stages.plan(
@@ -201,12 +154,13 @@ class _Training:
         self.step = 0
         self.best: dict[str, Any] = {}
         self.best_model: dict[str, Tensor] | None = None  # selected, but not in best.pt yet
-        self.sums = Sums()
+        self.sums, self.norms = Sums(), Sums()
+        self.skipped = 0  # steps of this epoch that fp16 left out
         self.attempt = 1
         self.saved_at_s = time.monotonic()
         self.saving_s = 0.0
 
-    def go(self, stop: StopSignals, changed: dict[str, list[Any]]) -> None:
+    def go(self, stop: StopSignals) -> None:
         """Live through what is left of the run; leave a checkpoint and a true state.json."""
         self._restore()
         self._write_state("running")
@@ -214,23 +168,25 @@ class _Training:
         if self.attempt == 1:
             log.append("started", step=0, epoch=0, total_steps=self.total_steps, device=self.device)
         else:
-            details: dict[str, Any] = {"environment_changed": changed} if changed else {}
+            details: dict[str, Any] = {"environment_changed": self.changed} if self.changed else {}
             log.append("resumed", step=self.step, epoch=self.epoch, attempt=self.attempt, **details)
         board = Board(self.run.path / "tensorboard", purge_step=self.step + 1)
         try:
-            while self.step < self.total_steps:
+            while not self._is_done():
                 self._epoch(stop)
                 event = self._end_epoch()
                 log.append("epoch", step=self.step, epoch=self.epoch, **event)
                 board.write(self.step, event)
-                is_stopped = stop.signum is not None and self.step < self.total_steps
-                if is_stopped or self.step == self.total_steps or self._is_worth_saving():
+                is_done = self._is_done()
+                is_stopped = stop.signum is not None and not is_done
+                if is_stopped or is_done or self._is_worth_saving():
                     self._save()
                 self._write_state("running")
                 if is_stopped and stop.signum is not None:
                     raise Interrupted(stop.signum, self.run.path, self.step)
-            log.append("finished", step=self.step, epoch=self.epoch, best=self.best)
-            self._write_state("finished")
+            early = {"stopped_early": True} if self.step < self.total_steps else {}
+            log.append("finished", step=self.step, epoch=self.epoch, best=self.best, **early)
+            self._write_state("finished", **early)
         except Interrupted:
             log.append("interrupted", step=self.step, epoch=self.epoch)
             self._write_state("interrupted")
@@ -246,6 +202,17 @@ class _Training:
     def epoch(self) -> int:
         """Number of finished epochs."""
         return self.step // self.steps_per_epoch
+
+    def _is_done(self) -> bool:
+        """Return whether the steps are taken, or validation has not got better for long."""
+        if self.step >= self.total_steps:
+            return True
+        patience = self.config.loop.patience
+        # The stage that was trained: at its end the next one has not begun yet.
+        is_last_stage = self.fusion.stage == self.fusion.num_stages - 1
+        if patience is None or not self.best or not is_last_stage:
+            return False
+        return self.epoch - int(self.best["epoch"]) >= patience
 
     def _epoch(self, stop: StopSignals) -> None:
         """Take the steps that are left of this epoch."""
@@ -274,6 +241,8 @@ class _Training:
         self.learning = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(optim, self.learning, self.device)
         self.schedule = Schedule(optim.lr, optim.lr_start, optim.lr_end, optim.warmup, steps)
+        self.precision = Precision(self.config.loop.precision, self.device)
+        self.average = make_average(self.model, optim.ema)
         self.best, self.best_model = {}, None  # an earlier stage's model is not whole yet
 
     def _rate(self, step: int) -> float:
@@ -281,12 +250,34 @@ class _Training:
 
     def _step(self, batch: Batch) -> None:
         """Take one step: loss = task + sum of weight * auxiliary loss."""
-        rate = self._rate(self.step)
+        rate, optim = self._rate(self.step), self.config.optim
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
+        with saying_what_to_lower(batch, self.step):
+            for number, part in enumerate(parts_of(batch, optim.accumulate)):
+                losses = self._losses(part)
+                share = len(part) / len(batch)
+                scaled = self.precision.scale(loss * share for loss in losses)
+                accumulate_backward(scaled, self.learning, optim.combiner, is_first=number == 0)
+            self.precision.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(self.learning, optim.clip_norm or math.inf).item()
+            if not math.isfinite(norm) and self.precision.may_skip():
+                self.skipped += 1  # fp16: the step is left out, and the scale halved
+                norm = 0.0
+            self._check_finite("gradient", norm, batch)
+            if optim.clip_value is not None:
+                nn.utils.clip_grad_value_(self.learning, optim.clip_value)
+            self.precision.step(self.optimizer)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        self.norms.add({"grad_norm": norm}, len(batch))
+
+    def _losses(self, batch: Batch) -> list[Tensor]:
+        """Return the weighted losses of a batch or a part of one, and count them."""
         targets = self.encode(batch, batch.present)
-        with self._autocast():
+        with self.precision.autocast():
             output = apply_model(
                 self.model,
                 batch.features,
@@ -299,16 +290,9 @@ class _Training:
         parts |= weighted_losses(output.losses, self.loss_weights)
         loss = torch.stack([part.detach().float() for part in parts.values()]).sum()
         self._check_finite("loss", loss.item(), batch)
-        optim = self.config.optim
-        combined_backward(list(parts.values()), self.learning, optim.combiner)
-        norm = nn.utils.clip_grad_norm_(self.learning, optim.clip_norm or math.inf)
-        self._check_finite("gradient", norm.item(), batch)
-        if optim.clip_value is not None:
-            nn.utils.clip_grad_value_(self.learning, optim.clip_value)
-        self.optimizer.step()
-        self.step += 1
         figures = {name: part.item() for name, part in parts.items()}
-        self.sums.add(figures | {"loss": loss.item(), "grad_norm": norm.item()}, len(batch))
+        self.sums.add(figures | {"loss": loss.item()}, len(batch))
+        return list(parts.values())
 
     def _check_finite(self, what: str, value: float, batch: Batch) -> None:
         if not math.isfinite(value):
@@ -318,14 +302,13 @@ class _Training:
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, select, and return the epoch's figures."""
-        figures = self.sums.means()
-        self.sums = Sums()
-        norm = figures.pop("grad_norm")
-        scores = self.validate(self.model, self.device, self._autocast())
+        figures, norm, skipped = self.sums.means(), self.norms.means()["grad_norm"], self.skipped
+        self.sums, self.norms, self.skipped = Sums(), Sums(), 0
+        scores = self.validate(self.judged, self.device, self.precision.autocast())
         loss = scores["loss"]
         if loss is None or not math.isfinite(loss):
             raise TaskError(f"the validation loss after step {self.step} is {loss}.")
-        metric = selected_metric(self.config, self.task)
+        metric = self.metric
         value = scores[metric]
         if value is None:
             raise TaskError(
@@ -335,7 +318,7 @@ class _Training:
         if is_best:
             self.best_model = {
                 name: value.detach().to("cpu", copy=True)
-                for name, value in self.model.state_dict().items()
+                for name, value in self.judged.state_dict().items()
             }
             self.best = {
                 "metric": metric,
@@ -348,15 +331,15 @@ class _Training:
             "train": figures,
             "lr": self._rate(self.step - 1),
             "grad_norm": norm,
+            **({"skipped_steps": skipped} if skipped else {}),
             "val": scores,
             "is_best": is_best,
         }
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        kind = self.device.partition(":")[0]
-        precision = self.config.loop.precision
-        is_on = precision == "bf16" or (precision == "auto" and kind == "cuda")
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=is_on)
+    @property
+    def judged(self) -> nn.Module:
+        """What validation sees and best.pt keeps: the average of the weights, or the weights."""
+        return self.model if self.average is None else self.average.module
 
     def _is_due(self) -> bool:
         loop = self.config.loop
@@ -383,12 +366,17 @@ class _Training:
             "stream": self.stream.state_dict(),
             "rng": rng_state(),
             "sums": self.sums.state(),
+            "norms": self.norms.state(),
+            "skipped": self.skipped,
+            "scaler": self.precision.scaler.state_dict(),
             "step": self.step,
             "epoch": self.epoch,
             "stage": self.fusion.stage,
             "best": self.best,
             "config": self.config.digest(),
         }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         if self.best_model is not None and self.best["step"] != self.step:
             state["best_model"] = self.best_model
         save_checkpoint(self.run.last, state)
@@ -417,13 +405,17 @@ class _Training:
             restore_model(self.model, state, self.config)
             self.optimizer.load_state_dict(state["optimizer"])
             self.stream.load_state_dict(state["stream"])
-            self.sums = Sums(state["sums"])
+            self.precision.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.sums, self.norms = Sums(state["sums"]), Sums(state["norms"])
+            self.skipped = state["skipped"]
             self.step, self.best = state["step"], state["best"]
             restore_rng(state["rng"])
             if "best_model" in state:
                 self._save_best(state["best_model"])
             elif self.best and self.best["step"] == self.step:
-                self._save_best(state["model"])
+                self._save_best(judged_weights(state))
 
     def _write_state(self, state: str, **details: Any) -> None:
         self.run.write_state(

@@ -21,6 +21,7 @@ from .curves import charts, training_sentence
 from .evaluation import EVALUATION_FILE
 from .figures import condition_rows, figure, plain_figures, scale_of, title
 from .plots import interval_axis
+from .robust_tables import calibration_sentence, robustness_tables
 from .runs import RunFolder
 
 REPORT_FILE = "report.html"
@@ -146,6 +147,16 @@ def _evaluation_parts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             {"name": name, "figures": plain_figures(means, metrics)}
             for name, means in evaluation["averages"].items()
         ],
+        "unimodal": [
+            {
+                "name": f"{name} alone, a linear model",
+                "figures": plain_figures(probe, metrics),
+                "n": probe["n"],
+            }
+            for name, probe in evaluation["unimodal"].items()
+        ],
+        "robustness": robustness_tables(evaluation),
+        "calibration": calibration_sentence(evaluation),
         "majority": {
             "name": always or evaluation["majority_name"],
             "short": evaluation["majority_name"],

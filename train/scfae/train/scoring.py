@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scfae.store import Batch, FeatureStream, StoreView
 
@@ -142,10 +142,3 @@ def _joined(parts: Sequence[Scored], places: Any) -> Scored:
         np.concatenate(scores)[places],
         np.concatenate([part.seen for part in parts])[places],
     )
-
-
-def present_only(batch: Batch, mask: Tensor) -> Batch:
-    """Return a batch with presence `[B, M]`, for a setting that hides by sample."""
-    from dataclasses import replace
-
-    return replace(batch, present=batch.present & mask)

@@ -1,0 +1,97 @@
+"""The run that a config asks for: a new folder, or the one that is there, if it is still the same.
+
+Whatever is wrong with settings, labels, splits or the model is said before there is a folder.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from scfae.store import FeatureStore
+from scfae.store.config import digest
+from scfae.store.errors import RunStateError
+
+from .config import RunConfig
+from .environment import changes, environment
+from .model import build_model, check_loss_weights, fusion_of
+from .recipe import dialogue_notes
+from .runs import RunFolder
+from .selection import fit_task
+from .splits import Splits, make_splits
+from .tasks import Task
+
+logger = logging.getLogger("scfae.train")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRun:
+    """A run that can be trained.
+
+    Attributes:
+        run: Its folder.
+        store: Where its features are.
+        fingerprints: Of each column that it reads, by the column's name.
+        splits: Its views.
+        task: What is learned.
+        changed: What differs in the environment since the run began.
+    """
+
+    run: RunFolder
+    store: FeatureStore
+    fingerprints: dict[str, str]
+    splits: Splits
+    task: Task
+    changed: dict[str, list[Any]]
+
+
+def open_run(config: RunConfig, device: str) -> OpenedRun:
+    """Return the run of a config; make its folder if there is none.
+
+    Raises:
+        ConfigError: A setting cannot be used here.
+        RunStateError: The store has changed since the run began.
+        TaskError: Labels or splits do not fit.
+    """
+    store = FeatureStore.open(config.data.store, check=config.loop.check)
+    splits = make_splits(store, config.data)
+    columns = {modality: store.column(name).info for modality, name in config.data.columns.items()}
+    fingerprints = {modality: info.fingerprint for modality, info in columns.items()}
+    fingerprints["samples, labels and splits"] = digest(
+        [splits.record(), splits.everything.fingerprint]
+    )
+    task = fit_task(config, splits)
+    now = environment(device)
+    changed: dict[str, list[Any]] = {}
+    if RunFolder.exists(config.loop.run):
+        run = RunFolder(config.loop.run)
+        _check_store(run, fingerprints)
+        changed = changes(run.read("environment.json"), now)
+    else:
+        trial = build_model(config, splits.train.dims, task.num_outputs)
+        task.check_model(fusion_of(trial), splits.train.dims, config.model.fusion)
+        check_loss_weights(trial, config, splits.train.dims)
+        run = RunFolder.create(
+            config,
+            environment=now,
+            columns={
+                "store": str(config.data.store),
+                "fingerprints": fingerprints,
+                "columns": {m: info.model_dump(mode="json") for m, info in columns.items()},
+            },
+            splits=splits.record(),
+            task=task.as_dict(),
+        )
+        for note in [*splits.notes, *dialogue_notes(config, splits)]:
+            logger.warning(note)
+    own = {info.name: info.fingerprint for info in columns.values()}
+    return OpenedRun(run, store, own, splits, task, changed)
+
+
+def _check_store(run: RunFolder, now: dict[str, str]) -> None:
+    before = run.read("columns.json")["fingerprints"]
+    changed = [name for name, fingerprint in now.items() if before.get(name) != fingerprint]
+    if changed:
+        raise RunStateError(
+            f"the store has changed since {run.path} began ({', '.join(changed)}), so going on "
+            "would mix two data sets: start another run with --run."
+        )
