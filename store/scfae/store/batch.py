@@ -104,6 +104,10 @@ class Batch:
 
 
 def label_tensor(labels: Labels) -> Tensor:
-    """Return a label of every sample `[N]`: float32 for floats, int64 for the rest."""
+    """Return a label of every sample `[N]`: float32 for floats, int64 for the rest.
+
+    Not to be written to: it may be the memory of `labels`.
+    """
     dtype = np.float32 if labels.kind == "float" else np.int64
-    return torch.from_numpy(np.array(labels.values, dtype=dtype))
+    # torch warns of memory that cannot be written to.
+    return torch.from_numpy(np.require(labels.values, dtype, ["C", "W"]))

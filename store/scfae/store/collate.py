@@ -149,14 +149,13 @@ class Collator:
         for slot in np.flatnonzero(is_padding).tolist():
             ids[slot] = ""
         groups = self._facts.groups
-        places = torch.from_numpy(chosen)
-        labels = {name: values[places] for name, values in self._facts.labels.items()}
+        labels = {name: values.numpy()[chosen] for name, values in self._facts.labels.items()}
         batch = Batch(
             ids=ids,
             features=features,
             lengths=lengths,
             present=self._place(present),
-            labels={name: self._place(values.numpy()) for name, values in labels.items()},
+            labels={name: self._place(values) for name, values in labels.items()},
             modalities=self._modalities,
             is_padding=self._place(is_padding),
             layout=self._layout,

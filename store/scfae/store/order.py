@@ -7,8 +7,9 @@ World size, number of workers and prefetch do not enter: rank r of W takes its s
 batch. Philox's raw output and SeedSequence are the parts of numpy that are guaranteed not to change
 between releases, so permutations here are stable sorts by raw keys and never `Generator.shuffle`.
 
-A window is sorted when a batch needs it, so that resuming in the middle of a million samples takes
-no longer than beginning.
+A window's keys are drawn and sorted when a batch needs it (Philox is a counter, so any part of its
+output can be had without the rest): resuming in the middle of a million samples takes no longer
+than beginning, and no key a sample is kept.
 
 Shapes: N samples, S shards, V windows.
 """
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ConfigError
+from .hashing import Keys
+from .lazy import lazy_property
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -30,6 +33,7 @@ MIN_WINDOW_SHARDS: Final = 8
 WINDOW_FRACTION: Final = 0.02
 _MAX_SEED: Final = 2**63
 _WINDOWS_KEPT: Final = 3
+_PHILOX_BLOCK: Final = 4  # 64-bit numbers of one step of its counter
 
 
 class Order(Protocol):
@@ -65,13 +69,24 @@ class ShardIndex:
         """Shards that have samples, S."""
         return len(self.bounds) - 1
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the samples lie in the order of the shards."""
+        return self._members is None
+
+    def ranges(self, shards: Integers) -> list[tuple[int, int]]:
+        """Return where the samples of each of some shards begin and end in the order of shards."""
+        return list(
+            zip(self.bounds[shards].tolist(), self.bounds[shards + 1].tolist(), strict=True)
+        )
+
     def samples_of(self, shards: Integers) -> Integers:
         """Return the positions of all samples of some shards, rising.
 
         Args:
             shards: Numbers 0 .. S-1 of shards, by rising shard number of the view.
         """
-        ranges = [np.arange(self.bounds[k], self.bounds[k + 1]) for k in np.sort(shards)]
+        ranges = [np.arange(first, last) for first, last in self.ranges(np.sort(shards))]
         places: Integers = np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.int64)
         return places if self._members is None else np.sort(self._members[places])
 
@@ -96,16 +111,21 @@ class ShuffledOrder:
     """
 
     def __init__(self, index: ShardIndex, seed: int, *, epoch: int, window_shards: int) -> None:
-        bits = np.random.Philox(np.random.SeedSequence([seed, epoch]))
+        self._seed, self._epoch = seed, epoch
         self._index = index
-        self._shards = np.argsort(bits.random_raw(index.num_shards), kind="stable")
+        self._shards = np.argsort(self._bits().random_raw(index.num_shards), kind="stable")
         self._window_shards = window_shards
-        self.keys = bits.random_raw(index.num_samples)
         sizes = np.diff(index.bounds)[self._shards]
         shard_ends = np.cumsum(sizes)
         last_shards = np.arange(window_shards, index.num_shards + window_shards, window_shards) - 1
         self.window_ends: Integers = shard_ends[np.minimum(last_shards, index.num_shards - 1)]
         self._sorted: dict[int, Integers] = {}
+
+    @lazy_property
+    def keys(self) -> Keys:
+        """The raw key of each position `[N]`, all of them drawn."""
+        bits, count = self._bits(), self._index.num_shards + self._index.num_samples
+        return np.asarray(bits.random_raw(count)[self._index.num_shards :], dtype=np.uint64)
 
     @property
     def window_of_sample(self) -> Integers:
@@ -119,11 +139,29 @@ class ShuffledOrder:
         found = self._sorted.get(number)
         if found is None:
             first = number * self._window_shards
-            inside = self._index.samples_of(self._shards[first : first + self._window_shards])
-            found = inside[np.argsort(self.keys[inside], kind="stable")]
+            shards = np.sort(self._shards[first : first + self._window_shards])
+            inside = self._index.samples_of(shards)
+            found = inside[np.argsort(self._keys_of(shards, inside), kind="stable")]
             # Another thread may do the same: both results are the same.
             self._sorted = dict([*self._sorted.items(), (number, found)][-_WINDOWS_KEPT:])
         return found
+
+    def _bits(self) -> np.random.Philox:
+        return np.random.Philox(np.random.SeedSequence([self._seed, self._epoch]))
+
+    def _keys_of(self, shards: Integers, inside: Integers) -> Keys:
+        """Return the keys of the samples `inside` some shards, whose numbers rise."""
+        if not self._index.is_in_order:
+            return self.keys[inside]
+        bits, at = self._bits(), 0  # in blocks of four numbers
+        parts = []
+        for first, last in self._index.ranges(shards):
+            block, skipped = divmod(self._index.num_shards + first, _PHILOX_BLOCK)
+            count = skipped + last - first
+            bits.advance(block - at)
+            parts.append(bits.random_raw(count)[skipped:])
+            at = block + -(-count // _PHILOX_BLOCK)
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
 
     def slice(self, start: int, end: int) -> Integers:
         """Return the positions at places `start` to `end` of the order."""

@@ -8,7 +8,14 @@ import pytest
 
 from scfae.store import masks_for
 from scfae.store.errors import ConfigError
-from scfae.store.order import Integers, default_window, global_order, rank_slice
+from scfae.store.order import (
+    Integers,
+    ShardIndex,
+    ShuffledOrder,
+    default_window,
+    global_order,
+    rank_slice,
+)
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "stream_order.json"
 SHARDS = np.arange(100) // 5
@@ -52,6 +59,21 @@ def test_shards_of_unequal_size_stay_in_their_windows() -> None:
     open_at = [sum(first_seen[s] <= i <= last_seen[s] for s in first_seen) for i in range(46)]
     assert len(first_window) <= 2
     assert max(open_at) <= 2
+
+
+@pytest.mark.parametrize("is_in_order", [True, False])
+def test_a_window_is_sorted_by_the_keys_of_the_whole_epoch(is_in_order: bool) -> None:
+    shards = np.repeat(np.arange(23), np.arange(23) % 7 + 1)
+    if not is_in_order:
+        shards = shards[np.random.default_rng(0).permutation(len(shards))]
+    bits = np.random.Philox(np.random.SeedSequence([6, 2]))
+    permuted = np.argsort(bits.random_raw(23), kind="stable")
+    keys = bits.random_raw(len(shards))
+    made = ShuffledOrder(ShardIndex(shards), 6, epoch=2, window_shards=5)
+    for number in (4, 0, 2, 3, 1):
+        inside = np.flatnonzero(np.isin(shards, permuted[5 * number : 5 * number + 5]))
+        assert made.window(number).tolist() == inside[np.argsort(keys[inside])].tolist()
+    assert (made.keys == keys).all()
 
 
 def test_without_shuffle_order_is_that_of_the_view() -> None:
