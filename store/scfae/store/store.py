@@ -21,7 +21,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 from .atomic import TEMPORARY, clean_temporaries, fsync_folder, remove, sha256_file, write_atomic
 from .column import COLUMN_FILE, SAFE_NAME, ColumnInfo, column_name, read_column
@@ -87,26 +87,25 @@ class FeatureStore:
             StoreError: If there is something at `path` already.
             ManifestError: If ids repeat.
         """
-        if "://" in os.fspath(path) and not os.fspath(path).startswith("file://"):
-            from .remote import RemoteStore
-
-            return RemoteStore.create_url(os.fspath(path), rows, shard_size=shard_size, seed=seed)
-        path = _local(path)
         samples = SampleTable.create(rows, shard_size, seed=seed)
         return cls.create_with(path, samples, samples.to_bytes())
 
     @classmethod
-    def create_with(cls, path: str | Path, samples: SampleTable, data: bytes) -> Self:
+    def create_with(cls, path: str | Path, samples: SampleTable, data: bytes) -> "FeatureStore":
         """Make a store without columns over a sample table that was dealt to shards before.
 
         Args:
-            path: A folder that is empty or does not exist.
+            path: A folder that is empty or does not exist, or a URL.
             samples: The table.
             data: Its bytes, as `samples.parquet` will hold them.
 
         Raises:
             StoreError: If there is something at `path` already.
         """
+        if _is_remote(path):
+            from .remote import RemoteStore
+
+            return RemoteStore.create_url(os.fspath(path), samples, data)
         path = _local(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -157,7 +156,7 @@ class FeatureStore:
         """
         if check not in get_args(Check):
             raise ConfigError(f"check: must be {' or '.join(get_args(Check))}, not {check!r}.")
-        if "://" in os.fspath(path) and not os.fspath(path).startswith("file://"):
+        if _is_remote(path):
             from .remote import RemoteStore
             from .remote.store import CACHE_BYTES
 
@@ -348,6 +347,10 @@ def _finish_renaming(path: Path, header: Header) -> None:
         fsync_folder(path)
     else:
         remove(table)  # its writer was killed before the commit
+
+
+def _is_remote(path: str | Path) -> bool:
+    return "://" in os.fspath(path) and not os.fspath(path).startswith("file://")
 
 
 def _local(path: str | Path) -> Path:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,8 @@ class ColumnWriter:
         StoreLocked: On entering, if another process writes this column.
         FingerprintMismatch: On entering, if the column is there by another encoder or recipe.
     """
+
+    is_local: ClassVar[bool] = True  # what is put into `folder` is in the store
 
     def __init__(
         self, folder: Path, info: ColumnInfo, *, samples: SampleTable, is_replacing: bool = False

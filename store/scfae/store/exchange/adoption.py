@@ -23,7 +23,11 @@ def commit(writer: ColumnWriter, exported: ExportedRows, fates: ShardFates) -> R
     """
     rows = exported.rows(fates)
     file = exported.file(fates)
-    if file is not None and file.name == shard_file(fates.shard, writer.info.format):
+    if (
+        writer.is_local
+        and file is not None
+        and file.name == shard_file(fates.shard, writer.info.format)
+    ):
         receipt = _adopt(writer, file, fates)
         if receipt is not None:
             return receipt

@@ -37,8 +37,8 @@ def restore(
 
     Args:
         path: The export's folder.
-        store_path: A store whose samples are those of the export, or a folder that is empty or
-            does not exist.
+        store_path: A store whose samples are those of the export, a folder that is empty or does
+            not exist, or a URL.
         columns: Names of columns; None is all.
         progress: Called with shards done, shards to write, and the column at hand.
 
@@ -92,7 +92,7 @@ def restore(
     return {
         "export": str(root),
         "form": manifest.form,
-        "store": str(store.path),
+        "store": store.url,
         "samples": len(samples),
         "columns": report,
     }
@@ -173,7 +173,7 @@ def _is_same(there: Column, receipt: Receipt, exported: ExportedRows, fates: Sha
         return False
     if receipt.sha256 == fates.source_sha256:
         return True
-    reader = ShardReader(there.folder / receipt.file, receipt)
+    reader = ShardReader(there.local_file(receipt), receipt)
     rows = gather(reader, range(len(fates.lengths)))
     return all(
         one.tobytes() == other.tobytes()

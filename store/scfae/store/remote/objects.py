@@ -26,6 +26,7 @@ PROBE: Final = ".probe-"
 RETRIES: Final = 6
 RETRY_TIME: Final = timedelta(seconds=60)
 _BLOCK_BYTES = 8 << 20
+_ONE_PUT_BYTES = 256 << 20  # held in memory
 _FORBIDDEN = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
 _OBSTORE_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "abfs", "abfss", "http", "https")
 
@@ -221,8 +222,10 @@ class ObstoreObjects:
 
     def put(self, key: str, data: bytes | Path) -> None:
         """See Objects."""
+        num_bytes = data.stat().st_size if isinstance(data, Path) else len(data)
         with _Failures(self.url, key):
-            self._obstore.put(self._store, key, data)
+            # In parts only where it must be: a kill leaves parts that are paid for and not listed.
+            self._obstore.put(self._store, key, data, use_multipart=num_bytes > _ONE_PUT_BYTES)
 
     def create(self, key: str, data: bytes | Path) -> bool:
         """See Objects."""

@@ -7,7 +7,7 @@ looked at; shards come through `ShardCache`. So everything that reads a local st
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -28,7 +28,7 @@ from ..header import (
 from ..lock import FolderLock
 from ..reader import Column
 from ..receipt import receipt_file
-from ..samples import SampleRow, SampleTable
+from ..samples import SampleTable
 from ..shard import ShardFacts
 from ..store import FeatureStore
 from ..writer import ColumnWriter
@@ -108,31 +108,24 @@ class RemoteStore(FeatureStore):
             return cls(objects, mirror, header, samples=samples, cache=shards, pool=pool)
 
     @classmethod
-    def create_url(
-        cls,
-        url: str,
-        rows: Sequence[SampleRow],
-        *,
-        shard_size: int = 256,
-        seed: int = 0,
-        options: Mapping[str, Any] | None = None,
-        **opening: Any,
-    ) -> Self:
-        """Make a store without columns behind a URL; arguments as `create` and `open_url`.
+    def create_url(cls, url: str, samples: SampleTable, data: bytes) -> Self:
+        """Make a store without columns behind a URL.
+
+        Args:
+            url: Where nothing is.
+            samples: The sample table.
+            data: Its bytes.
 
         Raises:
             StoreError: If there is a store already.
-            ManifestError: If ids repeat.
         """
-        objects = open_objects(url, options)
-        samples = SampleTable.create(rows, shard_size, seed=seed)
-        data = samples.to_bytes()
+        objects = open_objects(url)
         header = Header.new(samples, data)
         objects.put(samples_key(header.samples_sha256), data)
         document = seal(header.model_dump())
         if not create_once(objects, STORE_FILE, document):
             raise StoreError(f"{objects.url} is a feature store already; open it instead.")
-        return cls.open_url(url, options=options, **opening)
+        return cls.open_url(url)
 
     @property
     def columns(self) -> dict[str, ColumnInfo]:

@@ -36,6 +36,8 @@ class RemoteColumnWriter(ColumnWriter):
         FingerprintMismatch: On entering, if the column is there by another encoder or recipe.
     """
 
+    is_local = False
+
     def __init__(
         self,
         folder: Path,

@@ -27,6 +27,7 @@ from scfae.store.errors import (
     UnknownColumn,
 )
 from scfae.store.exchange import export, restore
+from scfae.store.exchange.manifest import Form
 from scfae.store.remote import open_objects
 from scfae.store.remote.objects import ObstoreObjects
 from scfae.store.samples import SampleRow, SampleTable
@@ -238,6 +239,19 @@ def test_a_store_behind_a_url_is_exported_as_a_local_one(url: str, tmp_path: Pat
     restored = restore(tmp_path / "npz-remote", tmp_path / "again")
     assert restored["samples"] == 20
     assert_same(local, FeatureStore.open(tmp_path / "again"))
+
+
+@pytest.mark.parametrize("to", ["zarr", "npz"])
+def test_an_export_becomes_a_store_behind_a_url(url: str, tmp_path: Path, to: Form) -> None:
+    local = make_store(tmp_path / "local", **SETTINGS)
+    export(local, tmp_path / "out", to=to)
+    restored = restore(tmp_path / "out", url)
+    assert restored["store"] == url
+    assert all(one["same_bytes"] for one in restored["columns"].values())
+    assert_same(local, FeatureStore.open(url))
+    assert verify(url) == []
+    again = restore(tmp_path / "out", url)
+    assert [one["shards"] for one in again["columns"].values()] == [0, 0]
 
 
 def test_an_export_fits_into_a_cache_of_one_shard_and_says_what_is_gone(
