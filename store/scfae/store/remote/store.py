@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
-from ..atomic import write_atomic
+from ..atomic import atomic_file, write_atomic
 from ..column import COLUMN_FILE, ColumnInfo, column_name, read_column
 from ..document import seal
 from ..errors import CorruptShard, StoreError, StoreLocked, StoreNotFound, UnknownColumn
@@ -236,7 +236,8 @@ class RemoteStore(FeatureStore):
         path = self.path / key
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != data:
-            write_atomic(path, data)
+            with atomic_file(path, is_durable=False) as file:  # compared at each opening
+                file.write(data)
 
     def column_names(self) -> list[str]:
         """Return the names of the columns there are now, sorted.
