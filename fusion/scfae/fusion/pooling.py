@@ -24,6 +24,8 @@ def masked_mean(rows: Tensor, valid: Tensor) -> Tensor:
         rows: `[B, T, D]`, zero where not valid.
         valid: bool `[B, T]`.
     """
+    if rows.shape[1] == 1:
+        return rows[:, 0]
     count = valid.sum(dim=1, keepdim=True).clamp(min=1).to(rows.dtype)
     return rows.sum(dim=1) / count
 

@@ -84,8 +84,10 @@ def prepare(
             continue
         steps = _steps(name, features[name], batch_size, dims[name])
         rows = _rows(name, lengths, features[name], batch_size)
-        valid[name] = rows & mask[:, column, None]
-        filled[name] = steps.masked_fill(~valid[name][:, :, None], 0.0)
+        is_whole = present is None and features[name].numel() > 0 and name not in (lengths or {})
+        valid[name] = rows if is_whole else rows & mask[:, column, None]
+        # Where nothing can be absent there is nothing to replace, and no copy to make.
+        filled[name] = steps if is_whole else steps.masked_fill(~valid[name][:, :, None], 0.0)
         is_checked = check_finite and not torch.compiler.is_compiling()
         if is_checked and not bool(torch.isfinite(filled[name]).all()):
             raise ValueError(f"features[{name!r}]: NaN or infinity in a sample that is present")

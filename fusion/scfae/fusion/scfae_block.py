@@ -157,7 +157,9 @@ class BlockMaps(nn.Module):
         shared_from = F.gelu(stacks["to_shared"](expanded[:, :, :boundary]))
         specific = F.gelu(stacks["to_specific"](expanded[:, :, boundary:]))
         shared_from, specific = self._keep(shared_from, specific, here, here, branches)
-        shared = torch.stack([shared_from[i] for i in slots])
+        # In the order of `dims`, as by default, the next of each is one further on.
+        is_cycle = slots == [(i + 1) % len(slots) for i in range(len(slots))]
+        shared = shared_from.roll(-1, 0) if is_cycle else shared_from[slots]
         joined = torch.cat([specific, shared], dim=2)
         z = _swiglu(joined, stacks, "post")
         parts = {"specific": specific, "shared": shared, "shared_from": shared_from, "z": z}
