@@ -16,7 +16,7 @@ from torch import Tensor
 WIDTH = 16
 TRAIN, VAL, TEST = 512, 128, 512
 ALL = TRAIN + VAL + TEST
-RETRIEVAL = "retrieval"
+MISMATCH, RETRIEVAL = "mismatch", "retrieval"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def mismatch(seed: int) -> Task:
     labels = torch.randint(0, 2, (ALL,), generator=g)
     first, other = (torch.randn(ALL, 4, generator=g) for _ in range(2))
     second = torch.where(labels[:, None] == 0, first, other)
-    return _task("mismatch", {"a": _seen(first, 0.1, g), "b": _seen(second, 0.1, g)}, labels)
+    return _task(MISMATCH, {"a": _seen(first, 0.1, g), "b": _seen(second, 0.1, g)}, labels)
 
 
 def retrieval(seed: int, classes: int = 8) -> Task:
@@ -146,7 +146,7 @@ FAMILIES: Mapping[str, tuple[Callable[[int], Task], tuple[str, ...]]] = {
             "mamba_ltc_align",
         ),
     ),
-    "mismatch": (mismatch, ("mds", "vfd", "emo_foren", "avoid_df", "align_maskrecon")),
+    MISMATCH: (mismatch, ("mds", "vfd", "emo_foren", "avoid_df", "align_maskrecon")),
     RETRIEVAL: (
         retrieval,
         (

@@ -2,7 +2,15 @@
 
 import torch
 from benchmarks import fusion_miniature
-from benchmarks.fusion_tasks import FAMILIES, WITHOUT, crossing, dialogue, missing, retrieval
+from benchmarks.fusion_tasks import (
+    FAMILIES,
+    WITHOUT,
+    crossing,
+    dialogue,
+    mismatch,
+    missing,
+    retrieval,
+)
 from benchmarks.fusion_training import Trained, shuffled
 from torch import Tensor, nn
 
@@ -13,6 +21,13 @@ def test_every_method_has_a_task_or_a_reason() -> None:
     made_for = {name for _, methods in FAMILIES.values() for name in methods}
     assert made_for | set(WITHOUT) == {info.name for info in list_fusions()}
     assert set(fusion_miniature.SMALL) | set(fusion_miniature.WHY) <= made_for
+
+
+def test_chance_is_no_pass() -> None:
+    assert fusion_miniature.passes([0.8], [0.7])
+    assert not fusion_miniature.passes([0.74], [0.7])  # 512 samples tell 4 points from none: no
+    assert fusion_miniature.passes([0.74] * 3, [0.7] * 3)
+    assert not fusion_miniature.passes([0.6], [0.7])
 
 
 def test_dialogues_stay_whole_and_in_order() -> None:
@@ -41,6 +56,21 @@ def test_the_marked_sign_is_the_class_and_the_mean_is_not() -> None:
     assert max(agree.double().mean(), 1 - agree.double().mean()) > 0.99
     by_mean = (signs.sum(dim=1) > 0) == (data.labels == 1)
     assert max(by_mean.double().mean(), 1 - by_mean.double().mean()) < 0.75
+
+
+def test_forged_samples_are_scored_by_distance_where_authors_do() -> None:
+    class Apart(nn.Module):
+        def forward(self, features: dict[str, Tensor], *_: object, **__: object) -> FusionOutput:
+            second = torch.tensor([[0.0], [3.0], [2.0], [1.0]])
+            z = {"a": torch.zeros(4, 1), "b": second}
+            return FusionOutput(fused=second, z=z, logits=torch.cat([second, 0 * second], dim=1))
+
+    data = mismatch(0)
+    rows = torch.arange(4)
+    data.labels[rows] = torch.tensor([0, 1, 0, 1])
+    trained = Trained(Apart(), data, data.present(0.0, 0), {})
+    assert fusion_miniature.area_of_forged(trained, "mds", rows) == 0.75
+    assert fusion_miniature.area_of_forged(trained, "concat", rows) == 0.25
 
 
 def test_precision_counts_neighbours_of_the_other_view_and_not_the_partner() -> None:
