@@ -18,7 +18,7 @@ NOT_EXPORTED = {
 """Methods whose evaluation `torch.export` cannot trace whole, and why."""
 
 EXPORTED = [name for name in NAMES if name not in NOT_EXPORTED]
-COMPILED = ("scfae", "concat", "cross_attention", "lmf", "misa", "drfuse", "momke")
+COMPILED = ("scfae", "concat")
 LSTM = "ignore:The tensor attributes .*_flat_weights"  # of torch's own LSTM, in export
 
 
