@@ -37,6 +37,7 @@ COMMANDS = {
     "store-import": ["store", "import"],
     "train": ["train"],
     "evaluate": ["evaluate"],
+    "compare": ["compare"],
     "predict": ["predict"],
     "export": ["export"],
     "bench": ["bench"],

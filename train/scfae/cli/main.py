@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "store": Command("store", "what a store holds, whether it is whole; derive, diff, drop, gc …"),
     "train": Command("train", "train a fusion model on chosen columns into a run folder"),
     "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
+    "compare": Command("compare", "differences of runs to the first, by a paired bootstrap"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
     "export": Command("export", "a run's fusion model as one .pt2 or .onnx that runs elsewhere"),
     "bench": Command("bench", "loader: the store's speed beside its peers', as ratios in one run"),

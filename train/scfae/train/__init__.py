@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .export import export_run, load_export
     from .loading import LoadedRun, load_run
     from .loop import train
+    from .paired import compare_runs
     from .prediction import predict
     from .report import write_comparison, write_report
     from .runs import Interrupted, RunFolder
@@ -22,6 +23,7 @@ _HOME = {
     "Interrupted": "runs",
     "LoadedRun": "loading",
     "RunFolder": "runs",
+    "compare_runs": "paired",
     "evaluate": "evaluation",
     "export_run": "export",
     "load_export": "export",
@@ -38,6 +40,7 @@ __all__ = [
     "LoadedRun",
     "RunConfig",
     "RunFolder",
+    "compare_runs",
     "evaluate",
     "export_run",
     "load_config",

@@ -284,6 +284,12 @@ class Retrieval(Task):
             queries, gallery, queries.scores[queries.seen], gallery.scores[gallery.seen]
         )
 
+    def query_figures(
+        self, trial: Trial, scored: Mapping[tuple[str, ...], Scored]
+    ) -> dict[str, Array]:
+        """Return each figure of each query of a trial, whose means are the metrics."""
+        return self._figures(self.rank(trial, scored))
+
     def metrics(self, targets: Array, scores: Array) -> Metrics:
         """Refuse: retrieval is measured between two modalities, by `measure`."""
         raise TaskError("retrieval is measured between two modalities.")
