@@ -143,6 +143,17 @@ def test_a_method_that_cannot_be_traced_is_named(
     assert not (tmp_path / "model.pt2").exists()
 
 
+def test_a_run_on_whole_dialogues_is_refused(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_run(finished.path)
+    loop = loaded.config.loop.model_copy(update={"group_batches": True})
+    config = loaded.config.model_copy(update={"loop": loop})
+    monkeypatch.setattr("scfae.train.export.load_run", lambda run: replace(loaded, config=config))
+    with pytest.raises(ExportError, match="was trained on whole dialogues"):
+        export_run(finished.path, tmp_path / "model.pt2")
+
+
 @pytest.mark.slow
 def test_onnx_answers_as_the_run_does(finished: RunFolder, tmp_path: Path) -> None:
     import onnx
@@ -183,6 +194,7 @@ def test_from_the_command_line(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:gcnet. no groups were given")
 @pytest.mark.parametrize("fusion", ["misa", "mult", "gcnet", "lmf", "perceiver", "drfuse"])
 def test_other_methods_export_with_the_same_answers(
     store: FeatureStore, tmp_path: Path, fusion: str

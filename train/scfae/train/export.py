@@ -88,11 +88,17 @@ def export_run(
 
     Raises:
         RunNotFound, CheckpointError: If there is no run, or nothing was selected yet.
-        ExportError: If the method cannot be traced, or what is written answers otherwise.
+        ExportError: If the method cannot be traced, reads whole dialogues, or what is written
+            answers otherwise.
         ConfigError: If the form or the suffix is neither, or ONNX is not installed.
     """
     loaded = load_run(run)
     path, chosen = _place(loaded, out, form)
+    if loaded.config.loop.group_batches:
+        raise ExportError(
+            f"{loaded.config.model.fusion} was trained on whole dialogues (group_batches), and an "
+            "exported model takes samples one by one: its answers would be others."
+        )
     temperature = run_temperature(loaded.run)
     model = ExportedModel(loaded, temperature).eval()
     program, is_batched = _traced(model, loaded)
