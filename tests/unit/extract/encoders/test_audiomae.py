@@ -68,7 +68,9 @@ def spectrograms(batch: int = 1, seed: int = 0) -> Tensor:
     return torch.randn(batch, 1, 1024, 128, generator=generator)
 
 
-def check_numbers(kind: str, state: official.State, encoder: Encoder) -> None:
+def check_numbers(
+    kind: str, state: official.State, encoder: Encoder, *, within: float = 2e-5
+) -> None:
     x = spectrograms()
     with torch.inference_mode():
         tokens = encoder.forward(x)
@@ -78,7 +80,7 @@ def check_numbers(kind: str, state: official.State, encoder: Encoder) -> None:
     if kind == "finetuned":
         feature = reference.norm(state, feature, "fc_norm")
     assert tokens.shape == (1, 513, 768)
-    assert official.largest(tokens - wanted) <= 2e-5
+    assert official.largest(tokens - wanted) <= within
     assert official.largest(pooled - feature) <= 1e-5
 
 
@@ -96,7 +98,9 @@ def test_numbers_of_the_whole_network(
     monkeypatch.setattr(vit, "__init__", BUILD)
     state = official.audiomae(5, kind)
     path = official.save(tmp_path / "w.pth", checkpoint(state))
-    check_numbers(kind, state, load_encoder(NAME, weights=path))
+    # Unnormed tokens of twelve such blocks are 5.9 in the mean, seven times those that 2e-5 is for;
+    # ours and the second writing are each 2e-5 from the same in float64.
+    check_numbers(kind, state, load_encoder(NAME, weights=path), within=5e-5)
 
 
 def test_what_would_go_wrong_unseen_shows(
