@@ -20,8 +20,8 @@ A store of an older version is read as it is; this only spares later versions of
 class MigrateArguments:
     """Bring the documents of a store to the format of this scfae; features stay as they are."""
 
-    store: Annotated[Path, tyro.conf.Positional]
-    """The feature store's folder."""
+    store: Annotated[str, tyro.conf.Positional]
+    """The feature store's folder; one behind a URL is read as it is."""
     json: bool = False
     """The files that were written, as one JSON document."""
 
@@ -29,11 +29,18 @@ class MigrateArguments:
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     flags = parse(MigrateArguments, "scfae store migrate", argv, EXAMPLE)
+    from scfae.store.errors import ConfigError
     from scfae.store.header import read_header
     from scfae.store.migration import FORMAT_VERSION, migrate
 
-    read_header(flags.store)  # says what is wrong where it is no store
-    written = migrate(flags.store)
+    if "://" in flags.store:
+        raise ConfigError(
+            f"store: {flags.store} is a URL, and only a folder is migrated: a store of an older "
+            "version is read there as it is, or migrate a local copy and copy that back."
+        )
+    folder = Path(flags.store)
+    read_header(folder)  # says what is wrong where it is no store
+    written = migrate(folder)
     if flags.json:
         print_json({"format_version": FORMAT_VERSION, "written": written})
         return 0

@@ -50,6 +50,7 @@ def rename_column(store: RemoteStore, old: str, new: str) -> None:
     if new in names:
         raise _taken(store, new)
     refuse_pinned(store.objects, old)
+    store.names.change(list)  # a copied local store has none yet: not to take the copy for one
     info = store.columns[old]
     document = column_document(info.model_copy(update={"name": new}))
     if not create_once(store.objects, _key(new, COLUMN_FILE), document):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scfae.store import ColumnInfo, FeatureStore, ShardSample, pinned, verify
+from scfae.store import ColumnInfo, FeatureStore, ShardSample, collect_garbage, pinned, verify
 from scfae.store.errors import (
     ColumnPinned,
     ConfigError,
@@ -18,6 +18,7 @@ from scfae.store.errors import (
 )
 from scfae.store.remote import RemoteStore, catalogue, open_objects
 from scfae.store.samples import SampleRow
+from scfae.store.testing import make_store
 
 
 def info(name: str = "x", seed: int = 0) -> ColumnInfo:
@@ -205,3 +206,25 @@ def test_rows_in_the_wrong_place_are_still_found_after_a_renaming(
     objects.put("columns/y/shard-00000.json", objects.get("columns/z/shard-00000.json"))
     with pytest.raises(CorruptShard, match="is the receipt of shard 0 of column 'z'"):
         FeatureStore.open(url).column("y")
+
+
+def test_a_file_system_without_conditions_takes_one_who_changes_it_at_a_time(
+    tmp_path: Path,
+) -> None:
+    local = make_store(tmp_path / "local", num_samples=6, shard_size=3)
+    url = "memory://bucket/catalogue"
+    objects = open_objects(url)
+    for path in local.path.rglob("*"):
+        if path.is_file():
+            objects.put(str(path.relative_to(local.path)), path)
+    store = FeatureStore.open(url)
+    with pinned(store, tmp_path, {"video": store.columns["video"].fingerprint}):
+        with pytest.raises(ColumnPinned):
+            store.drop_column("video")
+        store.rename_column("audio", "sound")
+    objects.put("columns/sound/shard-00001.0123456789abcdef.zarr.zip", b"left by a kill")
+    sweep = collect_garbage(store, grace_s=0, is_deleting=True)
+    assert [one.why for one in sweep.garbage] == ["a shard that its receipt does not name"]
+    again = FeatureStore.open(url)
+    assert list(again.columns) == ["sound", "video"]
+    assert again.column("sound").lengths.tolist() == local.column("audio").lengths.tolist()
