@@ -92,7 +92,7 @@ def test_the_document_and_the_report_hold_every_figure(trained: Trained, task: s
     "task",
     [
         "deepfake",
-        "retrieval",
+        pytest.param("retrieval", marks=pytest.mark.slow),
         pytest.param("regression", marks=pytest.mark.slow),
         pytest.param("multilabel", marks=pytest.mark.slow),
     ],

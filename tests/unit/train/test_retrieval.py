@@ -95,6 +95,7 @@ def test_a_method_that_embeds_nothing_alone_is_refused_before_there_is_a_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -145,7 +145,15 @@ def test_numbers_out_of_range_are_named(
         evaluate(robust.path, bootstrap=0, probes=False, **settings)
 
 
-@pytest.mark.parametrize("task", ["classification", "multilabel", "regression", "deepfake"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "multilabel",
+        "regression",
+        pytest.param("classification", marks=pytest.mark.slow),
+        pytest.param("deepfake", marks=pytest.mark.slow),
+    ],
+)
 def test_a_linear_model_of_one_modality_alone_stands_in_the_table(
     tmp_path: Path, task: str
 ) -> None:
