@@ -10,7 +10,7 @@ import torch
 from scfae.store import FeatureStore, FeatureStream
 from scfae.store.errors import TaskError
 from scfae.store.testing import make_store
-from scfae.train import loop
+from scfae.train import keeper, loop
 from scfae.train.accumulation import parts_of, saying_what_to_lower
 from scfae.train.averaging import make_average
 from scfae.train.checkpoint import save_checkpoint
@@ -177,7 +177,7 @@ def test_a_stop_around_best_leaves_the_average_in_it(
 
     config = make_config(store.path, tmp_path / "cut", **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", cut)
+        patch.setattr(keeper, "save_checkpoint", cut)
         with pytest.raises(PowerCut):
             train(config)
     assert_same_run(train(config), whole)

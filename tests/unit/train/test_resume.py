@@ -14,7 +14,7 @@ from scfae.store import FeatureStore, SampleRow, collect_garbage
 from scfae.store.errors import ColumnPinned, ConfigError, RunNotFound, RunStateError
 from scfae.store.testing import make_store
 from scfae.store.writer import ShardSample
-from scfae.train import loop
+from scfae.train import keeper
 from scfae.train.checkpoint import save_checkpoint
 from scfae.train.loop import train
 from scfae.train.runs import Interrupted, RunFolder
@@ -88,7 +88,7 @@ def test_a_stop_around_a_checkpoint_leaves_no_trace(
             raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", cut)
+        patch.setattr(keeper, "save_checkpoint", cut)
         try:
             train(config)
         except PowerCut:
@@ -107,7 +107,7 @@ def test_the_selected_weights_are_those_of_their_epoch_though_it_wrote_no_checkp
         train(make_config(store.path, tmp_path / "a", **settings), progress=signalling_at(4))
     first_epoch = weights(RunFolder(tmp_path / "a"))["model"]
 
-    monkeypatch.setattr(loop, "MOST_SAVING", 1e9)  # as if a checkpoint took very long
+    monkeypatch.setattr(keeper, "MOST_SAVING", 1e9)  # as if a checkpoint took very long
     config = make_config(store.path, tmp_path / "b", **settings)
     if is_cut:
 
@@ -117,7 +117,7 @@ def test_the_selected_weights_are_those_of_their_epoch_though_it_wrote_no_checkp
             save_checkpoint(path, state)
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "save_checkpoint", cut)
+            patch.setattr(keeper, "save_checkpoint", cut)
             with pytest.raises(PowerCut):
                 train(config)
     with pytest.raises(Interrupted):

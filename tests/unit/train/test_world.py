@@ -11,7 +11,7 @@ import torch
 
 from scfae.fusion.gradients import COMBINERS
 from scfae.store.errors import ConfigError
-from scfae.train.world import World, join_world
+from scfae.train.world import World, check_batches, join_world
 
 WORKER = Path(__file__).with_name("world_worker.py")
 
@@ -32,13 +32,9 @@ def test_every_rank_learns_what_all_have(seen: list[dict[str, Any]]) -> None:
         assert one["size"] == 3
         assert one["sums"] == [3, 1.5]
         assert one["any"] == [True, False]
+        assert one["least"] == 3
         assert one["first"] == {"rank": 0}
         assert one["all"] == [0, 10, 20]
-
-
-def test_shares_add_up_to_one(seen: list[dict[str, Any]]) -> None:
-    assert [one["share"] for one in seen] == pytest.approx([0, 1 / 3, 2 / 3])
-    assert [one["share of nothing"] for one in seen] == pytest.approx([1 / 3] * 3)
 
 
 @pytest.mark.parametrize("combiner", ["sum", "min_norm"])
@@ -65,7 +61,7 @@ def test_one_alone_is_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_world("cpu") as world:
         assert world == World()
-        assert world.share(5) == 1
+        assert world.least(5) == 5
         assert world.any(True, False) == (True, False)
         assert world.gather("x") == ["x"]
         assert world.add_gradients([None], [torch.ones(1)]) == [None]
@@ -86,3 +82,14 @@ def test_a_device_for_one_is_refused_for_many(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=sentence), join_world(device):
         pass
+
+
+def test_no_process_may_be_without_a_sample() -> None:
+    for size, batch_size in ((1, 7), (2, 7), (4, 8), (3, 10)):
+        check_batches(100, batch_size, World(size=size))
+    with pytest.raises(ConfigError, match="the last batch of an epoch has 2, fewer than the 3"):
+        check_batches(100, 7, World(size=3))
+    with pytest.raises(ConfigError, match="8 fits"):
+        check_batches(100, 7, World(size=4))
+    with pytest.raises(ConfigError, match="start fewer"):
+        check_batches(2, 2, World(size=3))

@@ -20,8 +20,7 @@ def main(folder: Path) -> None:
             "size": world.size,
             "sums": world.sum([rank, 0.5]),
             "any": world.any(rank == 1, False),
-            "share": world.share(rank),
-            "share of nothing": world.share(0.0),
+            "least": world.least(5 - rank),
             "first": world.from_first({"rank": rank}),
             "all": world.gather(rank * 10),
         }

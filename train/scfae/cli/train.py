@@ -1,6 +1,8 @@
 """`scfae train`: a config in, a run folder out; the same command again goes on with the run."""
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from scfae.train.arguments import ResumeRequest, parse_train_args
 
@@ -16,8 +18,9 @@ def run(argv: Sequence[str]) -> int:
 
     from scfae.train import Interrupted, RunFolder, train
 
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
     try:
-        with Progress("train", "steps") as progress:
+        with Progress("train", "steps") if is_first else nullcontext() as progress:
             if isinstance(request, ResumeRequest):
                 config = RunFolder(request.run).config
                 finished = train(config, resume=True, progress=progress)
@@ -25,7 +28,8 @@ def run(argv: Sequence[str]) -> int:
                 finished = train(request, progress=progress)
     except Interrupted as stop:
         raise Stopped(str(stop), stop.signum) from None
-    say(finished.summary())
-    if wants_json:
+    if is_first:
+        say(finished.summary())
+    if is_first and wants_json:
         print_json(finished.state())
     return 0

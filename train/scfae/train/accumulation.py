@@ -14,8 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from scfae.fusion import combined_backward
+from scfae.fusion.gradients import Reduce
 from scfae.store import Batch
 from scfae.store.errors import TaskError
+
+
+def most_parts(batch: Batch) -> int:
+    """Return into how many parts a batch can be cut: its samples, or its whole groups."""
+    return len(_units(batch)) - 1
 
 
 def parts_of(batch: Batch, count: int) -> list[Batch]:
@@ -27,20 +33,22 @@ def parts_of(batch: Batch, count: int) -> list[Batch]:
     """
     if count == 1:
         return [batch]
-    units = list(range(len(batch) + 1))
-    if batch.groups is not None:
-        changes = (batch.groups[1:] != batch.groups[:-1]).nonzero().flatten().tolist()
-        units = [0, *(place + 1 for place in changes), len(batch)]
+    units = _units(batch)
     places = [units[round(i * (len(units) - 1) / count)] for i in range(count + 1)]
     return [_slice(batch, start, end) for start, end in itertools.pairwise(places) if start < end]
 
 
 def accumulate_backward(
-    losses: Sequence[Tensor], parameters: Sequence[nn.Parameter], combiner: str, *, is_first: bool
+    losses: Sequence[Tensor],
+    parameters: Sequence[nn.Parameter],
+    combiner: str,
+    *,
+    is_first: bool,
+    reduce: Reduce | None = None,
 ) -> None:
     """Set each parameter's gradient, or add to that of earlier parts; see `combined_backward`."""
     before = [None if is_first else parameter.grad for parameter in parameters]
-    combined_backward(losses, parameters, combiner)
+    combined_backward(losses, parameters, combiner, reduce=reduce)
     for parameter, earlier in zip(parameters, before, strict=True):
         if earlier is not None:
             parameter.grad = earlier if parameter.grad is None else parameter.grad + earlier
@@ -65,6 +73,14 @@ def saying_what_to_lower(batch: Batch, step: int) -> Iterator[None]:
             f"rows: {longest}. Lower --batch-size or --max-train-rows, compute each batch in "
             "parts with --accumulate 2, or halve the numbers with --precision bf16."
         ) from error
+
+
+def _units(batch: Batch) -> list[int]:
+    """Return where samples or whole groups begin, and the end."""
+    if batch.groups is None:
+        return list(range(len(batch) + 1))
+    changes = (batch.groups[1:] != batch.groups[:-1]).nonzero().flatten().tolist()
+    return [0, *(place + 1 for place in changes), len(batch)]
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -12,7 +12,9 @@ import torch
 from scfae.store.atomic import write_atomic
 from scfae.store.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
+RESUMABLE_FORMAT = 2
+"""What a run can go on from; weights are read from older ones too."""
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:

@@ -32,3 +32,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
+
+
+def seed_rank(seed: int, rank: int) -> None:
+    """Seed the generators of one of several processes apart; the first keeps its own."""
+    if rank:
+        seed_everything((seed + rank * 0x9E3779B1) % 2**32)

@@ -4,12 +4,16 @@
 that a step depends on is in the checkpoint: weights, optimizer, generators, the stream's position,
 the best epoch so far and the sums of the epoch. So a run that was killed goes on to the same
 weights, bit for bit on a CPU with the same number of threads.
+
+Under `torchrun` every process lives through the same steps, each with its part of every batch; the
+first of them alone validates and writes. `world` says what they add up and agree on.
 """
 
 import logging
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from signal import SIGTERM
 from typing import Any
 
 import torch
@@ -20,19 +24,20 @@ from scfae.store import Batch, FeatureStream, pinned
 from scfae.store.atomic import clean_temporaries
 from scfae.store.errors import RunNotFound, TaskError
 
-from .accumulation import accumulate_backward, parts_of, saying_what_to_lower
-from .averaging import judged_weights, make_average
-from .board import Board
-from .checkpoint import load_checkpoint, restore_rng, rng_state, save_checkpoint
+from .accumulation import accumulate_backward, most_parts, parts_of, saying_what_to_lower
+from .averaging import make_average
+from .checkpoint import restore_rng, rng_state
 from .config import RunConfig
-from .device import choose_device, seed_everything
+from .device import choose_device, seed_everything, seed_rank
+from .journal import Journal
+from .keeper import Keeper
 from .loading import restore_model
 from .model import apply_model, build_model, fusion_of, weighted_losses
 from .opening import OpenedRun, open_run
 from .optimizer import make_optimizer
 from .precision import Precision
 from .recipe import loss_weights
-from .runs import EventLog, Interrupted, RunFolder
+from .runs import Interrupted, RunFolder
 from .schedule import Schedule
 from .selection import is_better, selected_metric
 from .stages import Stages
@@ -40,11 +45,9 @@ from .standardise import Standardised
 from .stopping import StopSignals
 from .sums import Sums
 from .validation import Validation
+from .world import World, check_batches, join_world
 
 logger = logging.getLogger("scfae.train")
-
-MOST_SAVING = 10.0
-"""After an epoch, so many times the duration of the last checkpoint must have passed."""
 
 Progress = Callable[[int, int, str], None]
 """Receives (steps done, steps in all, what happens now)."""
@@ -80,20 +83,24 @@ def train(
             logger.info("%s is finished already", run.path)
             return run
 
-    device = choose_device(config.loop.device)
-    opened = open_run(config, device)
+    with join_world(choose_device(config.loop.device)) as world:
+        opened = world.first_then_others(lambda: open_run(config, world.device))
+        # The first process holds the run for all.
+        with _held(opened) if world.is_first else nullcontext(), StopSignals() as stop:
+            _Training(opened, config, world, progress).go(stop)
+    return opened.run
+
+
+@contextmanager
+def _held(opened: OpenedRun) -> Iterator[None]:
+    """Keep others from training the run and from changing what it reads."""
     path, store = opened.run.path, opened.store
-    with (
-        pinned(store, path, opened.fingerprints) as held,
-        opened.run.lock(),
-        StopSignals() as stop,
-    ):
+    with pinned(store, path, opened.fingerprints) as held, opened.run.lock():
         if not held:
             logger.warning("%s may not be pinned: nobody is kept from changing it", store.url)
         clean_temporaries(path)
         clean_temporaries(path / "checkpoints")
-        _Training(opened, config, device, progress).go(stop)
-    return opened.run
+        yield
 
 
 class _Training:
@@ -102,15 +109,16 @@ class _Training:
     Args:
         opened: The folder, the views, the task.
         config: The settings.
-        device: Where the model is.
+        world: The processes that train it, and where this one's model is.
         progress: Receives (steps done, steps in all, text).
     """
 
     def __init__(
-        self, opened: OpenedRun, config: RunConfig, device: str, progress: Progress | None
+        self, opened: OpenedRun, config: RunConfig, world: World, progress: Progress | None
     ) -> None:
         self.run, self.task, self.changed = opened.run, opened.task, opened.changed
-        self.config, self.device, self.progress = config, device, progress
+        self.config, self.world, self.progress = config, world, progress
+        device = self.device = world.device
         task, splits = opened.task, opened.splits
         optim, loop = config.optim, config.loop
         seed_everything(loop.seed)  # before the weights: the same config is the same model
@@ -125,6 +133,8 @@ class _Training:
             splits.train,
             batch_size=optim.batch_size,
             seed=loop.seed,
+            rank=world.rank,
+            world_size=world.size,
             masking=loop.masking,
             bucketing=loop.bucketing,
             balance=loop.balance,
@@ -133,6 +143,8 @@ class _Training:
             on_damage=loop.on_damage,
             pin_memory=device.startswith("cuda"),
         )
+        if not loop.group_batches:
+            check_batches(len(splits.train), optim.batch_size, world)
         self.encode = task.encoder(splits.train)
         self.validate = Validation(
             splits.val,
@@ -150,53 +162,56 @@ class _Training:
             steps_per_epoch=self.steps_per_epoch,
             fusion=config.model.fusion,
         )
+        self.keeper = Keeper(self.run, config, is_silent=not world.is_first)
         self._begin_stage(0)
+        seed_rank(loop.seed, world.rank)  # after the weights: ranks draw apart, in dropout
         self.step = 0
-        self.best: dict[str, Any] = {}
-        self.best_model: dict[str, Tensor] | None = None  # selected, but not in best.pt yet
         self.sums, self.norms = Sums(), Sums()
         self.skipped = 0  # steps of this epoch that fp16 left out
         self.attempt = 1
-        self.saved_at_s = time.monotonic()
-        self.saving_s = 0.0
 
     def go(self, stop: StopSignals) -> None:
         """Live through what is left of the run; leave a checkpoint and a true state.json."""
         self._restore()
+        self.journal = Journal(
+            self.run, is_silent=not self.world.is_first, purge_step=self.step + 1
+        )
         self._write_state("running")
-        log = EventLog(self.run.path / "events.jsonl")
+        where = {"device": self.device, "processes": self.world.size}
         if self.attempt == 1:
-            log.append("started", step=0, epoch=0, total_steps=self.total_steps, device=self.device)
+            self._tell("started", total_steps=self.total_steps, **where)
         else:
             details: dict[str, Any] = {"environment_changed": self.changed} if self.changed else {}
-            log.append("resumed", step=self.step, epoch=self.epoch, attempt=self.attempt, **details)
-        board = Board(self.run.path / "tensorboard", purge_step=self.step + 1)
+            self._tell("resumed", attempt=self.attempt, **where, **details)
         try:
             while not self._is_done():
                 self._epoch(stop)
                 event = self._end_epoch()
-                log.append("epoch", step=self.step, epoch=self.epoch, **event)
-                board.write(self.step, event)
+                self._tell("epoch", **event)
+                self.journal.figures(self.step, event)
                 is_done = self._is_done()
-                is_stopped = stop.signum is not None and not is_done
-                if is_stopped or is_done or self._is_worth_saving():
+                is_stopped, is_worth_it = self.world.any(
+                    stop.signum is not None and not is_done,
+                    self.keeper.is_worth_saving(self.step),
+                )
+                if is_stopped or is_done or is_worth_it:
                     self._save()
                 self._write_state("running")
-                if is_stopped and stop.signum is not None:
-                    raise Interrupted(stop.signum, self.run.path, self.step)
+                if is_stopped:
+                    raise Interrupted(stop.signum or SIGTERM, self.run.path, self.step)
             early = {"stopped_early": True} if self.step < self.total_steps else {}
-            log.append("finished", step=self.step, epoch=self.epoch, best=self.best, **early)
+            self._tell("finished", best=self.keeper.best, **early)
             self._write_state("finished", **early)
         except Interrupted:
-            log.append("interrupted", step=self.step, epoch=self.epoch)
+            self._tell("interrupted")
             self._write_state("interrupted")
             raise
         except BaseException as error:
-            log.append("failed", step=self.step, epoch=self.epoch, error=str(error))
+            self._tell("failed", error=str(error))
             self._write_state("failed", error=f"{type(error).__name__}: {error}")
             raise
         finally:
-            board.close()
+            self.journal.close()
 
     @property
     def epoch(self) -> int:
@@ -210,9 +225,9 @@ class _Training:
         patience = self.config.loop.patience
         # The stage that was trained: at its end the next one has not begun yet.
         is_last_stage = self.fusion.stage == self.fusion.num_stages - 1
-        if patience is None or not self.best or not is_last_stage:
+        if patience is None or not self.keeper.best or not is_last_stage:
             return False
-        return self.epoch - int(self.best["epoch"]) >= patience
+        return self.epoch - int(self.keeper.best["epoch"]) >= patience
 
     def _epoch(self, stop: StopSignals) -> None:
         """Take the steps that are left of this epoch."""
@@ -228,11 +243,13 @@ class _Training:
                 self.progress(self.step, self.total_steps, text)
             if is_last:
                 continue  # the end of the epoch writes its own checkpoint, after validation
-            if stop.signum is not None:
+            is_stopped, is_due = self.world.any(
+                stop.signum is not None, self.keeper.is_due(self.step)
+            )
+            if is_stopped or is_due:
                 self._save()
-                raise Interrupted(stop.signum, self.run.path, self.step)
-            if self._is_due():
-                self._save()
+            if is_stopped:
+                raise Interrupted(stop.signum or SIGTERM, self.run.path, self.step)
 
     def _begin_stage(self, stage: int) -> None:
         """Let the parameters of a stage learn, with an optimizer and a schedule of their own."""
@@ -243,23 +260,34 @@ class _Training:
         self.schedule = Schedule(optim.lr, optim.lr_start, optim.lr_end, optim.warmup, steps)
         self.precision = Precision(self.config.loop.precision, self.device)
         self.average = make_average(self.model, optim.ema)
-        self.best, self.best_model = {}, None  # an earlier stage's model is not whole yet
+        self.keeper.forget()
 
     def _rate(self, step: int) -> float:
         return self.schedule(step - self.stages.begin(self.stages.at(step)))
 
     def _step(self, batch: Batch) -> None:
         """Take one step: loss = task + sum of weight * auxiliary loss."""
+        if not len(batch):  # whole groups, fewer of them than processes
+            raise TaskError(
+                f"process {self.world.rank} of {self.world.size} has no sample in step {self.step}:"
+                " take larger batches, or start fewer processes."
+            )
         rate, optim = self._rate(self.step), self.config.optim
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         with saying_what_to_lower(batch, self.step):
-            for number, part in enumerate(parts_of(batch, optim.accumulate)):
+            (num_samples,) = self.world.sum([len(batch)])
+            count = self.world.least(min(optim.accumulate, most_parts(batch)))
+            for number, part in enumerate(parts_of(batch, count)):
                 losses = self._losses(part)
-                share = len(part) / len(batch)
+                share = len(part) / num_samples
                 scaled = self.precision.scale(loss * share for loss in losses)
-                accumulate_backward(scaled, self.learning, optim.combiner, is_first=number == 0)
+                accumulate_backward(
+                    scaled, self.learning, optim.combiner, is_first=number == 0, reduce=self._add
+                )
+            if optim.combiner == "pcgrad":
+                self.world.same_gradients(self.learning)
             self.precision.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.learning, optim.clip_norm or math.inf).item()
             if not math.isfinite(norm) and self.precision.may_skip():
@@ -294,17 +322,29 @@ class _Training:
         self.sums.add(figures | {"loss": loss.item()}, len(batch))
         return list(parts.values())
 
+    def _add(self, gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        return self.world.add_gradients(gradients, self.learning)
+
     def _check_finite(self, what: str, value: float, batch: Batch) -> None:
-        if not math.isfinite(value):
+        # All stop together, and each can say whose batch it was.
+        is_bad = not math.isfinite(value)
+        if self.world.any(is_bad)[0]:
+            found = self.world.gather((value, list(batch.ids)) if is_bad else None)
+            value, ids = next(one for one in found if one is not None)
             raise TaskError(
-                f"the {what} of step {self.step} is {value}; the batch was: {', '.join(batch.ids)}."
+                f"the {what} of step {self.step} is {value}; the batch was: {', '.join(ids)}."
             )
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, select, and return the epoch's figures."""
-        figures, norm, skipped = self.sums.means(), self.norms.means()["grad_norm"], self.skipped
+        sums, norms = (self._of_all(one) for one in (self.sums, self.norms))
+        figures, norm, skipped = sums.means(), norms.means()["grad_norm"], self.skipped
         self.sums, self.norms, self.skipped = Sums(), Sums(), 0
-        scores = self.validate(self.judged, self.device, self.precision.autocast())
+        scores = self.world.from_first(
+            self.validate(self.judged, self.device, self.precision.autocast())
+            if self.world.is_first
+            else None
+        )
         loss = scores["loss"]
         if loss is None or not math.isfinite(loss):
             raise TaskError(f"the validation loss after step {self.step} is {loss}.")
@@ -314,19 +354,11 @@ class _Training:
             raise TaskError(
                 f"select = {metric!r} is undefined on the validation split: choose another metric."
             )
-        is_best = is_better(metric, (value, loss), self.best)
+        is_best = is_better(metric, (value, loss), self.keeper.best)
         if is_best:
-            self.best_model = {
-                name: value.detach().to("cpu", copy=True)
-                for name, value in self.judged.state_dict().items()
-            }
-            self.best = {
-                "metric": metric,
-                "value": value,
-                "loss": loss,
-                "step": self.step,
-                "epoch": self.epoch,
-            }
+            best = {"metric": metric, "value": value, "loss": loss}
+            best |= {"step": self.step, "epoch": self.epoch}
+            self.keeper.select(best, self.judged.state_dict())
         return {
             "train": figures,
             "lr": self._rate(self.step - 1),
@@ -336,95 +368,66 @@ class _Training:
             "is_best": is_best,
         }
 
+    def _of_all(self, sums: Sums) -> Sums:
+        return Sums.added(self.world.gather(sums.state()))
+
+    def _tell(self, kind: str, **details: Any) -> None:
+        self.journal.event(kind, step=self.step, epoch=self.epoch, **details)
+
     @property
     def judged(self) -> nn.Module:
         """What validation sees and best.pt keeps: the average of the weights, or the weights."""
         return self.model if self.average is None else self.average.module
 
-    def _is_due(self) -> bool:
-        loop = self.config.loop
-        every = loop.checkpoint_every_steps
-        if every is not None and self.step % every == 0:
-            return True
-        seconds = loop.checkpoint_every_s
-        return seconds is not None and time.monotonic() - self.saved_at_s >= seconds
-
-    def _is_worth_saving(self) -> bool:
-        """Return whether to write a checkpoint after this epoch: not if that would take over."""
-        return time.monotonic() - self.saved_at_s >= MOST_SAVING * self.saving_s or self._is_due()
-
     def _save(self) -> None:
-        """Write last.pt, then best.pt if another epoch has been selected.
-
-        last.pt says which epoch is selected, and holds its weights until best.pt does: a kill in
-        between is mended by `_restore`, and no later epoch can be mixed up with the selected one.
-        """
-        begun_s = time.monotonic()
+        """Keep everything that the next step depends on."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "stream": self.stream.state_dict(),
-            "rng": rng_state(),
-            "sums": self.sums.state(),
-            "norms": self.norms.state(),
+            "rng": self.world.gather(rng_state()),
+            "sums": self._of_all(self.sums).state(),
+            "norms": self._of_all(self.norms).state(),
             "skipped": self.skipped,
             "scaler": self.precision.scaler.state_dict(),
             "step": self.step,
             "epoch": self.epoch,
             "stage": self.fusion.stage,
-            "best": self.best,
-            "config": self.config.digest(),
         }
         if self.average is not None:
             state["average"] = self.average.state_dict()
-        if self.best_model is not None and self.best["step"] != self.step:
-            state["best_model"] = self.best_model
-        save_checkpoint(self.run.last, state)
-        if self.best_model is not None:
-            self._save_best(self.best_model)
-        self.saved_at_s = time.monotonic()
-        self.saving_s = self.saved_at_s - begun_s
-
-    def _save_best(self, weights: dict[str, Tensor]) -> None:
-        state = {
-            "model": weights,
-            "step": self.best["step"],
-            "epoch": self.best["epoch"],
-            "best": self.best,
-            "config": self.config.digest(),
-        }
-        save_checkpoint(self.run.best, state)
-        self.best_model = None
+        self.keeper.save(state)
 
     def _restore(self) -> None:
         """Go back to the last checkpoint, if there is one."""
-        self.attempt = self.run.state().get("attempt", 0) + 1
-        if self.run.last.exists():
-            state = load_checkpoint(self.run.last)
-            self._begin_stage(state["stage"])
-            restore_model(self.model, state, self.config)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.stream.load_state_dict(state["stream"])
-            self.precision.scaler.load_state_dict(state["scaler"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
+        # The first rank holds the lock; `state` of another would reach for it.
+        before = self.run.state() if self.world.is_first else None
+        self.attempt = self.world.from_first(before).get("attempt", 0) + 1
+        state = self.keeper.restore()
+        if state is None:
+            return
+        self._begin_stage(state["stage"])
+        self.keeper.best = state["best"]
+        restore_model(self.model, state, self.config)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.stream.load_state_dict(state["stream"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if self.world.is_first:  # the sums of all
             self.sums, self.norms = Sums(state["sums"]), Sums(state["norms"])
-            self.skipped = state["skipped"]
-            self.step, self.best = state["step"], state["best"]
-            restore_rng(state["rng"])
-            if "best_model" in state:
-                self._save_best(state["best_model"])
-            elif self.best and self.best["step"] == self.step:
-                self._save_best(judged_weights(state))
+        self.skipped, self.step = state["skipped"], state["step"]
+        if self.world.rank < len(state["rng"]):
+            restore_rng(state["rng"][self.world.rank])
 
     def _write_state(self, state: str, **details: Any) -> None:
-        self.run.write_state(
+        self.journal.state(
             state,
             step=self.step,
             total_steps=self.total_steps,
             epoch=self.epoch,
             epochs=self.config.optim.epochs,
             attempt=self.attempt,
-            best=self.best or None,
+            best=self.keeper.best or None,
             **details,
         )

@@ -1,5 +1,6 @@
 """Means of figures over an epoch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -9,6 +10,16 @@ class Sums:
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         self._sums: dict[str, float] = dict(state["sums"]) if state else {}
         self._count: int = state["count"] if state else 0
+
+    @classmethod
+    def added(cls, states: Sequence[dict[str, Any]]) -> "Sums":
+        """Return the sums of several processes, by their states, in one."""
+        whole = cls()
+        for state in states:
+            for name, value in state["sums"].items():
+                whole._sums[name] = whole._sums.get(name, 0.0) + value
+            whole._count += state["count"]
+        return whole
 
     def add(self, figures: dict[str, float], count: int) -> None:
         """Add a batch's means over `count` samples."""

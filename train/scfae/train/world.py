@@ -14,17 +14,19 @@ Everything is collective unless its docstring says otherwise: all ranks call it,
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from scfae.store.errors import ConfigError
+
+T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others, such as for one that writes a checkpoint."""
@@ -66,10 +68,13 @@ class World:
         """Return of each flag whether any rank has raised it."""
         return tuple(count > 0 for count in self.sum([float(flag) for flag in flags]))
 
-    def share(self, weight: float) -> float:
-        """Return what this rank's `weight` is of the sum of all; an equal share of nothing."""
-        (total,) = self.sum([weight])
-        return weight / total if total else 1 / self.size
+    def least(self, value: int) -> int:
+        """Return the least of all ranks' values."""
+        if self.is_alone:
+            return value
+        least = torch.tensor(value, device=self.device)
+        dist.all_reduce(least, op=dist.ReduceOp.MIN)
+        return int(least)
 
     def add_gradients(
         self, gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]
@@ -113,6 +118,15 @@ class World:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def first_then_others(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns; the first rank does it before all others."""
+        if self.is_first:
+            result = work()
+            self.from_first(None)
+            return result
+        self.from_first(None)
+        return work()
 
     def gather(self, value: Any) -> list[Any]:
         """Return every rank's value, in the order of ranks, on every rank."""
@@ -159,3 +173,24 @@ def join_world(device: str) -> Iterator[World]:
         yield World(rank=rank, size=size, device=device)
     finally:
         dist.destroy_process_group()
+
+
+def check_batches(num_samples: int, batch_size: int, world: World) -> None:
+    """Check that no process is left without a sample in the last batch of an epoch.
+
+    Raises:
+        ConfigError: It would be; names a size that fits.
+    """
+    rest = num_samples % batch_size
+    if batch_size >= world.size and (rest == 0 or rest >= world.size):
+        return
+    fits = [
+        size
+        for size in range(max(world.size, batch_size), num_samples + 1)
+        if num_samples % size == 0 or num_samples % size >= world.size
+    ]
+    hint = f"; {fits[0]} fits" if fits else ": start fewer"
+    raise ConfigError(
+        f"batch_size = {batch_size}: with {num_samples} samples the last batch of an epoch has "
+        f"{rest or batch_size}, fewer than the {world.size} processes{hint}."
+    )
