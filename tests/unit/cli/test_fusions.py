@@ -29,6 +29,11 @@ def test_one_method_tells_its_recipe_and_options(capsys: pytest.CaptureFixture[s
     assert "arXiv 2410.15475v2" in text
 
 
+def test_a_loss_that_compares_samples_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["misa"]) == 0
+    assert "the samples of a batch, in diff, sim" in capsys.readouterr().out
+
+
 def test_a_wrong_name_suggests_a_near_one() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'concat'"):
         run(["conkat"])

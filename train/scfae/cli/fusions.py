@@ -93,6 +93,8 @@ def _text(info: "FusionInfo") -> str:
         "recipe": f"{recipe} ({info.recipe.source}); taken by --recipe authors",
         "losses": weights or "each weighs 1",
     }
+    if info.batch_losses:
+        lines["compares"] = f"the samples of a batch, in {', '.join(info.batch_losses)}"
     width = max(map(len, lines))
     body = [
         textwrap.fill(
