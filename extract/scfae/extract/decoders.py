@@ -4,8 +4,9 @@ The others give the same pictures at the same times where a file is whole. PyAV 
 chooses its streams and decodes its sound in any case, and the first picture of the other must be
 PyAV's own; images are Pillow's. What the others lack: decord chooses the stream itself (a file with
 several is refused), does not turn pictures (refused, by the first one), gives no true times where
-they are uneven, negative or cut by an edit list (refused), knows no AV1, and gives up at the first
-damaged frame; it can hang on cut files, which the time limit ends.
+they are uneven, negative or cut by an edit list (refused), knows no AV1, and gives up somewhere
+before a damaged frame, where depends on its threads (refused, so that the same file has the same
+fate each time); it can hang on cut files, which the time limit ends.
 """
 
 import importlib.util
@@ -104,7 +105,7 @@ def pictures(name: DecoderName, path: Path, stream: int) -> Iterator[Shown]:
         stream: Index of the stream in its container; decord takes its own choice.
 
     Raises:
-        Unsuited: If its times cannot be true.
+        Unsuited: If its times cannot be true, or decord gives up at damage.
     """
     return _decord(path) if name == "decord" else _torchcodec(path, stream)
 
@@ -124,15 +125,12 @@ def _decord(path: Path) -> Iterator[Shown]:
         (np.abs(times) < _LONGEST_S * 1e6).all() and (np.diff(starts, prepend=-1e-9) > 0).all()
     ):
         raise Unsuited("decord gives times that cannot be true")
-    for number, (start, end) in enumerate(times):
+    for start, end in times:
         try:
             pixels = reader.next().asnumpy()
         except (decord.DECORDError, StopIteration) as error:
             _check_memory(error)
-            # It cannot go on: this picture and all the others are lost.
-            for lost_start, lost_end in times[number:]:
-                yield Shown(None, float(lost_start), _length_s(lost_end - lost_start))
-            return
+            raise Unsuited("decord gives up at a damaged picture") from None
         yield Shown(pixels, float(start), _length_s(end - start))
 
 
