@@ -27,7 +27,7 @@ from .robustness import robustness, robustness_lines
 from .runs import write_json
 from .scoring import score_view, show
 from .splits import Splits, make_splits
-from .tasks import Classification, Measured, Scored, Task
+from .tasks import Classification, Measured, Retrieval, Scored, Task
 from .validation import mean_metrics
 
 EVALUATION_FILE = "evaluation.json"
@@ -128,6 +128,11 @@ class Evaluation:
         """The classes in the order of the scores."""
         return self.task.classes
 
+    @property
+    def averages(self) -> dict[str, Metrics]:
+        """Means over conditions, by name; see `averages`."""
+        return averages(self.conditions, has_full=self.task.name != Retrieval.name)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values; fractions, not percent."""
         task = self.task
@@ -149,7 +154,7 @@ class Evaluation:
             "headline": self.headline(),
             "conditions": {one.name: one.as_dict() for one in self.conditions},
             "mean_of_conditions": self.mean(),
-            "averages": averages(self.conditions),
+            "averages": self.averages,
             "majority": {**self.majority, "class": self.majority_class, "n": last.n},
             "majority_name": task.baseline_name,
             "majority_of_conditions": {c.name: c.measured.baseline for c in self.conditions},
@@ -188,7 +193,7 @@ class Evaluation:
             cells = [_cell(one.metrics[m], one.intervals.get(m)).ljust(cell) for m in names]
             left_out = f" ({one.excluded} left out)" if one.excluded else ""
             lines.append(f"{one.name:<{width}}  " + "".join(cells) + f"{one.n}{left_out}")
-        for name, means in averages(self.conditions).items():
+        for name, means in self.averages.items():
             cells = [_cell(means[m], None).ljust(cell) for m in names]
             lines.append(f"{name:<{width}}  " + "".join(cells).rstrip())
         for name, probe in alone.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from .figures import title
 from .tasks import Measured, Task
 
 _SAME = 1e-12
@@ -19,13 +20,13 @@ def headline(task: Task, split: str, conditions: Mapping[str, Measured]) -> list
     metric = task.headline
     value, base = full.metrics[metric], full.baseline[metric]
     if value is None:
-        return [f"{name}: {metric} is undefined on the {split} split."]
+        return [f"{name}: {title(metric)} is undefined on the {split} split."]
     interval = full.intervals.get(metric)
     shown = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
     beside = "undefined" if base is None else f"{base:.3f}"
     sentences = [
-        f"{name}, {full.n} {split} samples: {metric} {value:.3f}{shown}; {task.baseline_name}: "
-        f"{beside}."
+        f"{name}, {full.n} {split} samples: {title(metric)} {value:.3f}{shown}; "
+        f"{task.baseline_name}: {beside}."
     ]
     sentences += warnings(task, full)
     return sentences
@@ -41,14 +42,16 @@ def warnings(task: Task, full: Measured) -> list[str]:
         interval = full.intervals.get(metric)
         if abs(value - base) <= _SAME:
             found.append(
-                f"Its {metric} equals what {task.baseline_name} scores ({base:.3f}): the features "
-                "may have told it nothing."
+                f"Its {title(metric)} equals what {task.baseline_name} scores ({base:.3f}): the "
+                "features may have told it nothing."
             )
         elif interval is not None and interval[0] <= base <= interval[1]:
             found.append(
-                f"Its {metric} cannot be told from what {task.baseline_name} scores ({base:.3f}): "
-                "that lies inside the 95 % interval."
+                f"Its {title(metric)} cannot be told from what {task.baseline_name} scores "
+                f"({base:.3f}): that lies inside the 95 % interval."
             )
         elif value < base:
-            found.append(f"Its {metric} is below what {task.baseline_name} scores ({base:.3f}).")
+            found.append(
+                f"Its {title(metric)} is below what {task.baseline_name} scores ({base:.3f})."
+            )
     return found

@@ -20,6 +20,7 @@ from .comparison import comparison
 from .curves import charts, training_sentence
 from .evaluation import EVALUATION_FILE
 from .figures import condition_rows, figure, plain_figures, scale_of, title
+from .glossary import explain
 from .plots import interval_axis
 from .robust_tables import calibration_sentence, robustness_tables
 from .runs import RunFolder
@@ -139,6 +140,8 @@ def _evaluation_parts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     always = f"always “{answer}”, the majority" if evaluation["classes"] else None
     return {
         "split": evaluation["split"],
+        "is_retrieval": evaluation["task"] == "retrieval",
+        "glossary": explain(metrics),
         "metric": title(metric),
         "metric_names": [title(name) for name in metrics],
         "conditions": condition_rows(evaluation, scale),
