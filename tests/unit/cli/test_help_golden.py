@@ -43,6 +43,7 @@ COMMANDS = {
     "bench": ["bench"],
     "bench-loader": ["bench", "loader"],
     "bench-fusion": ["bench", "fusion"],
+    "bench-train": ["bench", "train"],
     "report": ["report"],
 }
 

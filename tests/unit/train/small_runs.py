@@ -145,9 +145,10 @@ def weights(run: RunFolder, name: str = "last.pt") -> dict[str, Any]:
 
 
 def epochs(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the epochs' events without the time of day."""
+    """Return the epochs' events without the time of day and how long they took."""
     events = [event for event in run.events() if event["type"] == "epoch"]
-    return [{key: value for key, value in event.items() if key != "time"} for event in events]
+    told = ("time", "speed")
+    return [{key: value for key, value in event.items() if key not in told} for event in events]
 
 
 def assert_equal(mine: Any, theirs: Any, path: str = "") -> None:

@@ -1,4 +1,4 @@
-"""`scfae bench loader` and `fusion`: side by side, as ratios in one run."""
+"""`scfae bench ACTION`: side by side, as ratios in one run."""
 
 import difflib
 from collections.abc import Sequence
@@ -139,10 +139,45 @@ def _fusion(argv: Sequence[str]) -> int:
     return 0
 
 
-ACTIONS = {"extract": _extract, "fusion": _fusion, "loader": _loader}
+@dataclass(frozen=True)
+class TrainArguments:
+    """Measure the trainer beside a bare loop on tensors in memory and the machine's limit.
+
+    SCFAE on two modalities of 512 features, batches of 512, on the CPU. Prints which promised
+    ratios were reached, and a step's cost as modalities, features, time steps and samples grow. The
+    status is 0 also where one was missed: a benchmark says what it measured.
+    """
+
+    samples: int = 4096
+    """Samples to train on; a store of four times as many is written too."""
+    rounds: int = 3
+    """Epochs of each way; the best counts."""
+    folder: Path | None = None
+    """Where to write the stores for the run; by default the system's folder for temporaries."""
+    json: bool = False
+    """As one JSON document."""
+
+
+def _train(argv: Sequence[str]) -> int:
+    flags = parse(TrainArguments, "scfae bench train", argv, "  scfae bench train --rounds 3")
+    from scfae.bench.training import BATCH_SIZE, measure
+
+    if flags.samples < BATCH_SIZE:
+        raise ConfigError(f"samples: must be at least {BATCH_SIZE}, not {flags.samples}")
+    if flags.rounds < 1:
+        raise ConfigError(f"rounds: must be at least 1, not {flags.rounds}")
+    result = measure(flags.samples, flags.rounds, folder=flags.folder, say=say)
+    if flags.json:
+        print_json(result.to_json())
+    else:
+        print(result.to_text())
+    return 0
+
+
+ACTIONS = {"extract": _extract, "fusion": _fusion, "loader": _loader, "train": _train}
 
 USAGE = """\
-usage: scfae bench {extract|fusion|loader} [--json]
+usage: scfae bench {extract|fusion|loader|train} [--json]
 
   extract the engine against decoding once plus the bare forward passes, and against decoding
           anew for each encoder
@@ -151,6 +186,8 @@ usage: scfae bench {extract|fusion|loader} [--json]
           Mosaic Streaming and zarr-python; peers come with: pip install 'scfae[bench]'
   fusion  SCFAE against its own bare matrix products, its branches batched, and what every fusion
           method costs beside it
+  train   the trainer against a bare loop on tensors in memory and the limit of matrix products,
+          and what a step costs as modalities, features, time steps and samples grow
 
 example:
   scfae bench loader --samples 6000 --rounds 5

@@ -40,6 +40,7 @@ from .recipe import loss_weights
 from .runs import Interrupted, RunFolder
 from .schedule import Schedule
 from .selection import is_better, selected_metric
+from .speed import Speed
 from .stages import Stages
 from .standardise import Standardised
 from .stopping import StopSignals
@@ -168,6 +169,7 @@ class _Training:
         self.step = 0
         self.sums, self.norms = Sums(), Sums()
         self.skipped = 0  # steps of this epoch that fp16 left out
+        self.speed = Speed()
         self.attempt = 1
 
     def go(self, stop: StopSignals) -> None:
@@ -235,7 +237,7 @@ class _Training:
         if stage != self.fusion.stage:
             self._begin_stage(stage)
         self.model.train()
-        for cpu_batch in self.stream:
+        for cpu_batch in self.speed.timed(self.stream):
             self._step(cpu_batch.to(self.device, non_blocking=True))
             is_last = self.step % self.steps_per_epoch == 0
             if self.progress is not None:
@@ -337,6 +339,7 @@ class _Training:
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, select, and return the epoch's figures."""
+        speed = self.speed.take()
         sums, norms = (self._of_all(one) for one in (self.sums, self.norms))
         figures, norm, skipped = sums.means(), norms.means()["grad_norm"], self.skipped
         self.sums, self.norms, self.skipped = Sums(), Sums(), 0
@@ -366,6 +369,7 @@ class _Training:
             **({"skipped_steps": skipped} if skipped else {}),
             "val": scores,
             "is_best": is_best,
+            "speed": speed,
         }
 
     def _of_all(self, sums: Sums) -> Sums:
