@@ -31,10 +31,16 @@ def count_flops(model: Fusion, num_steps: int = 1) -> int:
     was_training, checked = model.training, model.check_finite
     model.eval()
     model.check_finite = device.type != "meta"
+    # The counter follows what requires a gradient, and trips on a view of a parameter.
+    learning = [p for p in model.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(features)
     finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
         model.train(was_training)
         model.check_finite = checked
     return int(counter.get_total_flops())
