@@ -299,7 +299,7 @@ def _step_s(dims: dict[str, int], num_steps: int, rounds: int) -> float:
 def _more_samples(place: Path, samples: int, rounds: int, step_s: float) -> list[Growth]:
     """Return the trainer's step on the store and on one of four times the samples."""
     more = 4 * samples
-    speeds = _speeds(_config(_store(place / "more", more), place / "more-run", 2))
+    speeds = _speeds(_config(_store(place / "more", more), place / "more-run", rounds + 1))
     large_s = min(one["seconds"] / one["steps"] for one in speeds)
     return [
         Growth(f"samples, batch {BATCH_SIZE}", value, s * 1e3, s / step_s)
