@@ -2,7 +2,8 @@
 
 The parts' losses weigh by their samples, so a loss that is a mean over samples has the gradient of
 the whole batch. One that compares samples (contrast) sees those of its part alone, and balanced
-class weights are normed in each part. Whole groups (dialogues) stay together.
+class weights are normed in each part, and PCGrad and min-norm combine each part by itself. Whole
+groups (dialogues) stay together.
 """
 
 import itertools
