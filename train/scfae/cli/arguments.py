@@ -1,11 +1,14 @@
 """What the commands share: flags from a dataclass by tyro, figures as one JSON document."""
 
+import difflib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tyro
+
+from scfae.store.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -32,6 +35,40 @@ def parse(kind: type[T], command: str, argv: Sequence[str], example: str) -> T:
         args=list(argv),
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName),
     )
+
+
+def dispatch(
+    command: str,
+    argv: Sequence[str],
+    actions: Mapping[str, Callable[[Sequence[str]], int]],
+    usage: str,
+    *,
+    what: str = "action",
+    known: str = "Actions",
+) -> int:
+    """Run one of a command's actions; return its exit status: 2 for none, after its usage.
+
+    Args:
+        command: The words typed so far, e.g. `scfae store`.
+        argv: The words after them, the action first.
+        actions: What runs each, by name.
+        usage: The help.
+        what: What an action is called.
+        known: What stands before the names of all.
+
+    Raises:
+        ConfigError: There is no such action; names the nearest, and all.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage, end="")
+        return 0 if argv else 2
+    if argv[0] not in actions:
+        near = difflib.get_close_matches(argv[0], actions, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(
+            f"{command} has no {what} '{argv[0]}'.{hint} {known}: {', '.join(actions)}."
+        )
+    return actions[argv[0]](argv[1:])
 
 
 def print_json(document: Any) -> None:

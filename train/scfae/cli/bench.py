@@ -1,6 +1,5 @@
 """`scfae bench ACTION`: side by side, as ratios in one run."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import tyro
 
 from scfae.store.errors import ConfigError
 
-from .arguments import parse, print_json, say
+from .arguments import dispatch, parse, print_json, say
 
 
 @dataclass(frozen=True)
@@ -197,13 +196,4 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return 0 if argv else 2
-    if argv[0] not in ACTIONS:
-        near = difflib.get_close_matches(argv[0], ACTIONS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"scfae bench has no action '{argv[0]}'.{hint} Actions: {', '.join(ACTIONS)}."
-        )
-    return ACTIONS[argv[0]](argv[1:])
+    return dispatch("scfae bench", argv, ACTIONS, USAGE)

@@ -1,7 +1,5 @@
 """`scfae data NAME`: the layout of an official data set becomes a manifest or a store."""
 
-import difflib
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,8 @@ import tyro
 
 from scfae.store.errors import ConfigError
 
-from .arguments import parse, print_json, say
-from .interrupt import Stopped, raise_on_sigterm
+from .arguments import dispatch, parse, print_json, say
+from .interrupt import raise_on_sigterm, stopped_import
 from .pairs import Pairs
 from .progress import Progress
 
@@ -201,7 +199,7 @@ def _mosei(argv: Sequence[str]) -> int:
                 progress=progress,
             )
     except KeyboardInterrupt as stop:
-        raise _stopped(stop, flags.store) from None
+        raise stopped_import(stop, flags.store) from None
     return _done(report, flags.max_failures, is_json=flags.json)
 
 
@@ -222,17 +220,8 @@ def _activitynet(argv: Sequence[str]) -> int:
                 progress=progress,
             )
     except KeyboardInterrupt as stop:
-        raise _stopped(stop, flags.store) from None
+        raise stopped_import(stop, flags.store) from None
     return _done(report, 0, is_json=flags.json)
-
-
-def _stopped(stop: KeyboardInterrupt, store: str) -> Stopped:
-    signum = int(stop.args[0]) if stop.args else int(signal.SIGINT)
-    return Stopped(
-        f"stopped by {signal.Signals(signum).name}; finished shards are in {store}. Run the same "
-        "command again to go on.",
-        signum,
-    )
 
 
 def _splits(pairs: Pairs) -> dict[str, str]:
@@ -274,13 +263,4 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return 0 if argv else 2
-    if argv[0] not in ACTIONS:
-        near = difflib.get_close_matches(argv[0], ACTIONS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"scfae data has no data set '{argv[0]}'.{hint} There are: {', '.join(ACTIONS)}."
-        )
-    return ACTIONS[argv[0]](argv[1:])
+    return dispatch("scfae data", argv, ACTIONS, USAGE, what="data set", known="There are")

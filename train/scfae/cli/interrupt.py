@@ -17,6 +17,16 @@ class Stopped(Exception):
         self.signum = signum
 
 
+def stopped_import(stop: KeyboardInterrupt, store: str) -> Stopped:
+    """Return what to raise when Ctrl-C or SIGTERM came while shards of a store were written."""
+    signum = int(stop.args[0]) if stop.args else int(signal.SIGINT)
+    return Stopped(
+        f"stopped by {signal.Signals(signum).name}; finished shards are in {store}. Run the same "
+        "command again to go on.",
+        signum,
+    )
+
+
 def raise_on_sigterm() -> None:
     """Let SIGTERM take the same way out as Ctrl-C: unwinding, with children stopped."""
     signal.signal(signal.SIGTERM, _interrupt)

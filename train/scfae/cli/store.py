@@ -1,6 +1,5 @@
 """`scfae store ACTION`: what a store holds, and what can be done with it."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +7,6 @@ from typing import Annotated
 import tyro
 
 from scfae.store import FeatureStore
-from scfae.store.errors import ConfigError
 
 from . import (
     store_columns,
@@ -20,7 +18,7 @@ from . import (
     store_migrate,
     store_verify,
 )
-from .arguments import parse, print_json
+from .arguments import dispatch, parse, print_json
 
 
 @dataclass(frozen=True)
@@ -104,13 +102,4 @@ example:
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return 0 if argv else 2
-    if argv[0] not in ACTIONS:
-        near = difflib.get_close_matches(argv[0], ACTIONS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"scfae store has no action '{argv[0]}'.{hint} Actions: {', '.join(ACTIONS)}."
-        )
-    return ACTIONS[argv[0]](argv[1:])
+    return dispatch("scfae store", argv, ACTIONS, USAGE)

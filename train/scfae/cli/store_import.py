@@ -1,6 +1,5 @@
 """`scfae store import`: features made elsewhere become a column."""
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import tyro
 
 from . import store_restore
 from .arguments import parse, print_json, say
-from .interrupt import Stopped, raise_on_sigterm
+from .interrupt import raise_on_sigterm, stopped_import
 from .progress import Progress
 
 EXAMPLE = """\
@@ -87,12 +86,7 @@ def run(argv: Sequence[str]) -> int:
                 progress=progress,
             )
     except KeyboardInterrupt as stop:
-        signum = int(stop.args[0]) if stop.args else int(signal.SIGINT)
-        raise Stopped(
-            f"stopped by {signal.Signals(signum).name}; finished shards are in {flags.store}. "
-            "Run the same command again to go on.",
-            signum,
-        ) from None
+        raise stopped_import(stop, str(flags.store)) from None
     say(report.text())
     if flags.json:
         print_json(report.as_dict())

@@ -10,7 +10,7 @@ selected by ROC-AUC, and `--class-weights balanced` and `--balance LABEL` are th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -84,18 +84,8 @@ class Deepfake(Binary):
                 f"{', '.join(train.modalities)}: name the label of each."
             )
         pairs = tuple((m, own[m]) for m in train.modalities if own)
-        task = cls(
-            label, plain.values, plain.counts, plain.weights, pairs, asked.unimodal_label, ()
-        )
-        return cls(
-            label,
-            plain.values,
-            plain.counts,
-            plain.weights,
-            pairs,
-            asked.unimodal_label,
-            task._shares(train),
-        )
+        task = cls(label, plain.values, plain.counts, plain.weights, pairs, asked.unimodal_label)
+        return replace(task, shares=task._shares(train))
 
     def encoder(self, view: StoreView) -> Encode:
         """Return the mapping from batches to whether something shown is fake, int64 [B].
