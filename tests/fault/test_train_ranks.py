@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,12 @@ from scfae.store.testing import make_store
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 
+# A machine whose own name does not resolve would wait for itself half an hour.
+LAUNCH = ("--standalone", "--local-addr=127.0.0.1")
+
+
 def command(store: Path, run: Path, processes: int, *more: str) -> list[str]:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launch = ["-m", "torch.distributed.run", *LAUNCH, f"--nproc-per-node={processes}"]
     launch += ["--max-restarts=2", "-m", "--", "scfae.cli"]
     words = ["train", "--store", str(store), "--run", str(run), "--label", "digit", "--seed", "7"]
     words += ["--columns", "video=video", "audio=audio", "--masking", "bernoulli:0.3"]
@@ -29,6 +35,23 @@ def command(store: Path, run: Path, processes: int, *more: str) -> list[str]:
 def train(*words: Any) -> None:
     done = subprocess.run(command(*words), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def begun(*words: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start torchrun; whatever happens, it is ended, and nobody waits for it for ever."""
+    process = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+        process.wait(timeout=120)
+    finally:
+        process.terminate()  # it ends those that it started
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+            assert process.stderr is not None
+            process.stderr.close()
 
 
 def epochs(run: Path) -> list[dict[str, Any]]:
@@ -76,13 +99,13 @@ def test_any_number_of_processes_sees_the_same_losses(
 def test_training_goes_on_when_a_process_is_killed(store: Path, tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "killed"
     train(store, whole, 2)
-    with subprocess.Popen(command(store, run, 2), stderr=subprocess.PIPE, text=True) as torchrun:
+    with begun(store, run, 2) as torchrun:
         while not (run / "checkpoints" / "last.pt").exists():
             assert torchrun.poll() is None
             time.sleep(0.01)
         os.kill(worker(torchrun.pid), signal.SIGKILL)
-        _, complaints = torchrun.communicate()
-    assert torchrun.returncode == 0, complaints
+        _, complaints = torchrun.communicate(timeout=300)
+        assert torchrun.returncode == 0, complaints
     events = [json.loads(line)["type"] for line in (run / "events.jsonl").read_text().splitlines()]
     assert "resumed" in events
     killed, unharmed = last(run), last(whole)
@@ -95,7 +118,7 @@ def test_training_goes_on_when_a_process_is_killed(store: Path, tmp_path: Path) 
 def test_a_run_goes_on_in_another_number_of_processes(store: Path, tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "stopped"
     train(store, whole, 1)
-    with subprocess.Popen(command(store, run, 2), stderr=subprocess.PIPE) as torchrun:
+    with begun(store, run, 2) as torchrun:
         while not (run / "checkpoints" / "last.pt").exists():
             assert torchrun.poll() is None
             time.sleep(0.01)

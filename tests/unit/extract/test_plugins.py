@@ -73,7 +73,8 @@ def test_an_installed_plug_in_fills_a_column(installed: Path, tmp_path: Path) ->
     assert report.columns[0].is_random
     rows, _ = load_encoder("mean-colour@random:1:fps=10").extract(media / "a.mp4")
     view = FeatureStore.open(tmp_path / "store").view(video="mean-colour.fps=10.0")
-    np.testing.assert_array_equal(view[0].features["video"], rows)
+    # A product of another number of rows may end in another last bit, by the CPU's kernels.
+    np.testing.assert_allclose(view[0].features["video"], rows, rtol=1e-6)
     assert rows.shape == (4, 4)
 
 

@@ -19,9 +19,11 @@ WORKER = Path(__file__).with_name("world_worker.py")
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("world")
-    words = ["--standalone", "--nproc-per-node", "3", str(WORKER), str(folder)]
+    words = ["--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=3"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *words], capture_output=True, text=True
+        [sys.executable, "-m", "torch.distributed.run", *words, str(WORKER), str(folder)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(3)]

@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from scfae.store.errors import ConfigError
 
@@ -168,7 +170,17 @@ def join_world(device: str) -> Iterator[World]:
         torch.cuda.set_device(local_rank)
     elif device != "cpu":
         raise ConfigError(f"device = {device!r}: several processes train on cpu or cuda only.")
-    dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=TIMEOUT)
+    # torchrun keeps one store over its restarts: without a prefix of its own, a process that is
+    # started again finds the address of one that is gone.
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        "gloo" if device == "cpu" else "nccl",
+        store=PrefixStore(f"attempt {attempt} of {size}", store),
+        rank=rank,
+        world_size=size,
+        timeout=TIMEOUT,
+    )
     try:
         yield World(rank=rank, size=size, device=device)
     finally:

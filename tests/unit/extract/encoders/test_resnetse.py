@@ -216,10 +216,12 @@ def test_what_would_go_wrong_unseen_shows(
 def test_half_precision_keeps_the_front_end_and_the_statistics(encoder: Encoder) -> None:
     sound = 1e-3 * speech(1, 16_000)  # power too small for 16 bits
     _, wanted = encode(encoder, sound)
-    for dtype in (torch.bfloat16, torch.float16):
+    # With either in 16 bits, v2 is off by 0.07 in float16; as it is, both are off by 0.012 at most.
+    # What bfloat16's 8 bits cost between the two depends on the CPU's kernels: 0.02 to 0.07.
+    for dtype, most in ((torch.float16, 0.03), (torch.bfloat16, 0.1)):
         with torch.autocast("cpu", dtype=dtype):
             _, rough = encode(encoder, sound)
-        assert float((rough - wanted).norm() / wanted.norm()) < 0.05
+        assert float((rough - wanted).norm() / wanted.norm()) < most
 
 
 def test_mel_filters_come_from_the_file(kind: str, state: State, tmp_path: Path) -> None:
