@@ -36,6 +36,7 @@ COMMANDS = {
     "store-export": ["store", "export"],
     "store-import": ["store", "import"],
     "train": ["train"],
+    "sweep": ["sweep"],
     "evaluate": ["evaluate"],
     "compare": ["compare"],
     "predict": ["predict"],

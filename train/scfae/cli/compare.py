@@ -35,9 +35,10 @@ def run(argv: Sequence[str]) -> int:
     if len(flags.runs) < 2:
         raise ConfigError("compare: name at least two run folders.")
 
-    from scfae.train import compare_runs
+    from scfae.train import compare_runs, over_seeds
 
     first, *others = flags.runs
+    seeds = over_seeds(flags.runs)
     found = {str(other): compare_runs(first, other, resamples=flags.bootstrap) for other in others}
     if flags.json:
         document: dict[str, Any] = {
@@ -47,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
             }
             for name, conditions in found.items()
         }
-        print_json({"first": str(first), "differences": document})
+        print_json({"first": str(first), "differences": document, "over_seeds": seeds})
         return 0
     for name, conditions in found.items():
         print(f"{name} minus {first}, with 95 % interval and p of a paired bootstrap")
@@ -61,4 +62,10 @@ def run(argv: Sequence[str]) -> int:
                     f"{one.difference:+.3f} [{one.interval[0]:+.3f}, {one.interval[1]:+.3f}], "
                     f"p {one.p:.3f}, n {one.n}"
                 )
+    for group in seeds:
+        print(f"over the seeds of {', '.join(group['runs'])}: mean and standard deviation")
+        for condition, figures in group["conditions"].items():
+            for metric, over in figures.items():
+                if over["mean"] is not None and over["sd"] is not None:
+                    print(f"  {condition}  {metric}: {over['mean']:.3f} ± {over['sd']:.3f}")
     return 0

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "extract": Command("extract", "run encoders over media into a feature store; resumes itself"),
     "store": Command("store", "what a store holds, whether it is whole; derive, diff, drop, gc …"),
     "train": Command("train", "train a fusion model on chosen columns into a run folder"),
+    "sweep": Command("sweep", "train many runs into one folder: seeds, grids; means over seeds"),
     "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
     "compare": Command("compare", "differences of runs to the first, by a paired bootstrap"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .prediction import predict
     from .report import write_comparison, write_report
     from .runs import Interrupted, RunFolder
+    from .seeds import over_seeds
+    from .sweeps.plan import SweepPlan
+    from .sweeps.results import SweepResult
+    from .sweeps.running import SweepInterrupted
+    from .sweeps.sweep import read_sweep, resume_sweep, run_plan, sweep
 
 _HOME = {
     "Evaluation": "evaluation",
@@ -28,7 +33,15 @@ _HOME = {
     "export_run": "export",
     "load_export": "export",
     "load_run": "loading",
+    "SweepInterrupted": "sweeps.running",
+    "SweepPlan": "sweeps.plan",
+    "SweepResult": "sweeps.results",
+    "over_seeds": "seeds",
     "predict": "prediction",
+    "read_sweep": "sweeps.sweep",
+    "resume_sweep": "sweeps.sweep",
+    "run_plan": "sweeps.sweep",
+    "sweep": "sweeps.sweep",
     "train": "loop",
     "write_comparison": "report",
     "write_report": "report",
@@ -40,13 +53,21 @@ __all__ = [
     "LoadedRun",
     "RunConfig",
     "RunFolder",
+    "SweepInterrupted",
+    "SweepPlan",
+    "SweepResult",
     "compare_runs",
     "evaluate",
     "export_run",
     "load_config",
     "load_export",
     "load_run",
+    "over_seeds",
     "predict",
+    "read_sweep",
+    "resume_sweep",
+    "run_plan",
+    "sweep",
     "train",
     "write_comparison",
     "write_report",

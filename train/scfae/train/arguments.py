@@ -5,7 +5,7 @@ file or on the command line, is reported together and in the same words.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from types import UnionType
@@ -51,10 +51,36 @@ def parse_train_args(argv: Sequence[str]) -> RunConfig | ResumeRequest:
         ConfigError: A setting is unknown, missing or not allowed; all of them are listed.
         SystemExit: 0 after --help, 2 for a flag that does not exist.
     """
-    parsed = tyro.cli(
-        _flags(),
+    parsed, given = parse_settings(
+        argv,
         prog="scfae train",
         description=f"Train a fusion model on chosen columns; writes a run folder.\n\n{EXAMPLE}",
+        resume=(words("RUN", "(optional)", "Go on with this run."), None),
+    )
+    if parsed.resume is None:
+        return load_config(parsed.config, given)
+    refuse_beside_resume(parsed, given, "run")
+    return ResumeRequest(Path(parsed.resume))
+
+
+def parse_settings(
+    argv: Sequence[str], *, prog: str, description: str, **own: tuple[Any, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return a command's flags, and of them the settings of a config that are given.
+
+    Args:
+        argv: The words after the command.
+        prog: The command.
+        description: Opens its help.
+        own: Type and default of each flag that is no setting, by name.
+
+    Raises:
+        SystemExit: 0 after --help, 2 for a flag that does not exist.
+    """
+    parsed = tyro.cli(
+        _flags(own),
+        prog=prog,
+        description=description,
         args=list(argv),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalMetavarFromFieldName),
     )
@@ -64,30 +90,36 @@ def parse_train_args(argv: Sequence[str]) -> RunConfig | ResumeRequest:
         for name, value in vars(getattr(parsed, group)).items()
         if value is not None
     }
-    if parsed.resume is None:
-        return load_config(parsed.config, given)
+    return parsed, given
+
+
+def refuse_beside_resume(parsed: Any, given: Mapping[str, Any], what: str) -> None:
+    """Check that nothing is given beside `--resume` that it would not heed.
+
+    Raises:
+        ConfigError: Names what is.
+    """
     others = [f"--{name.replace('_', '-')}" for name in given]
     others += [str(parsed.config)] if parsed.config is not None else []
     if others:
         raise ConfigError(
-            f"--resume {parsed.resume} goes on with the run's own config: leave out "
-            f"{', '.join(others)}, or start another run with --run."
+            f"--resume {parsed.resume} goes on with the {what}'s own config: leave out "
+            f"{', '.join(others)}, or start another {what} with --run."
         )
-    return ResumeRequest(Path(parsed.resume))
 
 
-def _flags() -> type[Any]:
+def _flags(own: Mapping[str, tuple[Any, Any]]) -> type[Any]:
     """Return a dataclass of dataclasses with one flag a field, None where it is not given."""
-    word = _words("PATH", "(optional)", "")
+    word = words("PATH", "(optional)", "")
     config_help = "A YAML file with any of the settings below."
     groups: list[tuple[str, Any, Any]] = [
-        ("config", Annotated[word, tyro.conf.Positional, _arg(config_help)], field(default=None)),
         (
-            "resume",
-            Annotated[_words("RUN", "(optional)", "Go on with this run."), _arg(None)],
+            "config",
+            Annotated[word, tyro.conf.Positional, tyro.conf.arg(help=config_help)],
             field(default=None),
         ),
     ]
+    groups += [(name, kind, field(default=default)) for name, (kind, default) in own.items()]
     for key, kind in GROUPS.items():
         leaves = [
             (name, _flag(info), field(default=None)) for name, info in kind.model_fields.items()
@@ -100,10 +132,6 @@ def _flags() -> type[Any]:
     return flags
 
 
-def _arg(text: str | None) -> Any:
-    return tyro.conf.arg(help=text) if text else tyro.conf.arg()
-
-
 def _flag(info: FieldInfo) -> Any:
     hint = "(required)"
     if not info.is_required():
@@ -113,10 +141,10 @@ def _flag(info: FieldInfo) -> Any:
     kinds = _kinds(info.annotation)
     text = info.description or ""
     if dict in kinds:
-        return _mapping(hint, text)
+        return mapping(hint, text)
     choices = [str(choice) for kind in kinds if isinstance(kind, tuple) for choice in kind]
     metavar = "INT" if int in kinds else "FLOAT" if float in kinds else "TEXT"
-    return _words("{" + ",".join(choices) + "}" if choices else metavar, hint, text)
+    return words("{" + ",".join(choices) + "}" if choices else metavar, hint, text)
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -131,7 +159,14 @@ def _kinds(annotation: Any) -> list[Any]:
     return [origin or annotation]
 
 
-def _words(metavar: str, hint: str, text: str) -> Any:
+def words(metavar: str, hint: str, text: str) -> Any:
+    """Return the type of a flag that takes one word.
+
+    Args:
+        metavar: What stands for the word in the help.
+        hint: What the help says of its default.
+        text: The help.
+    """
     spec = PrimitiveConstructorSpec[Any](
         nargs=1,
         metavar=metavar,
@@ -142,10 +177,11 @@ def _words(metavar: str, hint: str, text: str) -> Any:
     return Annotated[Any, spec, tyro.conf.arg(help=text, help_behavior_hint=hint)]
 
 
-def _mapping(hint: str, text: str) -> Any:
+def mapping(hint: str, text: str, metavar: str = "KEY=VALUE …") -> Any:
+    """Return the type of a flag that takes any number of KEY=VALUE words."""
     spec = PrimitiveConstructorSpec[Any](
         nargs="*",
-        metavar="KEY=VALUE …",
+        metavar=metavar,
         instance_from_str=_read_pairs,
         is_instance=lambda value: value is None or isinstance(value, dict),
         str_from_instance=lambda value: _pairs(value or {}),
@@ -161,11 +197,11 @@ def _read_pairs(words: list[str]) -> dict[str, Any]:
             raise ValueError(f"'{word}' is not KEY=VALUE")
         if key in pairs:
             raise ValueError(f"'{key}' is given twice")
-        pairs[key] = _value(value)
+        pairs[key] = word_value(value)
     return pairs
 
 
-def _value(word: str) -> Any:
+def word_value(word: str) -> Any:
     """Return the JSON value that a word spells, or the word."""
     try:
         return json.loads(word)

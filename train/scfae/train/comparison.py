@@ -1,5 +1,6 @@
 """Runs side by side: accuracy by condition with intervals, and what differs in the configs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from scfae.store.errors import RunStateError
 from .figures import condition_figure, figure, interval_of, scale_of, title
 from .plots import interval_axis, interval_plot
 from .runs import RunFolder
+from .seeds import figures_over_seeds, same_but_for_seed
 
 TABLES = ("accuracy", "balanced_accuracy", "roc_auc")
 """Of a classification; other tasks show the figures of their own tables."""
@@ -50,6 +52,7 @@ def comparison(
         "rows": rows,
         "axis": interval_axis(scale),
         "tables": [_table(metric, conditions, evaluations) for metric in tables],
+        "seeds": _over_seeds([run for run, _ in runs], evaluations, names, tables),
         "metric": title(metric),
         "notes": _notes(names, evaluations),
         "differences": _differences([run for run, _ in runs]),
@@ -87,6 +90,41 @@ def _table(
         }
     )
     return {"metric": title(metric), "rows": rows}
+
+
+def _over_seeds(
+    runs: Sequence[RunFolder],
+    evaluations: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    metrics: Sequence[str],
+) -> dict[str, Any] | None:
+    """Return mean and deviation of runs that differ in nothing but the seed; None if none do."""
+    groups = same_but_for_seed(runs)
+    if all(len(group) == 1 for group in groups):
+        return None
+    found = [figures_over_seeds([evaluations[place] for place in group]) for group in groups]
+    conditions = list(dict.fromkeys(name for one in found for name in one))
+    tables = []
+    for metric in metrics:
+        rows = []
+        for condition in conditions:
+            figures = []
+            for one in found:
+                over = one.get(condition, {}).get(metric)
+                count = f"{over.n} seeds" if over is not None and over.n > 1 else ""
+                text = figure(None)["text"] if over is None else over.text()
+                figures.append({"text": text, "interval": count})
+            rows.append({"name": condition, "figures": figures})
+        tables.append({"metric": title(metric), "rows": rows})
+    shown = [_common_name([names[place] for place in group]) for group in groups]
+    return {"names": shown, "tables": tables}
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Return the name of runs of a sweep without its seed, or all names."""
+    without = {re.sub(r"(^|,)seed=\d+$", "", name) for name in names}
+    only = without.pop()
+    return ", ".join(names) if without or not only else only
 
 
 def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -202,6 +202,11 @@ class RunConfig(Frozen):
             if name != "run" and (value != theirs[name] or _order(value) != _order(theirs[name]))
         }
 
+    def with_loop(self, **settings: Any) -> "RunConfig":
+        """Return the config with other settings of the loop, such as `seed` and `run`."""
+        loop = LoopConfig.model_validate(self.loop.model_dump() | settings)
+        return self.model_copy(update={"loop": loop})
+
     def yaml(self) -> str:
         """Return the config as YAML, nested in its groups."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -231,8 +236,8 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
     problems: list[str] = []
     settings: dict[str, Any] = {}
     if path is not None:
-        settings.update(_flatten(_read_yaml(Path(path)), problems))
-    settings.update(_flatten(overrides or {}, problems))
+        settings.update(flatten(read_yaml(Path(path)), problems))
+    settings.update(flatten(overrides or {}, problems))
     if settings.get("recipe") == "authors":
         settings = _recipe(settings) | settings
 
@@ -266,7 +271,12 @@ def suggest(word: str, names: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: It is not there, cannot be read, or holds something else.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -280,7 +290,13 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _flatten(settings: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+def flatten(settings: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return settings by their own names, whether they came nested or flat.
+
+    Args:
+        settings: As in YAML.
+        problems: What is wrong with them is appended, a sentence each.
+    """
     flat: dict[str, Any] = {}
 
     def put(name: str, value: Any, allowed: Iterable[str], inside: str) -> None:

@@ -17,11 +17,9 @@ RUN/
 ```
 """
 
-import fcntl
 import json
 import os
 import signal as signals
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +33,7 @@ from scfae.store.atomic import write_atomic
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError
 
 from .config import RunConfig, load_config
+from .holding import hold
 
 STATIC = ("environment.json", "columns.json", "splits.json", "task.json")
 
@@ -221,16 +220,7 @@ class RunFolder:
         Raises:
             RunStateError: Another process trains this run; names it.
         """
-        with open(self.path / ".lock", "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise RunStateError(f"{self.path} is being trained by {holder}.") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+        with hold(self.path, f"{self.path} is being trained by"):
             yield
 
     def events(self) -> list[dict[str, Any]]:
