@@ -95,7 +95,7 @@ def test_it_is_one_file_that_fetches_nothing(html: str, page: Page) -> None:
     assert "url(" not in html
     assert not re.search(r"https?://", html)
     policy = [m.get("content") or "" for m in page.all("meta") if "http-equiv" in m]
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
 
 def test_plots_are_inside_and_say_what_they_show(page: Page) -> None:

@@ -21,9 +21,12 @@ from .curves import charts, training_sentence
 from .evaluation import EVALUATION_FILE
 from .figures import condition_rows, figure, plain_figures, scale_of, title
 from .glossary import explain
+from .kept import SCORES_FILE, read_scores
 from .plots import interval_axis
 from .robust_tables import calibration_sentence, robustness_tables
 from .runs import RunFolder
+from .tasks import load_task
+from .thresholds import operating_curves, regression_plots
 
 REPORT_FILE = "report.html"
 
@@ -106,6 +109,8 @@ def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
         "comparison": comparison([(r, read_evaluation(r)) for r in (run, *others)])
         if others
         else None,
+        "curves": None,
+        "regression": None,
         "charts": charts(run),
         "training": training_sentence(run, state),
         "balance": _balance(task, splits, evaluation),
@@ -128,6 +133,11 @@ def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
     }
     if evaluation is not None:
         page |= _evaluation_parts(evaluation)
+        # Runs that were evaluated before scores were kept have none.
+        if (run.path / SCORES_FILE).is_file():
+            kept, asked = read_scores(run.path), load_task(task)
+            page["curves"] = operating_curves(asked, kept)
+            page["regression"] = regression_plots(asked, kept)
     return page
 
 
