@@ -114,11 +114,17 @@ def test_the_file_may_say_what_varies_and_flags_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [
-        ("sweep: 3", "sweep: a mapping of seeds, grid, settings"),
+        ("sweep: 3", "sweep: a mapping of seeds, grid, settings, search"),
         ("sweep: {sed: [1]}", "sweep.sed: no such setting. Did you mean seeds"),
-        ("sweep: {grid: {lr: [1]}, settings: [{lr: 2}]}", "either grid or settings"),
+        (
+            "sweep: {grid: {lr: [1]}, settings: [{lr: 2}]}",
+            "a sweep has one of .*, not grid and settings",
+        ),
         ("sweep: {settings: {lr: 2}}", "a list of mappings of settings is due"),
         ("sweep: {seeds: [one]}", "seeds: 'one' is no whole number"),
+        ("sweep: {seeds: 3}", "sweep.seeds = 3: a list of whole numbers is due"),
+        ("sweep: {trials: 3}", "trials: only a search has trials"),
+        ("sweep: {grid: [1]}", "sweep.grid: a mapping of settings is due"),
     ],
 )
 def test_what_is_odd_in_the_file_is_named(tmp_path: Path, section: str, sentence: str) -> None:

@@ -13,13 +13,16 @@ from scfae.store.errors import ConfigError
 
 from ..arguments import mapping, parse_settings, refuse_beside_resume, word_value, words
 from ..config import flatten, read_yaml, suggest
-from .plan import SweepPlan, grid_of, normal_key
+from .plan import SweepPlan, grid_of, normal_key, search_plan
+from .space import KINDS, TRIALS
 
 EXAMPLE = """\
 example:
   scfae sweep experiment.yaml --seeds 1 2 3 --run sweeps/seeds
   scfae sweep experiment.yaml --seeds 1 2 3 --grid lr=1e-3,3e-4 fusion=scfae,concat \\
       --jobs 2 --run sweeps/grid
+  scfae sweep experiment.yaml --search lr=log:1e-4:1e-2 fusion=scfae,concat --trials 20 \\
+      --run sweeps/search                                     # needs: pip install 'scfae[optuna]'
   scfae sweep --resume sweeps/grid                            # go on after a stop or a kill
 
 --run is the sweep's folder; every run is an ordinary run folder in it. The same command again goes
@@ -29,11 +32,13 @@ on too; with further seeds or values it runs only what is new. The YAML file may
     seeds: [1, 2, 3]
     grid: {lr: [1e-3, 3e-4], columns.video: [dinov3-vits16, videomaev2-s]}
 
-or, in place of a grid, `settings:`, a list of settings to try. Several runs at a time share the
-machine's threads: OMP_NUM_THREADS=1 gives each its own."""
+or, in place of a grid, `settings:`, a list of settings to try, or `search:`, as
+`{lr: {log: [1e-4, 1e-2]}, fusion: [scfae, concat]}`, and `trials:`. Several runs at a time share
+the machine's threads: OMP_NUM_THREADS=1 gives each its own."""
 
 SECTION = "sweep"
-KEYS = ("seeds", "grid", "settings")
+KEYS = ("seeds", "grid", "settings", "search", "trials")
+WAYS = ("grid", "settings", "search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,15 @@ def parse_sweep_args(argv: Sequence[str]) -> SweepRequest:
             ),
             None,
         ),
+        search=(
+            mapping(
+                "(optional)",
+                "Ranges and choices that Optuna proposes from: uniform, log, int and log-int.",
+                "KEY=KIND:LOW:HIGH|VALUE,VALUE …",
+            ),
+            None,
+        ),
+        trials=(words("INT", "(default: 20)", "How many settings a search tries."), None),
         jobs=(
             Annotated[int, tyro.conf.arg(help="Runs at a time, each a process of its own.")],
             1,
@@ -98,7 +112,7 @@ def parse_sweep_args(argv: Sequence[str]) -> SweepRequest:
     )
     common = {"jobs": parsed.jobs, "bootstrap": parsed.bootstrap, "json": parsed.json}
     if parsed.resume is not None:
-        varied = {key: getattr(parsed, key) for key in ("seeds", "grid")}
+        varied = {key: getattr(parsed, key) for key in ("seeds", "grid", "search", "trials")}
         varied = {key: value for key, value in varied.items() if value is not None}
         refuse_beside_resume(parsed, given | varied, "sweep")
         return SweepRequest(Path(parsed.resume), None, **common)
@@ -115,9 +129,38 @@ def parse_sweep_args(argv: Sequence[str]) -> SweepRequest:
         raise ConfigError("the config cannot be used:\n  " + "\n  ".join(problems))
     folder = Path(flat.pop("run"))
     seeds = parsed.seeds or section.get("seeds") or [flat.get("seed", 1)]
+    if not isinstance(seeds, list):
+        raise ConfigError(f"{SECTION}.seeds = {seeds!r}: a list of whole numbers is due.")
     flat.pop("seed", None)
-    plan = SweepPlan(flat, _settings(parsed.grid, section), tuple(map(_seed, seeds)))
+    given_ways = {key: getattr(parsed, key) for key in ("grid", "search")}
+    ways = {key: way for key, way in given_ways.items() if way is not None}
+    ways = ways or {key: section[key] for key in WAYS if key in section}
+    if len(ways) > 1:
+        raise ConfigError(f"a sweep has one of {', '.join(WAYS)}, not {' and '.join(ways)}.")
+    trials = parsed.trials or section.get("trials")
+    if trials is not None and "search" not in ways:
+        raise ConfigError("trials: only a search has trials; give it by --search.")
+    whole = tuple(_whole("seeds", seed) for seed in seeds)
+    plan = _plan(flat, ways, whole, TRIALS if trials is None else _whole("trials", trials))
     return SweepRequest(folder, plan, **common)
+
+
+def _plan(
+    base: Mapping[str, Any], ways: Mapping[str, Any], seeds: tuple[int, ...], trials: int
+) -> SweepPlan:
+    if "settings" in ways:
+        listed = ways["settings"]
+        if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+            raise ConfigError(f"{SECTION}.settings: a list of mappings of settings is due.")
+        return SweepPlan(base, tuple(dict(one) for one in listed), seeds)
+    way = "search" if "search" in ways else "grid"
+    given = ways.get(way, {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{SECTION}.{way}: a mapping of settings is due.")
+    if way == "grid":
+        return SweepPlan(base, grid_of({k: axis_values(k, v) for k, v in given.items()}), seeds)
+    space = {key: _range_or_choices(key, value) for key, value in given.items()}
+    return search_plan(base, space, seeds, trials)
 
 
 def _section(section: Any, path: str) -> dict[str, Any]:
@@ -132,24 +175,6 @@ def _section(section: Any, path: str) -> dict[str, Any]:
     return dict(section)
 
 
-def _settings(
-    grid: Mapping[str, Any] | None, section: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], ...]:
-    listed = section.get("settings")
-    if grid is None and listed is not None:
-        if "grid" in section:
-            raise ConfigError(f"{SECTION}: either grid or settings, not both.")
-        if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
-            raise ConfigError(f"{SECTION}.settings: a list of mappings of settings is due.")
-        return tuple(dict(one) for one in listed)
-    if grid is not None:
-        return grid_of({normal_key(key): axis_values(key, value) for key, value in grid.items()})
-    written = section.get("grid") or {}
-    if not isinstance(written, Mapping):
-        raise ConfigError(f"{SECTION}.grid: a mapping of lists is due.")
-    return grid_of({normal_key(str(key)): values for key, values in written.items()})
-
-
 def axis_values(key: str, value: Any) -> list[Any]:
     """Return the values of an axis as the command line spells them: `1e-3,3e-4`, or a JSON list."""
     if isinstance(value, list):
@@ -159,11 +184,16 @@ def axis_values(key: str, value: Any) -> list[Any]:
     return [word_value(part) for part in parts] if "." in normal_key(key) else list(parts)
 
 
-def _seed(seed: Any) -> int:
+def _range_or_choices(key: str, value: Any) -> Any:
+    is_range = isinstance(value, Mapping) or str(value).partition(":")[0] in KINDS
+    return value if is_range else axis_values(key, value)
+
+
+def _whole(name: str, number: Any) -> int:
     try:
-        return int(seed)
+        return int(number)
     except (TypeError, ValueError):
-        raise ConfigError(f"seeds: {seed!r} is no whole number.") from None
+        raise ConfigError(f"{name}: {number!r} is no whole number.") from None
 
 
 def _whole_numbers(text: str) -> Any:

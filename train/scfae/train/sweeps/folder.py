@@ -12,9 +12,10 @@ SWEEP/
 ```
 
 What a repeated command does: what all runs share must be as it was, or the command is refused.
-Seeds, values and settings may be added: only what is new is run. What is no longer asked for stays
-on disk, is not counted, and is named. A run is found by its settings, whatever its folder is
-called, so one that is finished is never run again.
+Seeds, values and settings may be added: only what is new is run. A search keeps its space and its
+seeds, and takes more trials. What is no longer asked for stays on disk, is not counted, and is
+named. A run is found by its settings, whatever its folder is called, so one that is finished is
+never run again.
 """
 
 import json
@@ -123,13 +124,23 @@ class SweepFolder:
         Raises:
             ConfigError: Names every field that differs, the sweep's value and the new one.
         """
-        before = SweepPlan(self.plan().base, plan.settings, plan.seeds)
+        before, now = self.plan(), plan.probe()
         different: dict[str, tuple[Any, Any]] = {}
-        for was, now in zip(before.cells(self.path), plan.cells(self.path), strict=True):
-            different |= was.config.differences(now.config)
+        for key in ("space", "seed"):
+            was_search, now_search = (
+                one.search and one.search.as_dict()[key] for one in (before, plan)
+            )
+            if was_search != now_search:
+                different[f"search, {key}"] = (was_search, now_search)
+        if plan.search is not None and before.seeds != plan.seeds:
+            different["seeds"] = (before.seeds, plan.seeds)
+        then = SweepPlan(before.base, now.settings, now.seeds)
+        for was, is_now in zip(then.cells(self.path), now.cells(self.path), strict=True):
+            different |= was.config.differences(is_now.config)
         if different:
             lines = [
-                f"{name}: {was!r} there, {now!r} now" for name, (was, now) in different.items()
+                f"{name}: {was!r} there, {is_now!r} now"
+                for name, (was, is_now) in different.items()
             ]
             raise ConfigError(
                 f"{self.path} is a sweep of another config; choose another folder with --run, or "

@@ -15,6 +15,7 @@ from scfae.store.config import digest
 from scfae.store.errors import ConfigError
 
 from ..config import GROUP_OF, GROUPS, RunConfig, flatten, load_config
+from .space import Search, dimension
 
 LONGEST_NAME = 120
 """File systems take 255 bytes; a person reads fewer."""
@@ -47,11 +48,19 @@ class SweepPlan:
         settings: What each setting has of its own. A key is a setting of the config, with its
             group or without (`optim.lr`, `lr`), or an entry of one (`columns.video`).
         seeds: Each setting is trained once with each.
+        search: What proposes the settings, if they are not given; they are then those so far.
     """
 
     base: Mapping[str, Any]
     settings: tuple[Mapping[str, Any], ...] = ({},)
     seeds: tuple[int, ...] = (1,)
+    search: Search | None = None
+
+    def probe(self) -> "SweepPlan":
+        """Return a plan of settings to check: its own, or of a search the ends of the ranges."""
+        if self.search is None:
+            return self
+        return SweepPlan(self.base, self.search.corners(), self.seeds)
 
     def cells(self, folder: Path) -> list[Cell]:
         """Return the runs in order: the seeds of the first setting first.
@@ -103,12 +112,14 @@ class SweepPlan:
             "base": dict(self.base),
             "settings": [dict(one) for one in self.settings],
             "seeds": list(self.seeds),
+            **({} if self.search is None else {"search": self.search.as_dict()}),
         }
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "SweepPlan":
         """Return the plan that `as_dict` gave."""
-        return cls(record["base"], tuple(record["settings"]), tuple(record["seeds"]))
+        search = Search(**record["search"]) if "search" in record else None
+        return cls(record["base"], tuple(record["settings"]), tuple(record["seeds"]), search)
 
 
 def grid_of(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
@@ -123,6 +134,19 @@ def grid_of(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(
         dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
     )
+
+
+def search_plan(
+    base: Mapping[str, Any], space: Mapping[str, Any], seeds: tuple[int, ...], trials: int
+) -> SweepPlan:
+    """Return the plan of a search.
+
+    Raises:
+        ConfigError: A range or a list of choices cannot be.
+    """
+    named = _normal(space)
+    checked = {key: dimension(key, given) for key, given in named.items()}
+    return SweepPlan(base, (), seeds, Search(checked, trials))
 
 
 def normal_key(key: str) -> str:
@@ -149,12 +173,17 @@ def normal_key(key: str) -> str:
 
 def cell_name(setting: Mapping[str, Any], seed: int) -> str:
     """Return the folder's name; a digest follows where a value cannot be written out whole."""
-    words = [f"{key}={_word(value)}" for key, value in setting.items()]
-    whole = ",".join([*words, f"seed={seed}"])
-    name = re.sub(r"[^A-Za-z0-9._+:=,-]+", "-", whole)
+    whole = ",".join(f"{key}={_word(value)}" for key, value in {**setting, "seed": seed}.items())
+    short = ",".join(f"{key}={shown(value)}" for key, value in {**setting, "seed": seed}.items())
+    name = re.sub(r"[^A-Za-z0-9._+:=,-]+", "-", short)
     if name == whole and len(name) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME - 9]}-{digest([dict(setting), seed])[:8]}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a person reads it: what a search has drawn has 17 digits."""
+    return f"{value:.4g}" if isinstance(value, float) else _word(value)
 
 
 def _word(value: Any) -> str:

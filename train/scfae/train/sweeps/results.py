@@ -13,7 +13,7 @@ from ..runs import RunFolder
 from ..seeds import OverSeeds, figures_over_seeds
 from ..selection import is_better
 from .folder import SweepFolder
-from .plan import Cell
+from .plan import Cell, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class SettingRow:
     @property
     def name(self) -> str:
         """`lr=0.001, masking=none`."""
-        return ", ".join(f"{key}={value}" for key, value in self.setting.items()) or "the config"
+        return ", ".join(f"{k}={shown(v)}" for k, v in self.setting.items()) or "the config"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""

@@ -13,9 +13,11 @@ from ..runs import write_json
 from ..stopping import StopSignals
 from .children import run_side_by_side
 from .folder import SweepFolder
-from .plan import Cell, SweepPlan, grid_of
+from .plan import Cell, SweepPlan, grid_of, search_plan
 from .results import SweepResult, read_results
-from .running import Tell, run_in_turn
+from .running import SweepInterrupted, Tell, run_in_turn
+from .search import Searching, check_extra
+from .space import TRIALS
 
 RESULTS_FILE = "results.json"
 COMPARISON_FILE = "comparison.html"
@@ -29,6 +31,8 @@ def sweep(
     seeds: Sequence[int] = (1,),
     grid: Mapping[str, Sequence[Any]] | None = None,
     settings: Sequence[Mapping[str, Any]] | None = None,
+    search: Mapping[str, Any] | None = None,
+    trials: int = TRIALS,
     jobs: int = 1,
     bootstrap: int | None = BOOTSTRAP,
     tell: Tell | None = None,
@@ -42,6 +46,9 @@ def sweep(
         seeds: Each setting is trained once with each.
         grid: Values of settings, combined in every way: `{"lr": [1e-3, 3e-4]}`.
         settings: Or the settings themselves: `[{"fusion": "misa"}, {"fusion": "mmin"}]`.
+        search: Or ranges and choices that Optuna proposes settings from, by what was best on
+            validation: `{"lr": {"log": [1e-4, 1e-2]}, "fusion": ["scfae", "concat"]}`.
+        trials: Settings that a search tries.
         jobs: Runs at a time; more than one are processes of their own.
         bootstrap: Resamples behind the intervals of evaluations; None leaves evaluations out.
         tell: Receives each cell that ends, and why it failed, or None.
@@ -55,11 +62,19 @@ def sweep(
         RunStateError: The folder is no sweep's, or another process runs the sweep.
         SweepInterrupted: SIGTERM or SIGINT came; checkpoints were written.
     """
-    if grid is not None and settings is not None:
-        raise ConfigError("a sweep has either a grid or a list of settings, not both.")
-    asked = tuple(settings) if settings is not None else grid_of(grid or {})
-    plan = SweepPlan(dict(base), asked, tuple(seeds))
+    if sum(one is not None for one in (grid, settings, search)) > 1:
+        raise ConfigError("a sweep has a grid, a list of settings or a search: one of them.")
+    if search is not None:
+        plan = search_plan(dict(base), search, tuple(seeds), trials)
+    else:
+        plan = SweepPlan(dict(base), _asked(grid, settings), tuple(seeds))
     return run_plan(plan, folder, jobs=jobs, bootstrap=bootstrap, tell=tell, progress=progress)
+
+
+def _asked(
+    grid: Mapping[str, Sequence[Any]] | None, settings: Sequence[Mapping[str, Any]] | None
+) -> tuple[Mapping[str, Any], ...]:
+    return tuple(settings) if settings is not None else grid_of(grid or {})
 
 
 def run_plan(
@@ -72,15 +87,36 @@ def run_plan(
     progress: Progress | None = None,
 ) -> SweepResult:
     """Run a plan; see `sweep`."""
-    cells = plan.cells(Path(folder))  # whatever is wrong is said before there is a folder
+    if plan.search is not None:
+        check_extra()
+    plan.probe().cells(Path(folder))  # whatever is wrong is said before there is a folder
     found = open_sweep(plan, folder, jobs)
     with found.lock(), StopSignals() as stop:
         found.check_same(plan)
-        cells = found.placed(cells)
-        found.ask(plan.as_dict())
-        run_cells(
-            found, cells, jobs=jobs, bootstrap=bootstrap, stop=stop, tell=tell, progress=progress
-        )
+
+        def run(cells: Sequence[Cell]) -> None:
+            run_cells(
+                found,
+                cells,
+                jobs=jobs,
+                bootstrap=bootstrap,
+                stop=stop,
+                tell=tell,
+                progress=progress,
+            )
+
+        if plan.search is None:
+            cells = found.placed(plan.cells(found.path))
+            found.ask(plan.as_dict())
+            run(cells)
+        else:
+            searching = Searching(found, plan, jobs)
+            while searching.propose():
+                run(searching.cells_under_way())
+                searching.tell()
+                if stop.signum is not None:
+                    raise SweepInterrupted(stop.signum, found.path)
+            cells = searching.cells()
         return conclude(found, cells)
 
 
