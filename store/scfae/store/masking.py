@@ -13,6 +13,7 @@
 | `table:PATH`                    | what a stored table says; see `mask_table`                     |
 
 The mask of a sample is the same on every machine, in any batch and for any order of modalities.
+Branches of one modality (`video`, `video:motion`) are hidden together; a policy names modalities.
 
 Shapes: N samples, M modalities.
 """
@@ -26,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from .branches import BranchMasks, modalities_of
 from .errors import ConfigError
 from .hashing import id_keys
 from .mask_table import MaskTable, read_mask_table
@@ -57,6 +59,8 @@ def parse_policy(policy: str, modalities: Sequence[str]) -> MaskPolicy:
             unknown modality or its file cannot be used. The message names the field `masking`.
     """
     known = tuple(modalities)
+    if (whole := modalities_of(known)) != known:
+        return BranchMasks(known, parse_policy(policy, whole))
     kind, colon, argument = policy.strip().partition(":")
     match kind:
         case "none" if not colon:
@@ -114,7 +118,7 @@ def masks_for(
         policy: See this module, e.g. `bernoulli:0.3`.
         seed: Non-negative.
         epoch: Non-negative.
-        modalities: Names of the M columns.
+        modalities: Names of the M columns, or branches.
 
     Raises:
         ConfigError: If the policy, the seed or the epoch cannot be used.
@@ -132,7 +136,8 @@ def check_tables(policy: MaskPolicy, ids: npt.NDArray[Any]) -> None:
     Raises:
         ConfigError: If one lacks a sample.
     """
-    policies = policy.policies if isinstance(policy, Schedule) else (policy,)
+    whole = policy.policy if isinstance(policy, BranchMasks) else policy
+    policies = whole.policies if isinstance(whole, Schedule) else (whole,)
     for each in policies:
         if isinstance(each, MaskTable):
             each.check(ids, id_keys(ids))

@@ -41,6 +41,7 @@ from .header import (
     Header,
     read_store,
 )
+from .joined import JOINT, JoinedColumn
 from .lock import LOCK_NAME, FolderLock
 from .reader import Column
 from .samples import SampleRow, SampleTable
@@ -199,6 +200,17 @@ class FeatureStore:
                 return Column(folder, read_column(folder), samples=self.samples, pool=self._pool)
         raise UnknownColumn(self._no_column(name, list(self.columns)))
 
+    def branch(self, name: str) -> Column | JoinedColumn:
+        """Return a column for reading, or several side by side: `dinov3-vits16+videomaev2-s`.
+
+        Raises:
+            UnknownColumn: If there is none of that name, nor of a part of it.
+            SchemaMismatch: If the columns cannot stand side by side; see `joined`.
+        """
+        if JOINT not in name or name in self.column_names():
+            return self.column(name)
+        return JoinedColumn([self.column(part.strip()) for part in name.split(JOINT)])
+
     def add_column(self, info: ColumnInfo, *, replace: bool = False) -> ColumnWriter:
         """Return the writer of a column, new or begun before; use it in a `with` block.
 
@@ -229,15 +241,16 @@ class FeatureStore:
             labels: Labels that samples and batches carry.
             where: Only samples whose label, `split`, `group` or `id` is the value, or among the
                 values of a list.
-            **columns: The column of each modality, in the order that models see.
+            **columns: The column of each modality, or several side by side (`A+B`), in the order
+                that models see. A modality may have several branches: `**{"video:motion": …}`.
 
         Raises:
             UnknownColumn: If there is no such column, label or split.
-            SchemaMismatch: If a column is not complete.
+            SchemaMismatch: If a column is not complete, or columns cannot stand side by side.
         """
         if not columns:
             raise ConfigError("columns: a view needs at least one, e.g. video='videomaev2-s'.")
-        chosen = {modality: self.column(name) for modality, name in columns.items()}
+        chosen = {modality: self.branch(name) for modality, name in columns.items()}
         return StoreView.select(
             self.samples, chosen, split=split, labels=tuple(labels), where=where or {}
         )

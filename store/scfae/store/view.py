@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from .config import digest
 from .errors import SchemaMismatch, UnknownColumn
+from .joined import JoinedColumn, sources
 from .lazy import lazy_property
 from .reader import Column, Fetched
 from .samples import Label, SampleTable
@@ -66,7 +67,7 @@ class StoreView:
     def __init__(
         self,
         samples: SampleTable,
-        columns: Mapping[str, Column],
+        columns: Mapping[str, Column | JoinedColumn],
         *,
         indices: npt.NDArray[np.int64],
         label_names: tuple[str, ...] = (),
@@ -82,7 +83,7 @@ class StoreView:
     def select(
         cls,
         samples: SampleTable,
-        columns: Mapping[str, Column],
+        columns: Mapping[str, Column | JoinedColumn],
         *,
         split: str | Sequence[str] | None,
         labels: tuple[str, ...],
@@ -223,7 +224,7 @@ class StoreView:
     @property
     def is_fetched(self) -> bool:
         """Whether a column is behind a URL, so that its shards are copied before they are read."""
-        return any(isinstance(column, Fetched) for column in self._columns.values())
+        return any(isinstance(one, Fetched) for one in sources(list(self._columns.values())))
 
     def will_read(self, windows: Sequence[Sequence[int]]) -> None:
         """Say in which order shards will be read, so that remote ones are fetched ahead.
@@ -234,7 +235,7 @@ class StoreView:
         Raises:
             ConfigError: If two windows that follow each other do not fit into the local cache.
         """
-        remote = [c for c in self._columns.values() if isinstance(c, Fetched)]
+        remote = [c for c in sources(list(self._columns.values())) if isinstance(c, Fetched)]
         for cache in {id(c.cache): c.cache for c in remote}.values():
             mine = [c for c in remote if c.cache is cache]
             paths = [[c.shard_path(k) for c in mine for k in window] for window in windows]
@@ -298,7 +299,7 @@ def _sha256(array: npt.NDArray[Any]) -> str:
     return hashlib.sha256(little.data).hexdigest()
 
 
-def _check_complete(column: Column, num_shards: int) -> None:
+def _check_complete(column: Column | JoinedColumn, num_shards: int) -> None:
     if not column.is_complete:
         is_derived = column.info.encoder.startswith("derived:")
         again = "store derive" if is_derived else "extract"

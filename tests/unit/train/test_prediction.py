@@ -284,6 +284,34 @@ def test_a_run_on_derived_columns_takes_their_steps(derived: RunFolder, clips: l
     assert seen["probabilities"] != line["probabilities"]
 
 
+@pytest.mark.parametrize("is_beside", [False, True], ids=["branches", "beside"])
+def test_several_columns_of_a_modality_are_made_from_one_file(
+    derived: RunFolder, clips: list[Path], tmp_path: Path, *, is_beside: bool
+) -> None:
+    seen, heard = (derived.columns["video"].name, derived.columns["audio"].name)
+    columns = (
+        {"video": f"half+{seen}", "audio": heard}
+        if is_beside
+        else {"video": "half", "video:parts": seen, "audio": heard}
+    )
+    config = make_config(
+        derived.config.data.store,
+        tmp_path / "run",
+        columns=columns,
+        label="fake",
+        epochs=1,
+        batch_size=4,
+    )
+    run = train(config)
+    (line,) = predict(run.path, clips[:1])
+    np.testing.assert_allclose(
+        list(line["probabilities"].values()), stored_answer(run, clips[0].stem), atol=2e-3
+    )
+    assert line["present"] == list(columns)
+    (alone,) = predict(run.path, clips[:1], only=["video"])
+    assert alone["present"] == list(columns)[:-1]
+
+
 def test_derived_columns_without_their_parents_or_basis_are_refused(
     derived: RunFolder, clips: list[Path], tmp_path: Path
 ) -> None:

@@ -97,7 +97,7 @@ def test_an_offset_moves_rows_and_holds_the_edge(store: FeatureStore) -> None:
     )
 
     def shifted(count: int) -> list[list[float]]:
-        moved = _shifting("video", count)(batch).features["video"][:, :, 0]
+        moved = _shifting({"video": count})(batch).features["video"][:, :, 0]
         found: list[list[float]] = moved.tolist()
         return found
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
+from scfae.store.branches import modalities_of
 from scfae.store.config import Frozen, digest
 from scfae.store.errors import ConfigError
 from scfae.store.masking import named_modalities, parse_policy
@@ -45,7 +46,8 @@ class DataConfig(Group):
     store: Name
     """Folder of the feature store."""
     columns: Annotated[dict[Name, Name], Field(min_length=1)]
-    """Column of each modality, e.g. video=efficientnet-lite0 audio=ge2e; the order is kept."""
+    """Column of each modality, e.g. video=efficientnet-lite0 audio=ge2e; the order is kept. Several
+    of one: as branches (video:motion=r2plus1d-18), or side by side (video=A+B)."""
     task: Literal[
         "classification", "binary", "multilabel", "regression", "deepfake", "retrieval"
     ] = "classification"
@@ -336,13 +338,20 @@ def _describe(kind: type[Group], errors: Iterable[ErrorDetails]) -> list[str]:
     return list(problems.values())
 
 
-def _modality_problems(modalities: tuple[str, ...]) -> list[str]:
-    return [
-        f"columns.{name}: a modality's name is a plain word of letters, digits and _"
-        + (f", and none of {', '.join(RESERVED_MODALITIES)}" if name.isidentifier() else "")
-        for name in modalities
-        if name in RESERVED_MODALITIES or not name.isidentifier()
-    ]
+def _modality_problems(branches: tuple[str, ...]) -> list[str]:
+    problems = []
+    for branch in branches:
+        words = branch.split(":")
+        if len(words) <= 2 and all(map(str.isidentifier, words)):
+            if branch in RESERVED_MODALITIES:
+                names = ", ".join(RESERVED_MODALITIES)
+                problems.append(f"columns.{branch}: a modality's name is none of {names}")
+            continue
+        problems.append(
+            f"columns.{branch}: a modality's name is a plain word of letters, digits and _, or "
+            "MODALITY:NAME for one more branch of it, such as video:motion"
+        )
+    return problems
 
 
 def _masking_problems(policy: str, modalities: tuple[str, ...] | None) -> list[str]:
@@ -350,7 +359,7 @@ def _masking_problems(policy: str, modalities: tuple[str, ...] | None) -> list[s
     named = named_modalities(policy)
     if named is None:
         return []  # a stored table; it is read when a stream is made of it
-    known = modalities or named
+    known = modalities_of(modalities or named)
     try:
         parse_policy(policy, known)
     except ConfigError as error:

@@ -251,7 +251,7 @@ def evaluate(
     loaded = load_run(run, device=place)
     config = _with_columns(loaded, columns or {})
     store = FeatureStore.open(config.data.store, check=config.loop.check)
-    infos = {m: store.column(name).info for m, name in config.data.columns.items()}
+    infos = {m: store.branch(name).info for m, name in config.data.columns.items()}
     _check_widths(loaded, infos)
     splits = make_splits(store, config.data)
     role = _role(split, config)

@@ -186,7 +186,7 @@ def _traced(model: ExportedModel, loaded: LoadedRun) -> tuple[ExportedProgram, b
         batch = example_batch(dims, _BATCH if is_batched else 1, _ROWS)
         size = {0: Dim("batch", min=1)} if is_batched else {}
         shapes = (
-            {m: {**size, 1: Dim(f"rows_{m}", min=1)} for m in dims},
+            {m: {**size, 1: Dim(f"rows_{i}", min=1)} for i, m in enumerate(dims)},
             size,
             {m: dict(size) for m in dims},
         )

@@ -4,12 +4,15 @@ Whatever is wrong with settings, labels, splits or the model is said before ther
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scfae.store import FeatureStore
+from scfae.store import ColumnInfo, FeatureStore
+from scfae.store.branches import modality_of
 from scfae.store.config import digest
-from scfae.store.errors import RunStateError
+from scfae.store.errors import ConfigError, RunStateError
+from scfae.store.joined import medium_of, parts_of
 
 from .config import RunConfig
 from .environment import changes, environment
@@ -54,7 +57,8 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
     """
     store = FeatureStore.open(config.data.store, check=config.loop.check)
     splits = make_splits(store, config.data)
-    columns = {modality: store.column(name).info for modality, name in config.data.columns.items()}
+    columns = {branch: store.branch(name).info for branch, name in config.data.columns.items()}
+    _check_branches(columns)
     fingerprints = {modality: info.fingerprint for modality, info in columns.items()}
     fingerprints["samples, labels and splits"] = digest(
         [splits.record(), splits.everything.fingerprint]
@@ -83,8 +87,33 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
         )
         for note in [*splits.notes, *dialogue_notes(config, splits)]:
             logger.warning(note)
-    own = {info.name: info.fingerprint for info in columns.values()}
+    own = {one.name: one.fingerprint for info in columns.values() for one in parts_of(info)}
     return OpenedRun(run, store, own, splits, task, changed)
+
+
+def _check_branches(columns: Mapping[str, ColumnInfo]) -> None:
+    """Check that the branches of a modality are several columns of one medium.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    firsts: dict[str, tuple[str, ColumnInfo]] = {}
+    for branch, info in columns.items():
+        modality = modality_of(branch)
+        first, other = firsts.setdefault(modality, (branch, info))
+        if medium_of(other) != medium_of(info):
+            raise ConfigError(
+                f"columns.{branch} = {info.name}: this is a column of {info.modality}, and {first} "
+                f"is {other.modality}: branches of a modality go missing together, so name it "
+                "after what it is."
+            )
+        before = seen.setdefault((modality, info.fingerprint), branch)
+        if before != branch:
+            raise ConfigError(
+                f"columns.{branch} = {info.name}: {before} is the same column; a second branch of "
+                "it tells the model nothing."
+            )
 
 
 def _check_store(run: RunFolder, now: dict[str, str]) -> None:

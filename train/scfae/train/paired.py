@@ -79,11 +79,20 @@ def compare_runs(
         )
     kept = [read_scores(run.path) for run in runs]
     kept[1] = _aligned(kept[0], kept[1], runs)
-    modalities = [m for m in runs[0].columns if m in runs[1].columns]
+    # By name: the two may show a modality by other branches.
+    trials = [
+        {trial.name: trial for trial in task.trials(list(run.columns))}
+        for task, run in zip(tasks, runs, strict=True)
+    ]
     found = {}
-    for trial in tasks[0].trials(modalities):
-        if all(shown in one.scored for one in kept for shown in trial.shown):
-            found[trial.name] = _differences(tasks, trial, kept, runs, resamples, seed)
+    for name in trials[0]:
+        both = [one[name] for one in trials if name in one]
+        if len(both) == 2 and all(
+            shown in one.scored
+            for one, trial in zip(kept, both, strict=True)
+            for shown in trial.shown
+        ):
+            found[name] = _differences(tasks, both, kept, runs, resamples, seed)
     if not found:
         raise RunStateError(f"{runs[0].path} and {runs[1].path} have no modality in common.")
     return found
@@ -91,13 +100,13 @@ def compare_runs(
 
 def _differences(
     tasks: list[Task],
-    trial: Trial,
+    trials: list[Trial],
     kept: list[KeptScores],
     runs: list[RunFolder],
     resamples: int,
     seed: int,
 ) -> dict[str, Difference]:
-    asked = [one.scored[trial.shown[0]] for one in kept]
+    asked = [one.scored[trial.shown[0]] for one, trial in zip(kept, trials, strict=True)]
     both = np.flatnonzero(asked[0].seen & asked[1].seen)
     truth = [one.targets[both] for one in asked]
     if not np.array_equal(truth[0], truth[1], equal_nan=truth[0].dtype.kind == "f"):
@@ -106,7 +115,8 @@ def _differences(
             "both again."
         )
     measures = [
-        _measure(task, trial, one.scored, both) for task, one in zip(tasks, kept, strict=True)
+        _measure(task, trial, one.scored, both)
+        for task, trial, one in zip(tasks, trials, kept, strict=True)
     ]
     names = [n for n in tasks[0].shown_metrics if n in tasks[1].shown_metrics]
     if not len(both):

@@ -27,6 +27,7 @@ from scfae.extract.media import Decoded
 from scfae.extract.recipe import Recipe
 from scfae.extract.texts import InlineText, MediaSource
 from scfae.store import ColumnInfo
+from scfae.store.branches import branches_of, modalities_of
 from scfae.store.errors import ConfigError, RunStateError
 
 from .calibrated import run_temperature
@@ -77,12 +78,14 @@ def predict(
         raise ConfigError("no media given: name at least one file.")
     place = choose_device(device)
     loaded = load_run(run, device=place)
-    wanted = tuple(loaded.columns) if only is None else tuple(only)
-    for modality in wanted:
-        if modality not in loaded.columns:
+    modalities = modalities_of(list(loaded.columns))
+    named = modalities if only is None else tuple(only)
+    for modality in named:
+        if modality not in modalities:
             raise ConfigError(
-                f"only: the run has no modality '{modality}'; it has {', '.join(loaded.columns)}."
+                f"only: the run has no modality '{modality}'; it has {', '.join(modalities)}."
             )
+    wanted = branches_of(named, list(loaded.columns))
     store = loaded.config.data.store
     columns = {m: raw_column(m, loaded.columns[m], store) for m in wanted}
     bases = {info.name: info for one in columns.values() for info in one.encoders()}

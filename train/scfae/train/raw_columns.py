@@ -7,7 +7,7 @@ components are looked up in the run's store.
 Shapes: T rows, D features.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scfae.store import Chain, ColumnInfo, FeatureStore
 from scfae.store.derivation import Projection, is_derived, parents_now, prepare, projection_of
 from scfae.store.errors import RunStateError, StoreNotFound, UnknownColumn
+from scfae.store.joined import is_joined, parts_of
 
 
 class Encoded(NamedTuple):
@@ -33,7 +34,7 @@ class RawColumn:
 
     Attributes:
         info: The column, as the run was trained on it.
-        parents: What it is derived from; none for a column of an encoder.
+        parents: What it is derived from, or what stands side by side; none for an encoder's.
         chain: The steps, of a derived one.
         projection: Among them.
     """
@@ -45,7 +46,7 @@ class RawColumn:
 
     def encoders(self) -> Iterator[ColumnInfo]:
         """Yield the columns of encoders that it comes from."""
-        if self.chain is None:
+        if not self.parents:
             yield self.info
         for parent in self.parents:
             yield from parent.encoders()
@@ -56,16 +57,31 @@ class RawColumn:
         Args:
             encoded: Rows of the columns of encoders, by name; those without rows are not in it.
         """
-        if self.chain is None:
+        if not self.parents:
             found = encoded.get(self.info.name)
             return None if found is None else self._stored(found.rows, found.times)
         given = [parent.rows(encoded) for parent in self.parents]
+        if self.chain is None:
+            return self._beside(given)
         first, clock = given[0], given[1] if len(given) > 1 else None
         if first is None or (len(given) > 1 and clock is None):
             return None
         made = prepare(first.rows, first.times, self.chain, None if clock is None else clock.times)
         values = made.values if self.projection is None else self.projection(made.values)
         return self._stored(values, made.times)
+
+    def _beside(self, given: Sequence[Encoded | None]) -> Encoded | None:
+        there = [one for one in given if one is not None]
+        if len(there) < len(given):
+            return None
+        counts = [len(one.rows) for one in there]
+        if len(set(counts)) > 1:
+            names = [parent.info.name for parent in self.parents]
+            raise RunStateError(
+                f"the columns {' and '.join(names)} of one branch give {counts} rows of a sample, "
+                "so they cannot stand side by side."
+            )
+        return self._stored(np.concatenate([one.rows for one in there], axis=1), there[0].times)
 
     def _stored(self, values: npt.NDArray[Any], times: npt.NDArray[np.float64]) -> Encoded:
         return Encoded(values.astype(self.info.dtype).astype(np.float32), times)
@@ -83,6 +99,9 @@ def raw_column(modality: str, info: ColumnInfo, store: str | Path) -> RawColumn:
         RunStateError: If it is derived, and its parents are not there as they were; or it holds
             features that were made elsewhere.
     """
+    if is_joined(info):
+        parts = tuple(raw_column(modality, part, store) for part in parts_of(info))
+        return RawColumn(info, parts)
     if not is_derived(info):
         if info.encoder.startswith("imported:"):
             raise RunStateError(

@@ -28,6 +28,7 @@ from scfae.store import (
     masks_for,
     write_mask_table,
 )
+from scfae.store.branches import any_branch, branches_of, modalities_of
 from scfae.store.errors import ConfigError
 
 from .loading import LoadedRun
@@ -153,10 +154,10 @@ def _missing(
         path = loaded.run.path / MASK_FOLDER / f"{role}-rate-{rate:g}-seed-{MASK_SEED}.parquet"
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
-            drawn = exact_rate_masks(
-                view.ids, view.available, rate, seed=MASK_SEED, modalities=view.modalities
-            )
-            write_mask_table(path, view.ids, drawn, view.modalities)
+            modalities = modalities_of(view.modalities)
+            there = any_branch(view.available, view.modalities)
+            drawn = exact_rate_masks(view.ids, there, rate, seed=MASK_SEED, modalities=modalities)
+            write_mask_table(path, view.ids, drawn, modalities)
         kept = masks_for(
             view.ids,
             view.available,
@@ -182,9 +183,9 @@ def _noise(view: StoreView, train: StoreView, amounts: Sequence[float]) -> Itera
     if not amounts:
         return
     deviations = _deviations(train)
-    for names in [*((m,) for m in view.modalities), view.modalities]:
+    suffer = {m: branches_of([m], view.modalities) for m in modalities_of(view.modalities)}
+    for what, names in (suffer | {"all": view.modalities}).items():
         for amount in amounts:
-            what = names[0] if len(names) == 1 else "all"
             yield Damage("noise", what, amount, _noising(names, amount, deviations))
 
 
@@ -224,29 +225,41 @@ def _deviations(train: StoreView) -> dict[str, Tensor]:
 def _offsets(
     view: StoreView, columns: Mapping[str, ColumnInfo], seconds: Sequence[float]
 ) -> Iterator[Damage]:
-    timed = {m: columns[m].rows_per_second for m in view.modalities}
+    timed = {
+        modality: {
+            branch: rate
+            for branch in branches_of([modality], view.modalities)
+            if (rate := columns[branch].rows_per_second)
+        }
+        for modality in modalities_of(view.modalities)
+    }
     if seconds and not any(timed.values()):
         raise ConfigError(
             "offsets_s: no column of the run says how many rows a second it has, so nothing can be "
             "moved in time."
         )
-    for modality, rate in timed.items():
+    for modality, rates in timed.items():
         for amount in seconds:
-            if rate:
-                change = _shifting(modality, round(amount * rate))
+            if rates:
+                change = _shifting({m: round(amount * rate) for m, rate in rates.items()})
                 yield Damage("offsets_s", modality, amount, change)
 
 
-def _shifting(modality: str, rows: int) -> Change:
+def _shifting(rows_late: Mapping[str, int]) -> Change:
     def change(batch: Batch) -> Batch:
-        features, lengths = batch.features[modality], batch.lengths[modality]
-        steps = torch.arange(features.shape[1], device=features.device)
-        last = (lengths - 1).clamp(min=0)[:, None]
-        # Late by k: what is heard at step t belongs to step t - k.
-        source = torch.minimum((steps[None] - rows).clamp(min=0), last)
-        # Padding stays behind the rows that count.
-        source = torch.where(steps[None] > last, steps[None], source)
-        moved = features.gather(1, source[:, :, None].expand_as(features))
-        return replace(batch, features={**batch.features, modality: moved})
+        moved = {m: _shifted(batch, m, rows) for m, rows in rows_late.items()}
+        return replace(batch, features={**batch.features, **moved})
 
     return change
+
+
+def _shifted(batch: Batch, modality: str, rows: int) -> Tensor:
+    """Return the features `[B, T, D]` of a modality, so many rows late."""
+    features, lengths = batch.features[modality], batch.lengths[modality]
+    steps = torch.arange(features.shape[1], device=features.device)
+    last = (lengths - 1).clamp(min=0)[:, None]
+    # Late by k: what is heard at step t belongs to step t - k.
+    source = torch.minimum((steps[None] - rows).clamp(min=0), last)
+    # Padding stays behind the rows that count.
+    source = torch.where(steps[None] > last, steps[None], source)
+    return features.gather(1, source[:, :, None].expand_as(features))

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from scfae.store import Batch, StoreView
+from scfae.store.branches import branches_of, modalities_of
 from scfae.store.errors import ConfigError
 
 from .binary import Binary, BinaryOptions
@@ -78,12 +79,13 @@ class Deepfake(Binary):
             train, label, class_weights=class_weights, options={"positive": asked.positive}
         )
         own = dict(modality_labels or {})
-        if own and set(own) != set(train.modalities):
+        modalities = modalities_of(train.modalities)
+        if own and set(own) != set(modalities):
             raise ConfigError(
                 f"modality_labels: names {', '.join(own)}, but the run has the modalities "
-                f"{', '.join(train.modalities)}: name the label of each."
+                f"{', '.join(modalities)}: name the label of each."
             )
-        pairs = tuple((m, own[m]) for m in train.modalities if own)
+        pairs = tuple((m, own[m]) for m in modalities if own)
         task = cls(label, plain.values, plain.counts, plain.weights, pairs, asked.unimodal_label)
         return replace(task, shares=task._shares(train))
 
@@ -101,16 +103,23 @@ class Deepfake(Binary):
         if not own or self.unimodal_label == "overall":
             return lambda batch, shown: overall(batch)
 
+        branches = [
+            [view.modalities.index(one) for one in branches_of([modality], view.modalities)]
+            for modality, _ in self.modality_labels
+        ]
+
         def encode(batch: Batch, shown: Tensor) -> Tensor:
             each = torch.stack([lookup(batch) for lookup in own], dim=1)
-            seen = (each * shown).amax(dim=1)
-            return torch.where(shown.all(dim=1), overall(batch), seen)
+            # A modality is shown if one of its branches is.
+            heard = torch.stack([shown[:, places].any(dim=1) for places in branches], dim=1)
+            seen = (each * heard).amax(dim=1)
+            return torch.where(heard.all(dim=1), overall(batch), seen)
 
         return encode
 
     def constant(self, shown: Sequence[str]) -> Array:
         """Return the scores [2] of always answering what most training samples are."""
-        share = dict(self.shares).get("+".join(shown))
+        share = dict(self.shares).get("+".join(modalities_of(shown)))
         is_fake = self.majority == 1 if share is None else share > 0.5
         scores: Array = np.eye(2)[int(is_fake)]
         return scores

@@ -250,14 +250,14 @@ class Retrieval(Task):
         """Return the embedding of each modality that one sample has."""
         return {"embeddings": {m: output.shared_from[m][0].float().tolist() for m in shown}}
 
-    def trials(self, modalities: Sequence[str]) -> list[Trial]:
-        """Return every ordered pair of modalities."""
-        pairs = itertools.permutations(modalities, 2)
+    def trials(self, branches: Sequence[str]) -> list[Trial]:
+        """Return every ordered pair of modalities, or of branches: each has its own embedding."""
+        pairs = itertools.permutations(branches, 2)
         return [Trial(f"{query}>{gallery}", ((query,), (gallery,))) for query, gallery in pairs]
 
-    def validation_trials(self, modalities: Sequence[str]) -> list[Trial]:
+    def validation_trials(self, branches: Sequence[str]) -> list[Trial]:
         """Return every ordered pair of modalities."""
-        return self.trials(modalities)
+        return self.trials(branches)
 
     def measure(
         self, trial: Trial, scored: Mapping[tuple[str, ...], Scored], draws: int

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from scfae.fusion import FusionOutput
 from scfae.store import Batch, StoreView
+from scfae.store.branches import branches_of, modalities_of
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError, TaskError
 
@@ -47,7 +48,7 @@ class Trial:
 
     Attributes:
         name: Modalities joined by +, or for retrieval `image>video`.
-        shown: The sets of modalities that it needs scores under.
+        shown: The sets of modalities (of their branches) that it needs scores under.
     """
 
     name: str
@@ -220,13 +221,19 @@ class Task(ABC):
         """
         return None
 
-    def trials(self, modalities: Sequence[str]) -> list[Trial]:
-        """Return every condition of an evaluation: all sets, the full one last."""
-        return [Trial("+".join(one), (one,)) for one in subsets(modalities)]
+    def trials(self, branches: Sequence[str]) -> list[Trial]:
+        """Return every condition of an evaluation: all sets of modalities, the full one last.
 
-    def validation_trials(self, modalities: Sequence[str]) -> list[Trial]:
+        The branches of a modality are shown together.
+        """
+        return [
+            Trial("+".join(one), (branches_of(one, branches),))
+            for one in subsets(modalities_of(branches))
+        ]
+
+    def validation_trials(self, branches: Sequence[str]) -> list[Trial]:
         """Return the conditions that validation takes the mean of."""
-        return [Trial("+".join(modalities), (tuple(modalities),))]
+        return [Trial("+".join(modalities_of(branches)), (tuple(branches),))]
 
     def measure(
         self, trial: Trial, scored: Mapping[tuple[str, ...], Scored], draws: int
