@@ -116,14 +116,14 @@ def _frame(
     told: str, across: tuple[float, float], up: tuple[float, float], x_label: str, y_label: str
 ) -> list[str]:
     parts = [f'<svg role="img" aria-label="{escape(told)}" viewBox="0 0 {SIDE} {_HEIGHT}">']
-    for value in ticks(*up, 4):
+    for value in ticks(*up, 6):
         share = (value - up[0]) / (up[1] - up[0])
         if -1e-9 <= share <= 1 + 1e-9:
             y = TOP + (1 - share) * _INNER
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{LEFT + _INNER}" y1="{y:.1f}" ')
             parts.append(f'y2="{y:.1f}"/><text x="{LEFT - 6}" y="{y + 4:.1f}" ')
             parts.append(f'text-anchor="end">{number(round(value, 9))}</text>')
-    for value in ticks(*across, 4):
+    for value in ticks(*across, 6):
         share = (value - across[0]) / (across[1] - across[0])
         if -1e-9 <= share <= 1 + 1e-9:
             parts.append(f'<text x="{LEFT + share * _INNER:.1f}" y="{TOP + _INNER + 16}" ')
