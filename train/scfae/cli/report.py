@@ -7,10 +7,13 @@ from typing import Annotated
 
 import tyro
 
+from scfae.store.errors import ConfigError
+
 from .arguments import parse
 
 EXAMPLE = """\
   scfae report runs/first
+  scfae report runs/first --examples 12 --media-root clips/
   scfae report runs/first runs/second --out comparison.html
 """
 
@@ -23,16 +26,27 @@ class ReportArguments:
     """Run folders; the first is compared to the others."""
     out: Path | None = None
     """Where to write; RUN/report.html for one run, comparison.html for several."""
+    examples: int = 6
+    """Test samples to show of a run: the worst errors, or queries of a retrieval; 0 shows none."""
+    no_media: bool = False
+    """Show them without pictures, sound and text."""
+    media_root: Path | None = None
+    """Folder that the store's media references are relative to (the manifest's); looked for beside
+    the store if not given."""
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     flags = parse(ReportArguments, "scfae report", argv, EXAMPLE)
 
-    from scfae.train import write_comparison, write_report
+    if flags.examples < 0:
+        raise ConfigError(f"--examples {flags.examples}: must be at least 0.")
 
-    if len(flags.runs) == 1 and flags.out is None:
-        print(write_report(flags.runs[0]))
+    from scfae.train import Examples, write_comparison, write_report
+
+    if len(flags.runs) == 1:
+        examples = Examples(flags.examples, not flags.no_media, flags.media_root)
+        print(write_report(flags.runs[0], examples=examples, out=flags.out))
     else:
         print(write_comparison(flags.runs, flags.out or Path("comparison.html")))
     return 0

@@ -10,6 +10,7 @@ from .config import RunConfig, load_config
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation, evaluate
+    from .examples import Examples
     from .export import export_run, load_export
     from .loading import LoadedRun, load_run
     from .loop import train
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Evaluation": "evaluation",
+    "Examples": "examples",
     "Interrupted": "runs",
     "LoadedRun": "loading",
     "RunFolder": "runs",
@@ -49,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "Evaluation",
+    "Examples",
     "Interrupted",
     "LoadedRun",
     "RunConfig",

@@ -1,4 +1,4 @@
-"""Runs side by side: accuracy by condition with intervals, and what differs in the configs."""
+"""Runs side by side: what differs in their configs, figures by condition, curves in one picture."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,8 @@ from typing import Any
 from scfae.store.errors import RunStateError
 
 from .figures import condition_figure, figure, interval_of, scale_of, title
-from .plots import interval_axis, interval_plot
+from .overlays import learning, matrix, thresholds
+from .plots import NUM_COLOURS, interval_axis, interval_plot
 from .runs import RunFolder
 from .seeds import figures_over_seeds, same_but_for_seed
 
@@ -26,7 +27,7 @@ def comparison(
     Raises:
         RunStateError: If a run was not evaluated.
     """
-    names = _names([run for run, _ in runs])
+    names = run_names([run for run, _ in runs])
     evaluations: list[Mapping[str, Any]] = []
     for run, evaluation in runs:
         if evaluation is None:
@@ -49,17 +50,21 @@ def comparison(
     tables = TABLES if set(TABLES) <= set(names_of) else names_of
     return {
         "runs": names,
+        "differences": differences([run for run, _ in runs]),
+        "conditions": conditions,
+        "matrix": matrix(names, evaluations, conditions, metric, scale),
+        "thresholds": thresholds(names, [run for run, _ in runs]),
+        "charts": learning(names, [run for run, _ in runs], metric),
         "rows": rows,
         "axis": interval_axis(scale),
         "tables": [_table(metric, conditions, evaluations) for metric in tables],
         "seeds": _over_seeds([run for run, _ in runs], evaluations, names, tables),
         "metric": title(metric),
         "notes": _notes(names, evaluations),
-        "differences": _differences([run for run, _ in runs]),
     }
 
 
-def _names(runs: Sequence[RunFolder]) -> list[str]:
+def run_names(runs: Sequence[RunFolder]) -> list[str]:
     """Return the shortest distinct names: the folder's, or its path."""
     short = [run.path.name for run in runs]
     return [
@@ -133,6 +138,8 @@ def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> li
         for name, one in zip(names, evaluations, strict=True)
         if one["is_random"]
     ]
+    if len(names) > NUM_COLOURS:
+        notes.append(f"Curves are drawn of the first {NUM_COLOURS} runs.")
     labels = {one["label"] for one in evaluations}
     if len(labels) > 1:
         notes.append(f"The runs answer different questions ({', '.join(sorted(labels))}).")
@@ -143,7 +150,8 @@ def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> li
     return notes
 
 
-def _differences(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+def differences(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    """Return the settings in which runs differ, with each run's value."""
     configs = [run.config.flat() for run in runs]
     return [
         {"name": key, "values": [_shown(config[key]) for config in configs]}

@@ -14,8 +14,7 @@ MOST_LINES = 4
 
 def charts(run: RunFolder) -> list[dict[str, Any]]:
     """Return the charts of a run by epoch; none before its first epoch ended."""
-    events = run.events()
-    epochs = [event for event in events if event["type"] == "epoch"]
+    events, epochs = run.events(), epochs_of(run)
     if not epochs:
         return []
     steps = epochs[0]["step"] / epochs[0]["epoch"]
@@ -47,6 +46,11 @@ def charts(run: RunFolder) -> list[dict[str, Any]]:
         ),
         _chart("learning rate", [Series("learning rate", x, [e["lr"] for e in epochs])], marks),
     ]
+
+
+def epochs_of(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the events of the epochs that ended."""
+    return [event for event in run.events() if event["type"] == "epoch"]
 
 
 def training_sentence(run: RunFolder, state: Mapping[str, Any]) -> str:

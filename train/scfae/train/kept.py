@@ -19,10 +19,13 @@ from scfae.store.errors import RunStateError
 
 from .loading import LoadedRun
 from .runs import json_line
-from .tasks import Scored
+from .tasks import Retrieval, Scored
+from .tasks.labels import class_values
 
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORES_FILE = "scores.npz"
+FORMAT = 2
+"""Of `scores.npz`: 1 had no `format` and no labels of retrieval."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,10 +35,13 @@ class KeptScores:
     Attributes:
         ids: Sample ids `[N]`.
         scored: By the modalities shown.
+        labels: Each sample's label as the store spells it `[N]`, where targets are the store's
+            codes (retrieval); None for other tasks and in older runs.
     """
 
     ids: npt.NDArray[np.str_]
     scored: dict[tuple[str, ...], Scored]
+    labels: npt.NDArray[np.str_] | None = None
 
 
 def write_predictions(
@@ -75,7 +81,9 @@ def keep_scores(
     loaded: LoadedRun, view: StoreView, scored: Mapping[tuple[str, ...], Scored]
 ) -> None:
     """Keep targets and scores of every sample under every set of modalities, as float32."""
-    arrays: dict[str, npt.NDArray[Any]] = {"ids": view.ids}
+    arrays: dict[str, npt.NDArray[Any]] = {"format": np.array(FORMAT), "ids": view.ids}
+    if isinstance(loaded.task, Retrieval):
+        arrays["labels"] = np.array(class_values(view, loaded.task.label), dtype=np.str_)
     for shown, one in scored.items():
         name = "+".join(shown)
         arrays[f"targets/{name}"] = one.targets
@@ -100,6 +108,12 @@ def read_scores(run: Path) -> KeptScores:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise RunStateError(f"{path} cannot be read: {error}") from None
+    written = int(arrays.get("format", np.array(1)))
+    if written > FORMAT:
+        raise RunStateError(
+            f"{path} was written by a newer scfae (format {written}; this one reads {FORMAT}): "
+            f"update scfae, or evaluate again: scfae evaluate {run}"
+        )
     names = [name.removeprefix("seen/") for name in arrays if name.startswith("seen/")]
     return KeptScores(
         arrays["ids"],
@@ -111,4 +125,5 @@ def read_scores(run: Path) -> KeptScores:
             )
             for name in names
         },
+        arrays.get("labels"),
     )

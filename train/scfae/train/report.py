@@ -16,13 +16,15 @@ from markupsafe import Markup
 from scfae.store.atomic import write_atomic
 from scfae.store.errors import RunStateError
 
-from .comparison import comparison
+from .comparison import comparison, run_names
 from .curves import charts, training_sentence
 from .evaluation import EVALUATION_FILE
+from .examples import Examples, example_parts
 from .figures import condition_rows, figure, plain_figures, scale_of, title
 from .glossary import explain
 from .kept import SCORES_FILE, read_scores
 from .plots import interval_axis
+from .provenance import columns_of, columns_of_all, environment_of, settings_of
 from .robust_tables import calibration_sentence, robustness_tables
 from .runs import RunFolder
 from .tasks import load_task
@@ -31,27 +33,37 @@ from .thresholds import operating_curves, regression_plots
 REPORT_FILE = "report.html"
 
 
-def write_report(run: str | Path, *, comparisons: Sequence[str | Path] = ()) -> Path:
-    """Write a run's `report.html`.
+def write_report(
+    run: str | Path,
+    *,
+    comparisons: Sequence[str | Path] = (),
+    examples: Examples | None = None,
+    out: str | Path | None = None,
+) -> Path:
+    """Write a page about a run.
 
     Args:
         run: The run folder.
         comparisons: Runs to put beside it.
+        examples: Which samples are shown, and how.
+        out: The page to write, in a folder that exists; `report.html` of the run if not given.
 
     Returns:
         The page.
 
     Raises:
         RunNotFound, RunStateError: If a run is not there or its folder is damaged.
+        ConfigError: If the folder of media is none.
     """
     folder = RunFolder(run)
-    path = folder.path / REPORT_FILE
-    write_atomic(path, _render(_page(folder, [RunFolder(other) for other in comparisons])))
+    path = folder.path / REPORT_FILE if out is None else _checked(out)
+    page = _page(folder, [RunFolder(other) for other in comparisons], examples or Examples())
+    write_atomic(path, _render("report.html.j2", page))
     return path
 
 
 def write_comparison(runs: Sequence[str | Path], out: str | Path) -> Path:
-    """Write a page about the first run with the others beside it.
+    """Write a page that puts runs side by side.
 
     Args:
         runs: Run folders that have been evaluated.
@@ -60,11 +72,9 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path) -> Path:
     Raises:
         RunNotFound, RunStateError: If a run is not there, or was not evaluated.
     """
-    path = Path(out)
-    if not path.parent.is_dir():
-        raise RunStateError(f"{path}: its folder does not exist; make it, or choose another --out.")
+    path = _checked(out)
     folders = [RunFolder(run) for run in runs]
-    write_atomic(path, _render(_page(folders[0], folders[1:])))
+    write_atomic(path, _render("comparison.html.j2", _comparison_page(folders)))
     return path
 
 
@@ -73,7 +83,14 @@ def read_evaluation(run: RunFolder) -> dict[str, Any] | None:
     return run.read(EVALUATION_FILE) if (run.path / EVALUATION_FILE).is_file() else None
 
 
-def _render(page: dict[str, Any]) -> bytes:
+def _checked(out: str | Path) -> Path:
+    path = Path(out)
+    if not path.parent.is_dir():
+        raise RunStateError(f"{path}: its folder does not exist; make it, or choose another --out.")
+    return path
+
+
+def _render(template: str, page: dict[str, Any]) -> bytes:
     environment = Environment(
         loader=PackageLoader("scfae.train"),
         autoescape=True,
@@ -82,11 +99,11 @@ def _render(page: dict[str, Any]) -> bytes:
         lstrip_blocks=True,
     )
     style = resources.files("scfae.train").joinpath("templates/style.css").read_text("utf-8")
-    html = environment.get_template("report.html.j2").render(page=page, style=Markup(style))
+    html = environment.get_template(template).render(page=page, style=Markup(style))
     return (html.strip() + "\n").encode()
 
 
-def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
+def _page(run: RunFolder, others: Sequence[RunFolder], examples: Examples) -> dict[str, Any]:
     config = run.config
     state = run.state()
     task = run.read("task.json")
@@ -109,27 +126,18 @@ def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
         "comparison": comparison([(r, read_evaluation(r)) for r in (run, *others)])
         if others
         else None,
+        "worst": None,
+        "retrieval": None,
         "curves": None,
         "regression": None,
         "charts": charts(run),
         "training": training_sentence(run, state),
         "balance": _balance(task, splits, evaluation),
-        "columns": [
-            {
-                "modality": modality,
-                "name": info.name,
-                "is_random": info.is_random,
-                "facts": _column_facts(info.model_dump(mode="json")),
-            }
-            for modality, info in columns.items()
-        ],
-        "config": [
-            {"name": name, "rows": [(key, _shown(value)) for key, value in group.items()]}
-            for name, group in config.model_dump(mode="json").items()
-        ],
-        "environment": _environment(run.read("environment.json")),
+        "columns": columns_of(run),
+        "config": settings_of(run),
+        "environment": environment_of(run),
         "footer": f"scfae {metadata.version('scfae')}. Written from {run.path.name}/, and from "
-        "nothing else; scfae report writes it again.",
+        "nothing else but the media of its samples; scfae report writes it again.",
     }
     if evaluation is not None:
         page |= _evaluation_parts(evaluation)
@@ -138,7 +146,29 @@ def _page(run: RunFolder, others: Sequence[RunFolder]) -> dict[str, Any]:
             kept, asked = read_scores(run.path), load_task(task)
             page["curves"] = operating_curves(asked, kept)
             page["regression"] = regression_plots(asked, kept)
+            page |= example_parts(run, asked, kept, examples)
     return page
+
+
+def _comparison_page(runs: Sequence[RunFolder]) -> dict[str, Any]:
+    names = run_names(runs)
+    evaluations = [read_evaluation(run) for run in runs]
+    beside = comparison(list(zip(runs, evaluations, strict=True)))
+    different = [one["name"] for one in beside["differences"]]
+    return {
+        "title": " beside ".join(names) if len(names) < 4 else f"{len(names)} runs side by side",
+        "subtitle": ", ".join(dict.fromkeys(run.config.data.label for run in runs)),
+        "headlines": [
+            (name, list(one["headline"]))
+            for name, one in zip(names, evaluations, strict=True)
+            if one is not None
+        ],
+        "comparison": beside,
+        "columns": columns_of_all(names, runs),
+        "config": settings_of(runs[0], [*different, "run"]),
+        "footer": f"scfae {metadata.version('scfae')}. Written from the folders of the runs, and "
+        "from nothing else; scfae report RUN RUN writes it again.",
+    }
 
 
 def _evaluation_parts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,32 +278,3 @@ def _balance(
     sizes = splits["sizes"]
     rows.append({"name": "all", "figures": [figure(sizes["train"]), figure(sizes["test"])]})
     return {"splits": ["train", "test"], "rows": rows, "val": sizes["val"]}
-
-
-def _column_facts(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    keys = (
-        "encoder",
-        "weights",
-        "weights_sha256",
-        "licence",
-        "dim",
-        "dtype",
-        "rows_per_second",
-        "recipe",
-        "versions",
-        "compute",
-        "fingerprint",
-    )
-    return [(key, _shown(info[key])) for key in keys if info[key] not in (None, {}, [])]
-
-
-def _environment(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, _shown(value)) for name, value in record.items() if value not in (None, {}, [])]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} = {_shown(inner)}" for key, inner in value.items()) or "none"
-    if isinstance(value, list):
-        return " ".join(_shown(inner) for inner in value) or "none"
-    return "none" if value is None else str(value)
