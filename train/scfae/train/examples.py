@@ -66,7 +66,7 @@ def _add_hits(run: RunFolder, directions: list[dict[str, Any]], options: Example
     places: list[dict[str, Any]] = []
     asked: list[Asked] = []
     for direction in directions:
-        query_kind, hit_kind = (_views(kinds[m]) for m in direction["name"].split(">"))
+        query_kind, hit_kind = (_views(kinds[m]) for m in direction["shown"])
         for query in direction["queries"]:
             for one, kind in [(query, query_kind), *((hit, hit_kind) for hit in query["hits"])]:
                 places.append(one)

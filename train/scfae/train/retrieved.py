@@ -36,7 +36,7 @@ def retrieval_examples(task: Retrieval, kept: KeptScores, count: int) -> list[di
         if all(shown in kept.scored for shown in trial.shown):
             queries = _queries(task, trial, kept, each)
             if queries:
-                found.append({"name": trial.name, "queries": queries})
+                found.append({"name": trial.name, "shown": trial.modalities, "queries": queries})
     return found
 
 

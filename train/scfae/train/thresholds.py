@@ -63,7 +63,7 @@ def operating_curves(task: Task, kept: KeptScores) -> dict[str, Any] | None:
         means = {f"macro, {name}": mean_curve(name, known) for name, known in drawn.items()}
         first = next(iter(means.values()))
         charts = [
-            *_pair(["macro"], [first], thin=largest, also="thin: each class"),
+            *_pair(["macro"], [first], thin=largest, also="bold: macro, thin: each class"),
             *(_pair(list(means), list(means.values())) if len(means) > 1 else []),
         ]
         rows = [_row(name, one, has_counts=False) for name, one in means.items()]

@@ -129,6 +129,6 @@ def rule(task: Task) -> str:
         by = "the highest loss (minus the logarithm of the probability of the truth)"
     return (
         f"The test samples with {by}, with all that each has; the first is the worst. "
-        "Probabilities are the model's own, before calibration. Media are shown also where the model "
-        "had no features of them."
+        "Probabilities are the model's own, before calibration. Media are shown also where the "
+        "model had no features of them."
     )
