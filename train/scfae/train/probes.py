@@ -90,20 +90,23 @@ class _Linear:
     def __init__(self, task: Task, x: Array, y: Array, strength: float) -> None:
         from sklearn.linear_model import LogisticRegression, Ridge
 
-        def logistic(targets: Array) -> Any:
+        def logistic(rows: Array, targets: Array) -> Any:
             model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a probe may stop before it converged
-                return model.fit(x, targets) if len(np.unique(targets)) > 1 else targets[:1]
+                return model.fit(rows, targets) if len(np.unique(targets)) > 1 else targets[:1]
 
         self._task = task
         if isinstance(task, Regression):
             self._models = [Ridge(alpha=1 / strength).fit(x, y)]
         elif isinstance(task, MultiLabel):
-            # An unknown label is taken for one that does not hold.
-            self._models = [logistic((column == 1).astype(np.int64)) for column in y.T]
+            known = ~np.isnan(y)
+            self._models = [
+                logistic(x[here], column[here].astype(np.int64))
+                for column, here in zip(y.T, known.T, strict=True)
+            ]
         else:
-            self._models = [logistic(y)]
+            self._models = [logistic(x, y)]
 
     def scores(self, x: Array) -> Array:
         if isinstance(self._task, Regression):
@@ -117,8 +120,8 @@ class _Linear:
 def _shares(model: Any, x: Array, num_classes: int) -> Array:
     """Return probabilities `[N, C]`, 0 for classes that the model has not met."""
     shares = np.zeros((len(x), num_classes))
-    if isinstance(model, np.ndarray):  # one class only
-        shares[:, int(model[0])] = 1.0
+    if isinstance(model, np.ndarray):  # one class only, or no label at all
+        shares[:, model] = 1.0
     else:
         shares[:, model.classes_] = model.predict_proba(x)
     return shares
