@@ -84,6 +84,8 @@ class ModelConfig(Group):
     """How a modality's rows become one vector: mean or attention."""
     options: dict[Name, JsonValue] = Field(default_factory=dict)
     """Options of the fusion model, e.g. expansion=2 shared_ratio=0.5."""
+    linear_maps: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Modalities that a linear map, trained with the model, brings to a width, e.g. video=128."""
     standardise: bool = True
     """Bring every modality to mean 0 and one loudness, as measured on the training split."""
     input_rms: Positive | Literal["auto"] = "auto"
@@ -192,7 +194,10 @@ class RunConfig(Frozen):
 
     def digest(self) -> str:
         """Return the sha256 of everything but the run's place."""
-        return digest({name: value for name, value in self.flat().items() if name != "run"})
+        # What is as by default is left out, so that a new setting leaves old digests as they are.
+        nested = self.model_dump(mode="json", exclude_defaults=True)
+        flat = {name: value for group in nested.values() for name, value in group.items()}
+        return digest({name: value for name, value in flat.items() if name != "run"})
 
     def differences(self, other: "RunConfig") -> dict[str, tuple[Any, Any]]:
         """Return what differs from another config, `run` aside: {field: (mine, other's)}."""
@@ -257,6 +262,13 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
         problems.extend(_modality_problems(modalities))
     if isinstance(model, ModelConfig):
         problems.extend(_fusion_problems(model))
+    if modalities is not None and isinstance(model, ModelConfig):
+        problems.extend(
+            f"linear_maps.{name}: columns names no {name}.{suggest(name, modalities)} It names: "
+            + ", ".join(modalities)
+            for name in model.linear_maps
+            if name not in modalities
+        )
     if isinstance(loop, LoopConfig):
         problems.extend(_masking_problems(loop.masking, modalities))
     if isinstance(data, DataConfig):

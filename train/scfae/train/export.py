@@ -106,6 +106,7 @@ def export_run(
     if chosen == "pt2":
         buffer = io.BytesIO()
         program.example_inputs = None
+        _own_memory(program)
         torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
         _refuse_pickles(buffer, path)
         data = buffer.getvalue()
@@ -117,6 +118,16 @@ def export_run(
         data = to_onnx(program, model, batch, metadata)
     write_atomic(path, data)
     return metadata | {"path": str(path), "form": chosen, "bytes": len(data)}
+
+
+def _own_memory(program: ExportedProgram) -> None:
+    """Give each weight memory of its own: branches of equal widths lie side by side in one."""
+    for tensors in (program.state_dict, program.constants):
+        for name, x in tensors.items():
+            if isinstance(x, nn.Parameter):
+                tensors[name] = nn.Parameter(x.detach().clone(), requires_grad=x.requires_grad)
+            elif isinstance(x, Tensor):
+                tensors[name] = x.clone()
 
 
 def load_export(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -9,6 +9,7 @@ from scfae.fusion import Fusion, FusionOutput, build_fusion, fusion_info
 from scfae.store.errors import ConfigError, TaskError
 
 from .config import RunConfig
+from .mapped import Mapped, mapped_dims
 from .standardise import Standardised
 
 _TRIAL_SIZE = 4
@@ -31,21 +32,25 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int | N
         # A method without the option takes the mean, so only another pooling is refused there.
         if model.pooling != "mean" or "pooling" in fusion_info(model.fusion).options:
             options["pooling"] = model.pooling
-        fusion = build_fusion(model.fusion, dims=dict(dims), num_outputs=num_outputs, **options)
+        inner = mapped_dims(dims, model.linear_maps)
+        fusion = build_fusion(model.fusion, dims=inner, num_outputs=num_outputs, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
             f"options = {model.options!r}: {error}"
         ) from error
+    mapped = Mapped(fusion, dims, model.linear_maps) if model.linear_maps else fusion
     if not model.standardise:
-        return fusion
+        return mapped
     rms = fusion.input_rms if model.input_rms == "auto" else model.input_rms
-    return Standardised(fusion, dims, rms=rms)
+    return Standardised(mapped, dims, rms=rms)
 
 
 def fusion_of(model: nn.Module) -> Fusion:
     """Return the fusion method inside a model."""
-    inner = model.model if isinstance(model, Standardised) else model
+    inner = model
+    while isinstance(inner, Standardised | Mapped):
+        inner = inner.model
     assert isinstance(inner, Fusion)
     return inner
 
@@ -56,7 +61,7 @@ def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, i
     Args:
         model: A model that will not be used again.
         config: Has the weights.
-        dims: Width of each modality's rows.
+        dims: Width of each modality's rows in the store.
 
     Raises:
         ConfigError: Names the weights without a loss, and the model's losses.
@@ -65,7 +70,8 @@ def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, i
     labels = torch.arange(_TRIAL_SIZE) % 2  # some losses compare samples of a class
     losses: dict[str, None] = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        features = {modality: torch.randn(_TRIAL_SIZE, dim) for modality, dim in dims.items()}
+        widths = mapped_dims(dims, config.model.linear_maps)
+        features = {modality: torch.randn(_TRIAL_SIZE, dim) for modality, dim in widths.items()}
         for stage in range(fusion.num_stages):
             fusion.begin_stage(stage)
             # As one dialogue: a method that wants dialogues does not complain here.

@@ -16,6 +16,7 @@ from scfae.store.joined import medium_of, parts_of
 
 from .config import RunConfig
 from .environment import changes, environment
+from .mapped import mapped_dims
 from .model import build_model, check_loss_weights, fusion_of
 from .recipe import dialogue_notes
 from .runs import RunFolder
@@ -72,7 +73,8 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
         changed = changes(run.read("environment.json"), now)
     else:
         trial = build_model(config, splits.train.dims, task.num_outputs)
-        task.check_model(fusion_of(trial), splits.train.dims, config.model.fusion)
+        widths = mapped_dims(splits.train.dims, config.model.linear_maps)
+        task.check_model(fusion_of(trial), widths, config.model.fusion)
         check_loss_weights(trial, config, splits.train.dims)
         run = RunFolder.create(
             config,

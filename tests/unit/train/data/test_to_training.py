@@ -76,3 +76,15 @@ def test_activitynet_to_retrieval(tmp_path: Path) -> None:
     )
     assert "image>video" in found["conditions"]
     assert main(["export", str(tmp_path / "run"), "--json"]) == 0
+
+
+def test_activitynet_with_the_papers_map_of_the_video(tmp_path: Path) -> None:
+    write_apivr(tmp_path / "apivr", videos=(24, 2, 40))
+    assert main(["data", "activitynet", str(tmp_path / "apivr"), str(tmp_path / "store")]) == 0
+    found = trained(
+        tmp_path / "store",
+        tmp_path / "run",
+        *("--columns", "video=apivr-video", "image=apivr-image"),
+        *("--task", "retrieval", "--label", "class", "--linear-maps", "video=128"),
+    )
+    assert "image>video" in found["conditions"]

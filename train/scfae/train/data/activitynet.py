@@ -12,8 +12,9 @@ the digest of the video's bag, so that pairs of one video stay on one side. Ther
 validation split: pairs of train are carved off.
 
 Setting 4096-128 is these two columns. For 128-128 the paper says "a simple linear map" of the
-video; a map that is trained with the fusion is no column, so the column offered is the nearest that
-is one: 128 principal components of the training bags, or a random projection. Upstream scales both
+video: `scfae train --linear-maps video=128` trains one with the fusion. It is no column; the column
+offered beside it needs no training of its own: 128 principal components of the training bags, or a
+random projection. Upstream scales both
 modalities by the range of the training matrix, and test by that of the scaled one, which is 1: we
 store features as they are.
 """
