@@ -8,6 +8,7 @@ from scfae.train.kept import KeptScores
 from scfae.train.operating_curves import MAX_POINTS, Curve, Head, curve, heads, mean_curve, thinned
 from scfae.train.tasks import Binary, Classification, Deepfake, MultiLabel, Regression, Scored
 from scfae.train.thresholds import operating_curves, regression_plots, runs_over_each_other
+from scfae.train.worst import presence
 
 THREE = Classification("word", ("no", "so", "yes"), (5, 5, 5))
 TWO = Binary("fake", (0, 1), (5, 5))
@@ -121,6 +122,16 @@ def test_each_modality_alone_has_a_line_and_its_own_chance() -> None:
     ]
     assert "asked for its own label" in page["notes"][0]
     assert [len(chart["keys"]) for chart in page["charts"]] == [3, 3]
+
+
+def test_branches_of_a_modality_are_one() -> None:
+    one = scored([0, 1, 1, 0], [[0.8, 0.2], [0.3, 0.7], [0.5, 0.5], [0.6, 0.4]])
+    both = ("video", "video:motion")
+    shown = {both: one, ("audio",): one, (*both, "audio"): one}
+    page = operating_curves(TWO, KeptScores(np.array(["a", "b", "c", "d"]), shown))
+    assert page is not None
+    assert [row["name"] for row in page["table"]] == ["video+audio", "video", "audio"]
+    assert presence(shown, (*both, "audio"), 0)["present"] == ["video", "audio"]
 
 
 def test_runs_are_drawn_over_each_other_where_they_answer_one_question() -> None:

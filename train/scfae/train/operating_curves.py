@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from scfae.store.branches import modalities_of
+
 from .metrics import Floats
 from .tasks import Binary, Classification, MultiLabel, Scored, Task
 
@@ -147,7 +149,8 @@ def thinned(x: npt.ArrayLike, y: npt.ArrayLike, most: int = MAX_POINTS) -> tuple
     return across[kept], up[kept]
 
 
-def conditions_drawn(scored: Mapping[tuple[str, ...], Any]) -> list[tuple[str, ...]]:
-    """Return the sets of modalities that get a curve: the largest, then each modality alone."""
+def conditions_drawn(scored: Mapping[tuple[str, ...], Any]) -> dict[str, tuple[str, ...]]:
+    """Return by name what gets a curve: all modalities, then each alone with all its branches."""
     full = max(scored, key=len)
-    return [full, *(shown for shown in scored if len(shown) == 1 and shown != full)]
+    alone = [shown for shown in scored if len(modalities_of(shown)) == 1 and shown != full]
+    return {"+".join(modalities_of(shown)): shown for shown in (full, *alone)}

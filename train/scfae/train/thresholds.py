@@ -22,19 +22,22 @@ def operating_curves(task: Task, kept: KeptScores) -> dict[str, Any] | None:
     One question (two classes) has a line for all modalities and for each alone. Several have a
     line a class with all modalities, and their means by modalities.
     """
-    asked = {shown: heads(task, kept.scored[shown]) for shown in conditions_drawn(kept.scored)}
+    asked = {
+        name: heads(task, kept.scored[shown])
+        for name, shown in conditions_drawn(kept.scored).items()
+    }
     everything = next(iter(asked))
     if not asked[everything]:
         return None
-    found = {shown: [curve(one) for one in questions] for shown, questions in asked.items()}
+    found = {name: [curve(one) for one in questions] for name, questions in asked.items()}
     absent = [
         head.name
         for head, one in zip(asked[everything], found[everything], strict=True)
         if one is None
     ]
     drawn = {
-        "+".join(shown): known
-        for shown, curves in found.items()
+        name: known
+        for name, curves in found.items()
         if (known := [one for one in curves if one is not None])
     }
     notes = []
@@ -91,11 +94,10 @@ def regression_plots(task: Task, kept: KeptScores) -> list[dict[str, Any]]:
     if not isinstance(task, Regression):
         return []
     charts = []
-    for shown in conditions_drawn(kept.scored):
+    for name, shown in conditions_drawn(kept.scored).items():
         one = kept.scored[shown]
         if not one.seen.any():
             continue
-        name = "+".join(shown)
         truth, said = one.targets[one.seen].astype(np.float64), one.scores[one.seen][:, 0]
         charts.append(_scatter(name, truth, said))
         if len(charts) == 1:

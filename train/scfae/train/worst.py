@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from scfae.store.branches import branches_of, modalities_of
+
 from .kept import KeptScores
 from .metrics import Floats
 from .tasks import Classification, MultiLabel, Regression, Scored, Task
@@ -66,10 +68,11 @@ def worst_cases(task: Task, kept: KeptScores, count: int) -> list[dict[str, Any]
 
 
 def presence(
-    scored: Mapping[tuple[str, ...], Scored], modalities: tuple[str, ...], row: int
+    scored: Mapping[tuple[str, ...], Scored], branches: tuple[str, ...], row: int
 ) -> dict[str, list[str]]:
-    """Return which modalities a sample has and which it lacks."""
-    alone = {m: scored[(m,)].seen[row] for m in modalities if (m,) in scored}
+    """Return which modalities a sample has (one of their branches) and which it lacks."""
+    shown = {m: branches_of([m], branches) for m in modalities_of(branches)}
+    alone = {m: scored[one].seen[row] for m, one in shown.items() if one in scored}
     return {
         "present": [m for m, has in alone.items() if has],
         "absent": [m for m, has in alone.items() if not has],
