@@ -125,6 +125,20 @@ def test_odd_text_is_text(worst: str) -> None:
     assert f"{EVIL} said" in Page(worst).text
 
 
+def test_odd_ids_are_text_and_nothing_is_fetched(worst: str, folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(folder / "deepfake", copy, ignore=shutil.ignore_patterns("*.pt"))
+    arrays = dict(np.load(copy / SCORES_FILE))
+    odd = "<img src=x onerror=alert(1)>"
+    arrays["ids"] = np.array([f'{odd}"{i}' for i in range(len(arrays["ids"]))])
+    np.savez(copy / SCORES_FILE, **arrays)
+    html = write_report(copy).read_text()
+    assert not Page(html).all("img")
+    assert odd in Page(html).text
+    assert not re.search(r"https?://", worst)
+    assert all((image["src"] or "").startswith("data:image/") for image in Page(worst).all("img"))
+
+
 def test_queries_from_the_best_to_the_worst_with_what_they_found(folder: Path) -> None:
     html = write_report(folder / "retrieval", examples=Examples(6)).read_text()
     page = Page(html)

@@ -210,6 +210,60 @@ def test_runs_side_by_side(finished: RunFolder, other: RunFolder, tmp_path: Path
     assert f"other: {theirs['accuracy']:.3f}" in label
 
 
+def test_a_comparison_has_differences_first_and_all_runs_in_one_picture(
+    finished: RunFolder, other: RunFolder, tmp_path: Path
+) -> None:
+    page = write_comparison([finished.path, other.path], tmp_path / "both.html").read_text()
+    text = Page(page).text
+    places = [
+        text.index(words)
+        for words in (
+            "What differs in their configuration",
+            "of each run under every condition",
+            "with its 95 % interval",
+            "loss in validation, weighted sum",
+            "Where the features come from",
+            "Configuration",
+        )
+    ]
+    assert places == sorted(places)
+    # Both runs read the same two columns, which are told once.
+    assert page.count("read by") == 2
+    assert "read by finished, other" in text
+    for info in finished.columns.values():
+        assert page.count(f"<td>{info.fingerprint}</td>") == 1
+    for run in (finished, other):
+        condition = run.read(EVALUATION_FILE)["conditions"]["audio"]
+        begin = page.index('class="confusion matrix"')
+        matrix = page[begin : page.index("</table>", begin)]
+        assert f"{condition['accuracy']:.3f}" in matrix
+    overlays = [
+        label
+        for svg in Page(page).all("svg")
+        if "loss in" in (label := svg.get("aria-label") or "")
+    ]
+    assert len(overlays) == 2
+    assert all("finished: " in label and "other: " in label for label in overlays)
+    assert "ROC: hits" not in text  # three classes are not one question
+    settings = page[page.index("<h2>Configuration</h2>") :]
+    assert "fusion" not in re.findall(r'<th scope="row">(\w+)</th>', settings)
+
+
+def test_runs_of_one_question_have_their_curves_over_each_other(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    runs = []
+    for seed in (1, 2):
+        settings = {"task": "binary", "label": "fake", "epochs": 1, "seed": seed}
+        runs.append(train_small(store.path, tmp_path / f"seed-{seed}", **settings))
+        evaluate(runs[-1].path, bootstrap=0, probes=False)
+    page = Page(write_comparison([run.path for run in runs], tmp_path / "both.html").read_text())
+    (roc,) = [x for svg in page.all("svg") if (x := svg.get("aria-label") or "").startswith("ROC")]
+    for run in runs:
+        auc = run.read(EVALUATION_FILE)["conditions"]["video+audio"]["roc_auc"]
+        assert f"{run.path.name}: {auc:.3f}" in roc
+
+
 def test_what_cannot_be_reported_is_said(
     store: FeatureStore, finished: RunFolder, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ RUN/
   checkpoints/       last.pt, best.pt
   evaluation.json    every subset of modalities on the test split, by `scfae evaluate`
   predictions.jsonl  what the model says of each test sample with all it has
+  scores.npz         its scores under every set of modalities
   report.html        one self-contained page
   tensorboard/       the same figures as events.jsonl, for TensorBoard
 ```
