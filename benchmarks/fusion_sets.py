@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from scfae.store import FeatureStore, FeatureStream
+from scfae.store import FeatureStore, FeatureStream, exact_rate_masks
 
 Integers = npt.NDArray[np.int64]
 
@@ -79,19 +79,17 @@ class FeatureSet:
         return int(self.labels.max()) + 1
 
     def present(self, rate: float, seed: int) -> Tensor:
-        """Return bool `[N, M]`: each view is missing with probability `rate`, one always stays.
+        """Return bool `[N, M]`: a share `rate` of the views is missing, each sample keeps one.
 
-        The same for every method: nothing but the set, the rate and the seed enters. A view without
-        rows is missing at any rate.
+        The field's protocol, as in `scfae evaluate --missing-rates`. The same for every method:
+        nothing but the set, the rate and the seed enters. A view without rows is missing at any
+        rate.
         """
-        draws = np.random.default_rng([seed, round(100 * rate)]).random(
-            (len(self.labels), len(self.features))
-        )
         here = np.stack([n.numpy() > 0 for n in self.lengths.values()], axis=1)
-        draws[~here] = -1.0
-        kept = draws >= rate
-        kept |= draws == draws.max(axis=1, keepdims=True)
-        return torch.from_numpy(kept & here)
+        names = [str(i) for i in range(len(here))]
+        return torch.from_numpy(
+            exact_rate_masks(names, here, rate, seed=seed, modalities=list(self.features))
+        )
 
 
 def multiple_features() -> FeatureSet:
@@ -116,7 +114,7 @@ def multiple_features() -> FeatureSet:
         targets,
         split,
         (0.5, 0.7, 0.0, 0.3),
-        40,
+        20,
         64,
         is_measured=True,
     )
