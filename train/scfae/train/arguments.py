@@ -136,7 +136,9 @@ def _flag(info: FieldInfo) -> Any:
     hint = "(required)"
     if not info.is_required():
         default = info.get_default(call_default_factory=True, validated_data={})
-        shown = " ".join(_pairs(default)) if isinstance(default, dict) else str(default).lower()
+        if isinstance(default, dict):
+            default = " ".join(_pairs(default))
+        shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
         hint = f"(default: {shown})" if shown else "(optional)"
     kinds = _kinds(info.annotation)
     text = info.description or ""

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from .trackers import flat_figures
+
 
 class Board:
     """Writes scalars to a folder that `tensorboard --logdir` shows; does nothing without it.
@@ -24,15 +26,11 @@ class Board:
             module = importlib.import_module("torch.utils.tensorboard")
         self._writer = module.SummaryWriter(str(folder), purge_step=purge_step)
 
-    def write(self, step: int, figures: dict[str, Any], prefix: str = "") -> None:
+    def write(self, step: int, figures: dict[str, Any]) -> None:
         """Write every number of nested figures, named by its path such as `val/loss`."""
-        if self._writer is None:
-            return
-        for name, value in figures.items():
-            if isinstance(value, dict):
-                self.write(step, value, f"{prefix}{name}/")
-            elif isinstance(value, float):
-                self._writer.add_scalar(f"{prefix}{name}", value, step)
+        if self._writer is not None:
+            for name, value in flat_figures(figures).items():
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and stop the writer's thread."""

@@ -25,6 +25,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
 
+PLACES = ("run", "trackers")
+"""Settings that say where a run and its figures go; they change nothing of what it is."""
+
 RESERVED_MODALITIES = ("split", "labels", "where", "self")
 """Names that `FeatureStore.view` takes for itself, so no modality can have them."""
 
@@ -32,6 +35,14 @@ RESERVED_MODALITIES = ("split", "labels", "where", "self")
 def _none_word(value: object) -> object:
     """Return None for the word none, which is how a command line spells it."""
     return None if isinstance(value, str) and value.lower() in ("none", "null") else value
+
+
+def _words(value: object) -> object:
+    """Return the words of `a,b`, which is how a command line spells a list; none for `none`."""
+    if not isinstance(value, str):
+        return value
+    words = [word.strip() for word in value.split(",")]
+    return [] if words in (["none"], [""]) else words
 
 
 class Group(Frozen):
@@ -168,6 +179,10 @@ class LoopConfig(Group):
         Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)
     ] = None
     """Also write a checkpoint after so many steps inside an epoch."""
+    trackers: Annotated[
+        tuple[Literal["tensorboard", "mlflow", "wandb"], ...], BeforeValidator(_words)
+    ] = ("tensorboard",)
+    """Where figures go beside events.jsonl: tensorboard, mlflow, wandb, commas between; or none."""
     run: Name
     """Folder of the run; the same command again goes on with it."""
 
@@ -193,20 +208,21 @@ class RunConfig(Frozen):
         return {name: value for group in nested.values() for name, value in group.items()}
 
     def digest(self) -> str:
-        """Return the sha256 of everything but the run's place."""
+        """Return the sha256 of everything but where the run and its figures go."""
         # What is as by default is left out, so that a new setting leaves old digests as they are.
         nested = self.model_dump(mode="json", exclude_defaults=True)
         flat = {name: value for group in nested.values() for name, value in group.items()}
-        return digest({name: value for name, value in flat.items() if name != "run"})
+        return digest({name: value for name, value in flat.items() if name not in PLACES})
 
     def differences(self, other: "RunConfig") -> dict[str, tuple[Any, Any]]:
-        """Return what differs from another config, `run` aside: {field: (mine, other's)}."""
+        """Return what differs from another config, places aside: {field: (mine, other's)}."""
         mine, theirs = self.flat(), other.flat()
         # The order of the columns is the cycle of the model, so {a, b} is not {b, a} here.
         return {
             name: (value, theirs[name])
             for name, value in mine.items()
-            if name != "run" and (value != theirs[name] or _order(value) != _order(theirs[name]))
+            if name not in PLACES
+            and (value != theirs[name] or _order(value) != _order(theirs[name]))
         }
 
     def with_loop(self, **settings: Any) -> "RunConfig":

@@ -176,7 +176,10 @@ class _Training:
         """Live through what is left of the run; leave a checkpoint and a true state.json."""
         self._restore()
         self.journal = Journal(
-            self.run, is_silent=not self.world.is_first, purge_step=self.step + 1
+            self.run,
+            is_silent=not self.world.is_first,
+            purge_step=self.step + 1,
+            trackers=self.config.loop.trackers,
         )
         self._write_state("running")
         where = {"device": self.device, "processes": self.world.size}

@@ -23,6 +23,7 @@ from .runs import RunFolder
 from .selection import fit_task
 from .splits import Splits, make_splits
 from .tasks import Task
+from .trackers import check_trackers
 
 logger = logging.getLogger("scfae.train")
 
@@ -56,6 +57,7 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
         RunStateError: The store has changed since the run began.
         TaskError: Labels or splits do not fit.
     """
+    check_trackers(config.loop.trackers)
     store = FeatureStore.open(config.data.store, check=config.loop.check)
     splits = make_splits(store, config.data)
     columns = {branch: store.branch(name).info for branch, name in config.data.columns.items()}

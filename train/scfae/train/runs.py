@@ -15,6 +15,7 @@ RUN/
   scores.npz         its scores under every set of modalities
   report.html        one self-contained page
   tensorboard/       the same figures as events.jsonl, for TensorBoard
+  trackers.json      by which id MLflow and W&B know the run, if they are to
 ```
 """
 

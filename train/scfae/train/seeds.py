@@ -54,7 +54,9 @@ def same_but_for_seed(runs: Sequence[RunFolder]) -> list[list[int]]:
     """Return the places of the runs, those together that differ in nothing but the seed."""
     groups: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
-        groups.setdefault(run.config.with_loop(seed=0, run="run").yaml(), []).append(place)
+        groups.setdefault(run.config.with_loop(seed=0, run="run", trackers=()).yaml(), []).append(
+            place
+        )
     return list(groups.values())
 
 
