@@ -11,6 +11,7 @@ from scfae.store.errors import ConfigError
 
 from .arguments import parse
 
+NUM_EXAMPLES = 6
 EXAMPLE = """\
   scfae report runs/first
   scfae report runs/first --examples 12 --media-root clips/
@@ -26,7 +27,7 @@ class ReportArguments:
     """Run folders; the first is compared to the others."""
     out: Path | None = None
     """Where to write; RUN/report.html for one run, comparison.html for several."""
-    examples: int = 6
+    examples: int = NUM_EXAMPLES
     """Test samples to show of a run: the worst errors, or queries of a retrieval; 0 shows none."""
     no_media: bool = False
     """Show them without pictures, sound and text."""
@@ -41,6 +42,13 @@ def run(argv: Sequence[str]) -> int:
 
     if flags.examples < 0:
         raise ConfigError(f"--examples {flags.examples}: must be at least 0.")
+
+    is_plain = (flags.examples, flags.no_media, flags.media_root) == (NUM_EXAMPLES, False, None)
+    if len(flags.runs) > 1 and not is_plain:
+        raise ConfigError(
+            "--examples, --no-media and --media-root are of the report of one run; a page that "
+            "compares runs shows no samples."
+        )
 
     from scfae.train import Examples, write_comparison, write_report
 

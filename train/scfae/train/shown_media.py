@@ -115,6 +115,8 @@ def show_media(
                     for reason in dict.fromkeys(glimpse.reasons.values())
                     if reason != "no audio stream"
                 ]
+        if found.note is None and not any(_kind(sample, view) for view in one.views):
+            page.notes.append("The store names no such media of this sample.")
         shown.append(page)
     notes = [] if found.note is None else [found.note]
     if budget.left_out:
