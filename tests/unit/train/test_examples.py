@@ -200,6 +200,8 @@ def test_media_that_moved_are_said_and_found_again(
     assert main(["report", str(folder / "deepfake"), "--media-root", str(moved)]) == 2
     assert "there is no such folder" in capsys.readouterr().err
     assert main(["report", str(folder / "deepfake"), "--examples", "-1"]) == 2
+    assert main(["report"]) == 2
+    assert "name at least one run folder" in capsys.readouterr().err
     both = [str(folder / "deepfake")] * 2
     assert main(["report", *both, "--no-media"]) == 2
     assert "are of the report of one run" in capsys.readouterr().err

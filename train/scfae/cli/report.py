@@ -39,10 +39,10 @@ class ReportArguments:
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     flags = parse(ReportArguments, "scfae report", argv, EXAMPLE)
-
+    if not flags.runs:
+        raise ConfigError("runs: name at least one run folder.")
     if flags.examples < 0:
         raise ConfigError(f"--examples {flags.examples}: must be at least 0.")
-
     is_plain = (flags.examples, flags.no_media, flags.media_root) == (NUM_EXAMPLES, False, None)
     if len(flags.runs) > 1 and not is_plain:
         raise ConfigError(
