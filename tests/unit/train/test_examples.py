@@ -12,12 +12,14 @@ from PIL import Image
 
 from scfae.cli.main import main
 from scfae.extract import extract
-from scfae.store import FeatureStore
+from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.errors import ConfigError, RunStateError
 from scfae.train import Examples, evaluate, write_report
+from scfae.train.examples import views
 from scfae.train.kept import SCORES_FILE, KeptScores, read_scores
 from scfae.train.retrieved import retrieval_examples
 from scfae.train.runs import RunFolder
+from scfae.train.sample_media import KINDS
 from scfae.train.shown_media import PAGE_BYTES, waveform
 from scfae.train.tasks import Binary, MultiLabel, Regression, Retrieval, Scored, load_task
 from scfae.train.worst import losses, worst_cases
@@ -294,3 +296,26 @@ def test_a_file_that_changed_since_extraction_is_named(tmp_path: Path) -> None:
 def test_a_folder_of_media_that_is_none_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="--media-root"):
         write_report(folder / "deepfake", examples=Examples(media_root=Path("/no/such/folder")))
+
+
+@pytest.mark.parametrize(
+    ("branch", "modality", "encoder", "options", "shown"),
+    [
+        ("image", "image", "efficientnet-lite0", {"modality": "image"}, "image"),
+        ("image", "image", "efficientnet-lite0", {}, "sight"),
+        ("video:motion", "video", "c3d", {}, "sight"),
+        ("voice", "audio", "ge2e", {}, "sound"),
+        ("text", "text", "hf-text:x", {}, "text"),
+        ("image", "image", "derived:efficientnet-lite0", {}, "still"),
+        ("a", "audio", "imported:npz", {}, "sound"),
+    ],
+)
+def test_what_is_shown_is_what_the_encoder_has_read(
+    branch: str, modality: str, encoder: str, options: dict[str, str], shown: str
+) -> None:
+    info = ColumnInfo.create(
+        "x", modality, encoder=encoder, dim=1, dtype="float32", options=options
+    )
+    assert views(branch, info) == (shown,)
+    odd = ColumnInfo.create("x", "depth", encoder="imported:npz", dim=1, dtype="float32")
+    assert views("depth", odd) == views("depth", odd.model_copy(update={"encoder": "x"})) == KINDS

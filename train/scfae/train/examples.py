@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scfae.store import ColumnInfo
+from scfae.store.branches import modality_of
+
 from .kept import KeptScores
 from .retrieved import retrieval_examples
 from .retrieved import rule as retrieval_rule
 from .runs import RunFolder
-from .sample_media import KINDS
+from .sample_media import KINDS, is_encoded, kinds_read
 from .shown_media import Asked, as_page, show_media
 from .tasks import Retrieval, Task
 from .worst import rule as worst_rule
@@ -62,11 +65,11 @@ def example_parts(
 
 
 def _add_hits(run: RunFolder, directions: list[dict[str, Any]], options: Examples) -> list[str]:
-    kinds = {m: info.modality for m, info in run.columns.items()}
+    columns = run.columns
     places: list[dict[str, Any]] = []
     asked: list[Asked] = []
     for direction in directions:
-        query_kind, hit_kind = (_views(kinds[m]) for m in direction["shown"])
+        query_kind, hit_kind = (views(m, columns[m]) for m in direction["shown"])
         for query in direction["queries"]:
             for one, kind in [(query, query_kind), *((hit, hit_kind) for hit in query["hits"])]:
                 places.append(one)
@@ -77,10 +80,24 @@ def _add_hits(run: RunFolder, directions: list[dict[str, Any]], options: Example
     return notes
 
 
-def _views(modality: str) -> tuple[str, ...]:
-    """Return what to show for a modality of a column: what its encoder may have read."""
-    views = {"video": "sight", "audio": "sound", "image": "still", "text": "text"}
-    return (views[modality],) if modality in views else KINDS
+def views(branch: str, info: ColumnInfo) -> tuple[str, ...]:
+    """Return what to show for a branch of a run: what its encoder has read.
+
+    Args:
+        branch: Its name in the run; of a column that was imported or derived it says more than the
+            column, whose parents may be gone.
+        info: Its column.
+    """
+    if is_encoded(info):
+        kind = kinds_read(info)[0]
+        if info.modality == "audio":
+            return ("sound",)
+        if kind in KINDS:
+            return ("sight",) if kind == "video" else (kind,)
+    named = modality_of(branch)
+    by_name = {"video": "sight", "audio": "sound", "image": "still", "text": "text"}
+    found = by_name.get(named) or by_name.get(info.modality)
+    return (found,) if found else KINDS  # of a kind that is ours not to know
 
 
 def _shown(

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from scfae.extract.texts import InlineText, MediaSource, text_source
-from scfae.store import FeatureStore
+from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.errors import ConfigError, ScfaeError
 
 from .runs import RunFolder
@@ -98,6 +98,23 @@ def find_media(run: RunFolder, ids: Iterable[str], root: Path | None = None) -> 
     return FoundMedia(samples, note)
 
 
+def is_encoded(info: ColumnInfo) -> bool:
+    """Return whether a column's rows were made of media by an encoder here."""
+    return not info.encoder.startswith(("imported:", "derived:"))
+
+
+def kinds_read(info: ColumnInfo) -> tuple[str, ...]:
+    """Return the kinds of media that a column's encoder reads: of each sample the first there is.
+
+    Encoders of pictures prefer a video to a still, unless their option `modality` says otherwise;
+    those of sound prefer a sound to a video.
+    """
+    if "modality" in info.options:
+        return (str(info.options["modality"]),)
+    prefer = {"image": ("video", "image"), "audio": ("audio", "video")}
+    return prefer.get(info.modality, (info.modality,))
+
+
 def is_inline(source: MediaSource) -> bool:
     """Return whether a source is a text that is no file."""
     return isinstance(source, InlineText)
@@ -128,9 +145,8 @@ def _digests(
     found: dict[str, dict[str, frozenset[str]]] = {name: {} for name in names}
     there = store.columns
     for info in run.columns.values():
-        # Of what was imported or derived a digest is not that of a media file.
-        if info.encoder.startswith(("imported:", "derived:")):
-            continue
+        if not is_encoded(info):
+            continue  # a digest is not that of a media file
         now = there.get(info.name)
         if now is None or now.fingerprint != info.fingerprint:
             continue
@@ -138,13 +154,10 @@ def _digests(
         for name, row in rows.items():
             shard = int(samples.shard_of[row])
             receipt = column.receipt(shard)
-            kinds = [info.modality]
-            if info.modality in ("audio", "image") and info.modality not in references[name]:
-                kinds = ["video"]
             digest = None if receipt is None else receipt.media[row - samples.rows_of(shard).start]
-            for kind in kinds:
-                if digest is not None and kind in references[name]:
-                    found[name][kind] = found[name].get(kind, frozenset()) | {digest}
+            kind = next((one for one in kinds_read(info) if one in references[name]), None)
+            if digest is not None and kind is not None:
+                found[name][kind] = found[name].get(kind, frozenset()) | {digest}
     return found
 
 
