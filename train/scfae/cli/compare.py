@@ -22,7 +22,8 @@ class CompareArguments:
     """Differences of evaluated runs to the first of them, on the same resamples of test samples."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders, evaluated, of the same task and label; the first is what others differ from."""
+    """Run folders (or sweeps, for their runs), evaluated, of the same task and label; the first is
+    what others differ from."""
     bootstrap: int = 1000
     """Resamples behind intervals and p."""
     json: bool = False
@@ -32,13 +33,14 @@ class CompareArguments:
 def run(argv: Sequence[str]) -> int:
     """Run the command; return its exit status."""
     flags = parse(CompareArguments, "scfae compare", argv, EXAMPLE)
-    if len(flags.runs) < 2:
+
+    from scfae.train import compare_runs, named_runs, over_seeds
+
+    runs = named_runs(flags.runs)
+    if len(runs) < 2:
         raise ConfigError("compare: name at least two run folders.")
-
-    from scfae.train import compare_runs, over_seeds
-
-    first, *others = flags.runs
-    seeds = over_seeds(flags.runs)
+    first, *others = runs
+    seeds = over_seeds(runs)
     found = {str(other): compare_runs(first, other, resamples=flags.bootstrap) for other in others}
     if flags.json:
         document: dict[str, Any] = {

@@ -16,6 +16,7 @@ EXAMPLE = """\
   scfae report runs/first
   scfae report runs/first --examples 12 --media-root clips/
   scfae report runs/first runs/second --out comparison.html
+  scfae report sweeps/grid --out grid.html
 """
 
 
@@ -24,7 +25,7 @@ class ReportArguments:
     """Write one self-contained page about a run, or one that compares runs side by side."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders; the first is compared to the others."""
+    """Run folders, or folders of sweeps for their runs; several are put side by side."""
     out: Path | None = None
     """Where to write; RUN/report.html for one run, comparison.html for several."""
     examples: int = NUM_EXAMPLES
@@ -43,18 +44,20 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError("runs: name at least one run folder.")
     if flags.examples < 0:
         raise ConfigError(f"--examples {flags.examples}: must be at least 0.")
+
+    from scfae.train import Examples, named_runs, write_comparison, write_report
+
+    runs = named_runs(flags.runs)
     is_plain = (flags.examples, flags.no_media, flags.media_root) == (NUM_EXAMPLES, False, None)
-    if len(flags.runs) > 1 and not is_plain:
+    if len(runs) > 1 and not is_plain:
         raise ConfigError(
             "--examples, --no-media and --media-root are of the report of one run; a page that "
             "compares runs shows no samples."
         )
 
-    from scfae.train import Examples, write_comparison, write_report
-
-    if len(flags.runs) == 1:
+    if len(runs) == 1:
         examples = Examples(flags.examples, not flags.no_media, flags.media_root)
-        print(write_report(flags.runs[0], examples=examples, out=flags.out))
+        print(write_report(runs[0], examples=examples, out=flags.out))
     else:
-        print(write_comparison(flags.runs, flags.out or Path("comparison.html")))
+        print(write_comparison(runs, flags.out or Path("comparison.html")))
     return 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .report import write_comparison, write_report
     from .runs import Interrupted, RunFolder
     from .seeds import over_seeds
+    from .sweeps.folder import named_runs
     from .sweeps.plan import SweepPlan
     from .sweeps.results import SweepResult
     from .sweeps.running import SweepInterrupted
@@ -38,6 +39,7 @@ _HOME = {
     "SweepInterrupted": "sweeps.running",
     "SweepPlan": "sweeps.plan",
     "SweepResult": "sweeps.results",
+    "named_runs": "sweeps.folder",
     "over_seeds": "seeds",
     "predict": "prediction",
     "read_sweep": "sweeps.sweep",
@@ -65,6 +67,7 @@ __all__ = [
     "load_config",
     "load_export",
     "load_run",
+    "named_runs",
     "over_seeds",
     "predict",
     "read_sweep",

@@ -102,27 +102,35 @@ def _over_seeds(
     evaluations: Sequence[Mapping[str, Any]],
     names: Sequence[str],
     metrics: Sequence[str],
-) -> dict[str, Any] | None:
-    """Return mean and deviation of runs that differ in nothing but the seed; None if none do."""
+) -> list[dict[str, Any]] | None:
+    """Return a table a metric of runs that differ in nothing but the seed; None if none do."""
     groups = same_but_for_seed(runs)
     if all(len(group) == 1 for group in groups):
         return None
     found = [figures_over_seeds([evaluations[place] for place in group]) for group in groups]
-    conditions = list(dict.fromkeys(name for one in found for name in one))
-    tables = []
-    for metric in metrics:
-        rows = []
-        for condition in conditions:
-            figures = []
-            for one in found:
-                over = one.get(condition, {}).get(metric)
-                count = f"{over.n} seeds" if over is not None and over.n > 1 else ""
-                text = figure(None)["text"] if over is None else over.text()
-                figures.append({"text": text, "interval": count})
-            rows.append({"name": condition, "figures": figures})
-        tables.append({"metric": title(metric), "rows": rows})
     shown = [_common_name([names[place] for place in group]) for group in groups]
-    return {"names": shown, "tables": tables}
+    conditions = list(dict.fromkeys(name for one in found for name in one))
+    return [
+        {
+            "metric": title(metric),
+            "conditions": conditions,
+            "rows": [
+                {
+                    "name": name,
+                    "seeds": len(group),
+                    "figures": [
+                        {"text": one[condition][metric].text(), "interval": ""}
+                        if metric in one.get(condition, {})
+                        else figure(None)
+                        for condition in conditions
+                    ],
+                }
+                for name, group, one in zip(shown, groups, found, strict=True)
+            ],
+            "baseline": figure(evaluations[0]["majority"].get(metric))["text"],
+        }
+        for metric in metrics
+    ]
 
 
 def _common_name(names: Sequence[str]) -> str:

@@ -150,6 +150,22 @@ def _page(run: RunFolder, others: Sequence[RunFolder], examples: Examples) -> di
     return page
 
 
+def _headlines(
+    names: Sequence[str], evaluations: Sequence[Mapping[str, Any]], beside: Mapping[str, Any]
+) -> list[tuple[str, list[str]]]:
+    """Return what each run says first; of runs over several seeds what each setting does."""
+    if beside["seeds"] is None:
+        return [(name, list(one["headline"])) for name, one in zip(names, evaluations, strict=True)]
+    headline = title(evaluations[0]["headline_metric"])
+    table = next((one for one in beside["seeds"] if one["metric"] == headline), beside["seeds"][0])
+    condition, baseline = table["conditions"][-1], evaluations[0]["majority_name"]
+    sentences = []
+    for row in table["rows"]:
+        found = f"{table['metric']} {row['figures'][-1]['text']} over {row['seeds']} seeds"
+        sentences.append((row["name"], [f"{condition}: {found}; {baseline}: {table['baseline']}."]))
+    return sentences
+
+
 def _comparison_page(runs: Sequence[RunFolder]) -> dict[str, Any]:
     names = run_names(runs)
     evaluations = [read_evaluation(run) for run in runs]
@@ -158,11 +174,7 @@ def _comparison_page(runs: Sequence[RunFolder]) -> dict[str, Any]:
     return {
         "title": " beside ".join(names) if len(names) < 4 else f"{len(names)} runs side by side",
         "subtitle": ", ".join(dict.fromkeys(run.config.data.label for run in runs)),
-        "headlines": [
-            (name, list(one["headline"]))
-            for name, one in zip(names, evaluations, strict=True)
-            if one is not None
-        ],
+        "headlines": _headlines(names, [one for one in evaluations if one is not None], beside),
         "comparison": beside,
         "columns": columns_of_all(names, runs),
         "config": settings_of(runs[0], [*different, "run"]),

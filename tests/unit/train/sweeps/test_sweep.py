@@ -9,10 +9,13 @@ import pytest
 
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError
+from scfae.train.comparison import comparison
 from scfae.train.evaluation import EVALUATION_FILE
 from scfae.train.loop import train
 from scfae.train.runs import RunFolder
-from scfae.train.sweeps.folder import SweepFolder
+from scfae.train.seeds import over_seeds
+from scfae.train.sweeps.children import visible_gpus
+from scfae.train.sweeps.folder import SweepFolder, named_runs
 from scfae.train.sweeps.plan import Cell
 from scfae.train.sweeps.running import SweepInterrupted
 from scfae.train.sweeps.sweep import read_sweep, resume_sweep, sweep
@@ -67,6 +70,23 @@ def test_figures_are_means_over_seeds(swept: Path) -> None:
     assert "2/2" in text
     page = (swept / "comparison.html").read_text()
     assert "mean ± standard deviation over seeds" in page
+
+
+def test_a_sweep_stands_for_its_runs(swept: Path, tmp_path: Path) -> None:
+    runs = named_runs([swept, tmp_path])
+    assert len(runs) == 5
+    assert runs[-1] == tmp_path
+    groups = over_seeds(runs[:4])
+    assert [len(group["runs"]) for group in groups] == [2, 2]
+    tables = comparison([(run, run.read(EVALUATION_FILE)) for run in map(RunFolder, runs[:4])])
+    accuracy, *_ = tables["seeds"]
+    assert [row["name"] for row in accuracy["rows"]] == ["lr=0.01", "lr=1e-05"]
+    mean = read_sweep(swept).settings[0].test["audio"]["accuracy"]
+    assert accuracy["rows"][0]["figures"][1]["text"] == mean.text()
+    alone = comparison([(run, run.read(EVALUATION_FILE)) for run in map(RunFolder, runs[:3:2])])
+    assert alone["seeds"] is None
+    page = (swept / "comparison.html").read_text()
+    assert "over 2 seeds; always the majority: " in page
 
 
 def test_test_figures_choose_nothing(swept: Path, tmp_path: Path) -> None:
@@ -194,3 +214,10 @@ def test_a_damaged_plan_is_named(swept: Path, tmp_path: Path, text: str) -> None
     (tmp_path / "sweep.yaml").write_text(text)
     with pytest.raises(RunStateError, match=r"sweep\.yaml"):
         SweepFolder(tmp_path).plan()
+
+
+def test_gpus_are_named_as_a_childs_environment_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1f, 3")
+    assert visible_gpus() == ("GPU-1f", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == ()

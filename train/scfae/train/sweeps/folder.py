@@ -223,6 +223,27 @@ def is_done(cell: Cell, *, evaluated: bool = True) -> bool:
     return is_finished and (not evaluated or (run.path / EVALUATION_FILE).is_file())
 
 
+def named_runs(paths: Sequence[str | Path]) -> list[Path]:
+    """Return run folders, those of a sweep in place of its own folder.
+
+    Args:
+        paths: Of runs and sweeps.
+
+    Raises:
+        RunNotFound: A sweep has no evaluated run yet.
+    """
+    found = []
+    for path in map(Path, paths):
+        if not SweepFolder.exists(path):
+            found.append(path)
+            continue
+        runs = [run for run in SweepFolder(path).runs() if (run / EVALUATION_FILE).is_file()]
+        if not runs:
+            raise RunNotFound(f"{path} is a sweep without an evaluated run yet.")
+        found += runs
+    return found
+
+
 def _write_plan(path: Path, record: dict[str, Any]) -> None:
     text = yaml.safe_dump({"format": FORMAT, **record}, sort_keys=False, allow_unicode=True)
     write_atomic(path / PLAN_FILE, text.encode())

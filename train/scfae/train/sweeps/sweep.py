@@ -94,7 +94,7 @@ def run_plan(
     with found.lock(), StopSignals() as stop:
         found.check_same(plan)
 
-        def run(cells: Sequence[Cell]) -> None:
+        def run(cells: Sequence[Cell], progress: Progress | None = progress) -> None:
             run_cells(
                 found,
                 cells,
@@ -112,12 +112,21 @@ def run_plan(
         else:
             searching = Searching(found, plan, jobs)
             while searching.propose():
-                run(searching.cells_under_way())
+                cells = searching.cells_under_way()
+                ended = len(searching.cells()) - len(cells)
+                run(cells, _among(progress, ended, plan.search.trials * len(plan.seeds)))
                 searching.tell()
                 if stop.signum is not None:
                     raise SweepInterrupted(stop.signum, found.path)
             cells = searching.cells()
         return conclude(found, cells)
+
+
+def _among(progress: Progress | None, ended: int, count: int) -> Progress | None:
+    """Return the progress of some runs as that of `count`, of which others have ended."""
+    if progress is None:
+        return None
+    return lambda done, total, text: progress(ended + done, count, text)
 
 
 def resume_sweep(
