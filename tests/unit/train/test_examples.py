@@ -22,7 +22,7 @@ from scfae.train.runs import RunFolder
 from scfae.train.sample_media import KINDS
 from scfae.train.shown_media import PAGE_BYTES, waveform
 from scfae.train.tasks import Binary, MultiLabel, Regression, Retrieval, Scored, load_task
-from scfae.train.worst import losses, worst_cases
+from scfae.train.worst import calibrated, losses, worst_cases
 
 from .media_store import EVIL, media_store
 from .small_runs import TASK_SETTINGS, train_small
@@ -95,6 +95,21 @@ def test_the_worst_come_first_and_say_what_was_taken_for_what() -> None:
     )
     assert (one["said"], one["truth"], one["is_right"]) == ("y", "x", False)
     assert one["confidence"] == "probabilities x 0.100, y 0.700"
+
+
+def test_confidence_is_calibrated_and_the_loss_is_the_models_own() -> None:
+    logits = np.array([2.0, -1.0, 0.5])
+    own, cool = (np.exp(x) / np.exp(x).sum() for x in (logits, logits / 4.0))
+    assert calibrated(own, 4.0).tolist() == pytest.approx(cool.tolist())
+    sure = scored([0, 0], [[1e-30, 1.0], [1e-20, 1.0]])
+    kept = KeptScores(np.array(["a", "b"]), {("video",): sure})
+    cases = worst_cases(Binary("fake", (0, 1), (1, 1)), kept, 2, temperature=100.0)
+    assert [one["id"] for one in cases] == ["a", "b"]
+    assert cases[0]["loss"] == f"{-np.log(1e-30):.3f}"
+    odds = 10**-0.3
+    assert cases[0]["confidence"] == (
+        f"probability {1 / (1 + odds):.3f}; of the truth {odds / (1 + odds):.3f}"
+    )
 
 
 def test_a_worst_error_has_the_pictures_of_its_clip_and_its_sound(worst: str, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from scfae.store import ColumnInfo
 from scfae.store.branches import modality_of
 
+from .calibrated import run_temperature
 from .kept import KeptScores
 from .retrieved import retrieval_examples
 from .retrieved import rule as retrieval_rule
@@ -54,13 +55,14 @@ def example_parts(
             rule = retrieval_rule(task)
             page["retrieval"] = {"rule": rule, "directions": directions, "notes": notes}
         return page
-    cases = worst_cases(task, kept, options.count)
+    temperature = run_temperature(run)
+    cases = worst_cases(task, kept, options.count, temperature=temperature)
     asked = [Asked(case["id"], num_frames=NUM_FRAMES) for case in cases]
     shown, notes = _shown(run, asked, options)
     for case, media in zip(cases, shown, strict=True):
         case["media"] = media
     if cases:
-        page["worst"] = {"rule": worst_rule(task), "cases": cases, "notes": notes}
+        page["worst"] = {"rule": worst_rule(task, temperature), "cases": cases, "notes": notes}
     return page
 
 

@@ -14,7 +14,9 @@ from .kept import KeptScores
 from .metrics import Floats
 from .tasks import Classification, MultiLabel, Regression, Scored, Task
 
-_LEAST: Final = 1e-7  # of a probability: scores are kept in single precision
+# Of a probability, as scores are kept in single precision; of its complement.
+_LEAST: Final = float(np.finfo(np.float32).tiny)
+_LEAST_REST: Final = 1e-7
 _MOST_LABELS: Final = 6
 
 
@@ -32,7 +34,7 @@ def losses(task: Task, scored: Scored) -> Floats:
     if isinstance(task, Regression):
         found[rows] = np.abs(scores[:, 0] - truth)
     elif isinstance(task, MultiLabel):
-        likely = np.where(truth == 1, scores, 1 - scores).clip(min=_LEAST)
+        likely = np.where(truth == 1, scores, 1 - scores).clip(min=_LEAST_REST)
         known = ~np.isnan(truth)
         each = np.where(known, -np.log(likely), 0.0)
         has_any = known.any(axis=1)
@@ -43,13 +45,16 @@ def losses(task: Task, scored: Scored) -> Floats:
     return found
 
 
-def worst_cases(task: Task, kept: KeptScores, count: int) -> list[dict[str, Any]]:
+def worst_cases(
+    task: Task, kept: KeptScores, count: int, *, temperature: float | None = None
+) -> list[dict[str, Any]]:
     """Return the samples of the highest loss, worst first, as a page shows them.
 
     Args:
         task: What was asked.
         kept: What the model said of the test samples.
         count: At most so many.
+        temperature: What calibrates the classes' probabilities; None leaves them as they are.
     """
     shown = max(kept.scored, key=len)
     full = kept.scored[shown]
@@ -58,7 +63,7 @@ def worst_cases(task: Task, kept: KeptScores, count: int) -> list[dict[str, Any]
     return [
         {
             "id": str(kept.ids[row]),
-            **_described(task, full, int(row)),
+            **_described(task, full, int(row), temperature),
             "loss": f"{loss[row]:.3f}",
             **presence(kept.scored, shown, int(row)),
         }
@@ -79,7 +84,7 @@ def presence(
     }
 
 
-def _described(task: Task, scored: Scored, row: int) -> dict[str, Any]:
+def _described(task: Task, scored: Scored, row: int, temperature: float | None) -> dict[str, Any]:
     target, scores = scored.targets[row], scored.scores[row]
     if isinstance(task, Regression):
         said, true = float(scores[0]), float(target)
@@ -93,6 +98,8 @@ def _described(task: Task, scored: Scored, row: int) -> dict[str, Any]:
         return _labels(task, target, scores)
     assert isinstance(task, Classification)
     found, true_class = int(scores.argmax()), int(target)
+    if temperature is not None:
+        scores = calibrated(scores, temperature)
     confidence = f"probability {scores[found]:.3f}"
     if found != true_class:
         confidence += f"; of the truth {scores[true_class]:.3f}"
@@ -102,6 +109,14 @@ def _described(task: Task, scored: Scored, row: int) -> dict[str, Any]:
         "truth": str(task.classes[true_class]),
         "is_right": found == true_class,
     }
+
+
+def calibrated(scores: Floats, temperature: float) -> Floats:
+    """Return probabilities `[C]` as they are when the logits are divided by the temperature."""
+    logits = np.log(np.asarray(scores, dtype=np.float64).clip(min=_LEAST)) / temperature
+    weights = np.exp(logits - logits.max())
+    found: Floats = weights / weights.sum()
+    return found
 
 
 def _labels(task: MultiLabel, target: Any, scores: Any) -> dict[str, Any]:
@@ -122,7 +137,7 @@ def _named(task: MultiLabel, which: Any) -> str:
     return ", ".join(n for n, has in zip(task.names, which, strict=True) if has) or "none"
 
 
-def rule(task: Task) -> str:
+def rule(task: Task, temperature: float | None = None) -> str:
     """Return in a sentence how the samples were chosen."""
     if isinstance(task, Regression):
         by = "the largest distance of the predicted from the true value"
@@ -130,8 +145,12 @@ def rule(task: Task) -> str:
         by = "the highest loss (mean binary cross entropy over the known labels)"
     else:
         by = "the highest loss (minus the logarithm of the probability of the truth)"
-    return (
-        f"The test samples with {by}, with all that each has; the first is the worst. "
-        "Probabilities are the model's own, before calibration. Media are shown also where the "
-        "model had no features of them."
-    )
+    sentences = [f"The test samples with {by}, with all that each has; the first is the worst."]
+    if temperature is not None:
+        sentences.append(
+            f"Probabilities are calibrated by the temperature of validation, {temperature:.2f}; "
+            "the loss is that of the model's own."
+        )
+    elif not isinstance(task, Regression):
+        sentences.append("Probabilities are the model's own.")
+    return " ".join([*sentences, "Media are shown also where the model had no features of them."])
