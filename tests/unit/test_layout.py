@@ -16,6 +16,7 @@ PORTIONS = (
     "train/scfae/train",
     "train/scfae/demo",
     "train/scfae/bench",
+    "train/scfae/service",
     "train/scfae/cli",
 )
 

@@ -28,10 +28,15 @@ ScfaeError
 ├─ StreamStateError                     state of another stream
 ├─ TaskError                            labels, splits or classes do not fit the task
 ├─ CheckpointError
-└─ RunError
-   ├─ RunNotFound(FileNotFoundError)
-   ├─ RunStateError
-   └─ ExportError                        a run's model cannot be exported
+├─ RunError
+│  ├─ RunNotFound(FileNotFoundError)
+│  ├─ RunStateError
+│  └─ ExportError                        a run's model cannot be exported
+└─ ServiceError
+   ├─ JobNotFound(LookupError)
+   ├─ JobStateError                      the job's state does not allow this
+   ├─ AccessRefused                      no token, a wrong one, or one of too low a role
+   └─ ServiceUnreachable                 no answer, or one that is no service's
 ```
 
 A message says what is wrong, where, and what to do. Every class takes one string, so errors
@@ -173,3 +178,23 @@ class RunStateError(RunError):
 
 class ExportError(RunError):
     """The run's model cannot be exported; the message names the method and why."""
+
+
+class ServiceError(ScfaeError):
+    """The training service cannot do this."""
+
+
+class JobNotFound(ServiceError, LookupError):
+    """The service has no job of this id."""
+
+
+class JobStateError(ServiceError):
+    """The job is not in a state that allows this."""
+
+
+class AccessRefused(ServiceError):
+    """There is no token, or it is unknown or of too low a role."""
+
+
+class ServiceUnreachable(ServiceError):
+    """Nothing answers there, or what answers is not the training service."""

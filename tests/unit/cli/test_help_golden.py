@@ -46,6 +46,10 @@ COMMANDS = {
     "bench-fusion": ["bench", "fusion"],
     "bench-train": ["bench", "train"],
     "report": ["report"],
+    "worker": ["worker"],
+    "worker-drain": ["worker", "drain"],
+    "service": ["service"],
+    "service-reindex": ["service", "reindex"],
 }
 
 

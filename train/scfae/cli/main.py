@@ -43,6 +43,8 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
     "export": Command("export", "a run's fusion model as one .pt2 or .onnx that runs elsewhere"),
     "bench": Command("bench", "loader: the store's speed beside its peers', as ratios in one run"),
+    "worker": Command("worker", "run the jobs of a training service, each in a process of its own"),
+    "service": Command("service", "what a service folder needs now and then: reindex"),
     "report": Command("report", "write a run's report.html again, or one comparing several runs"),
 }
 

@@ -1,0 +1,73 @@
+"""Small services: a store, a queue beside it, and real workers and jobs that end soon."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scfae.service import JobRecord, JobRequest, Queue, Roots
+from scfae.service.jobs import read_request
+from scfae.store.testing import make_store
+
+SETTINGS: dict[str, Any] = {
+    "store": "store",
+    "columns": {"video": "video", "audio": "audio"},
+    "label": "digit",
+    "epochs": 2,
+    "batch_size": 25,
+    "device": "cpu",
+}
+
+
+def make_service_store(root: Path) -> Roots:
+    """Write a store of 200 samples under a root and return the roots."""
+    make_store(
+        root / "store",
+        num_samples=200,
+        labels={"digit": 3, "fake": 2},
+        missing=0.2,
+        shard_size=32,
+        splits=(("train", 0.5), ("val", 0.15), ("test", 0.35)),
+    )
+    return Roots(stores=(str(root),), media=(str(root),))
+
+
+def training(**others: Any) -> JobRequest:
+    """Return a request for a training; settings win over those above."""
+    outer: dict[str, Any] = {
+        k: others.pop(k) for k in ("name", "tags", "priority", "max_attempts") if k in others
+    }
+    return read_request({"job": {"kind": "train", "config": SETTINGS | others}, **outer})
+
+
+def start_worker(service: Path, log: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start `scfae worker` on a service folder."""
+    command = [sys.executable, "-m", "scfae.cli", "worker", "--service", str(service)]
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            [*command, "--gpus", "none", *words], stderr=file, env=os.environ | {"RANK": "0"}
+        )
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
+    """Return the first true answer; fail after so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if answer := condition():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"still waiting after {seconds} s")
+
+
+def wait_for_state(queue: Queue, job_id: str, *states: str, seconds: float = 90.0) -> JobRecord:
+    """Return the job once it is in one of the states."""
+
+    def there() -> JobRecord | None:
+        record = queue.get(job_id)
+        return record if record.state in states else None
+
+    record: JobRecord = wait_for(there, seconds=seconds)
+    return record

@@ -1,0 +1,378 @@
+"""The queue: the one way to change a job.
+
+Every change is appended to the job's folder first and then brought into the index, both under the
+index's write lock. A kill in between leaves the index behind; whoever touches the job next sees
+that the folder is ahead and believes the folder.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scfae.store.config import digest
+from scfae.store.errors import ConfigError, JobNotFound, JobStateError, ServiceError
+
+from .database import Database
+from .folder import JobFolder, job_folders
+from .jobs import JobRequest
+from .record import HistoryEvent, JobRecord, Process, Submitted, Wish, apply
+from .roots import Roots
+from .states import ACTIVE, ENDED, State, check_move
+
+EDITABLE = ("name", "tags", "notes", "priority")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs of a list.
+
+    Attributes:
+        jobs: The newest first.
+        cursor: Where the next page begins; None after the last.
+    """
+
+    jobs: list[JobRecord]
+    cursor: str | None
+
+
+class Queue:
+    """The jobs of a service folder.
+
+    Args:
+        folder: The service's folder; made if it is not there.
+
+    Attributes:
+        folder: That folder.
+        runs: Folder of the jobs' folders.
+        database: The index.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+        self.runs = self.folder / "runs"
+        self.runs.mkdir(parents=True, exist_ok=True)
+        self.database = Database(self.folder / "service.db")
+        self._index_missing()
+
+    @classmethod
+    def existing(cls, folder: str | Path) -> "Queue":
+        """Open the jobs of a service that is there.
+
+        Raises:
+            ServiceError: There is none.
+        """
+        if not (Path(folder) / "runs").is_dir():
+            raise ServiceError(f"{folder} is no service's folder: there is no runs/ in it.")
+        return cls(folder)
+
+    def job(self, job_id: str) -> JobFolder:
+        """Return the folder of a job.
+
+        Raises:
+            JobNotFound: There is none.
+        """
+        folder = JobFolder(self.runs / job_id)
+        if "/" in job_id or not folder.exists():
+            raise JobNotFound(f"there is no job {job_id}.")
+        return folder
+
+    def submit(
+        self, request: JobRequest, *, actor: str, roots: Roots, key: str | None = None
+    ) -> JobRecord:
+        """Take a job; when this returns, it survives whatever is killed.
+
+        Args:
+            request: As it came; it is checked here.
+            actor: Who asks.
+            roots: What the request may name.
+            key: The same request under the same key is the same job.
+
+        Raises:
+            ConfigError: A setting cannot be used, or the key was used for another request.
+        """
+        asked = digest(request.model_dump(mode="json"))
+        if key is None:
+            job_id = secrets.token_hex(6)
+        else:
+            job_id = hashlib.sha256(f"{actor}\0{key}".encode()).hexdigest()[:12]
+            # The folder answers, not the index: it may be there without a row, after a kill.
+            if JobFolder(self.runs / job_id).exists():
+                return self._same(job_id, asked)
+        submitted = Submitted(
+            id=job_id,
+            actor=actor,
+            time_s=time.time(),
+            key=key,
+            request=request.checked(roots, self.runs),
+            asked=asked,
+        )
+        folder = JobFolder(self.runs / job_id)
+        with self.database.writing() as connection:
+            if folder.exists():
+                return self._same(job_id, asked)
+            folder.create(submitted)
+            record = folder.record()
+            _put(connection, record)
+        return record
+
+    def get(self, job_id: str) -> JobRecord:
+        """Return a job as it is now, by its folder.
+
+        Raises:
+            JobNotFound: There is none.
+        """
+        return self.job(job_id).record()
+
+    def page(
+        self,
+        *,
+        states: Sequence[State] = (),
+        kinds: Sequence[str] = (),
+        q: str = "",
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Return a page of jobs, the newest first.
+
+        Args:
+            states: Only jobs in these states.
+            kinds: Only jobs of these kinds.
+            q: Only jobs that have all of these words in id, name, tags, actor or settings.
+            cursor: Where to begin, from the page before.
+            limit: Jobs a page.
+
+        Raises:
+            ConfigError: The cursor is not one of ours.
+        """
+        terms: list[str] = ["1"]
+        values: list[Any] = []
+        for column, wanted in (("state", states), ("kind", kinds)):
+            if wanted:
+                terms.append(f"{column} IN ({','.join('?' * len(wanted))})")
+                values += wanted
+        for word in q.split():
+            terms.append(f"({_SEARCHED}) LIKE ? ESCAPE '\\'")
+            escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            values.append(f"%{escaped}%")
+        if cursor is not None:
+            terms.append("(submitted_s, id) < (?, ?)")
+            values += _read_cursor(cursor)
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT record FROM jobs WHERE {' AND '.join(terms)} "
+                "ORDER BY submitted_s DESC, id DESC LIMIT ?",
+                [*values, limit + 1],
+            ).fetchall()
+        jobs = [JobRecord.model_validate_json(row["record"]) for row in rows]
+        more, jobs = len(jobs) > limit, jobs[:limit]
+        return Page(jobs, f"{jobs[-1].submitted_s!r}_{jobs[-1].id}" if more else None)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many jobs there are in each state."""
+        with self.database.reading() as connection:
+            rows = connection.execute("SELECT state, COUNT(*) AS n FROM jobs GROUP BY state")
+            return {row["state"]: row["n"] for row in rows}
+
+    def active(self) -> list[JobRecord]:
+        """Return the jobs that a worker has, and those between two attempts."""
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT record FROM jobs WHERE state IN ('starting', 'running', 'interrupted')"
+            ).fetchall()
+        return [JobRecord.model_validate_json(row["record"]) for row in rows]
+
+    def claim(self, worker: str, slot: int) -> JobRecord | None:
+        """Take the next job for a worker; no two workers get the same. None: nothing waits."""
+        while True:
+            with self.database.writing() as connection:
+                row = connection.execute(
+                    "UPDATE jobs SET state = 'starting', worker = ? WHERE id = (SELECT id FROM jobs"
+                    " WHERE state = 'queued' ORDER BY priority DESC, queued_s, id LIMIT 1)"
+                    " RETURNING id",
+                    [worker],
+                ).fetchone()
+                if row is None:
+                    return None
+                record = self._current(connection, row["id"])
+                if record.state != "queued":
+                    continue  # the index was behind, and no longer is
+                details = {"state": "starting", "worker": worker, "slot": slot}
+                return self._append(connection, record, "state", f"worker:{worker}", "", details)
+
+    def start(self, job_id: str, attempt: int, process: Process, *, worker: str) -> JobRecord:
+        """Say that the process of an attempt runs; nothing happens if it was given up meanwhile."""
+        return self.move(
+            job_id,
+            "running",
+            actor=f"worker:{worker}",
+            details={"process": process.model_dump()},
+            only_if=lambda now: now.state == "starting" and now.attempt == attempt,
+        )
+
+    def move(
+        self,
+        job_id: str,
+        state: State,
+        *,
+        actor: str,
+        reason: str = "",
+        details: Mapping[str, Any] | None = None,
+        only_if: Callable[[JobRecord], bool] | None = None,
+    ) -> JobRecord:
+        """Move a job to another state.
+
+        Args:
+            job_id: Which.
+            state: The new one.
+            actor: Who moves it.
+            reason: Why, in words.
+            details: What else belongs to the move; see `record`.
+            only_if: Judges the job as it is under the lock; nothing happens if it says no.
+
+        Raises:
+            JobStateError: The state cannot follow.
+        """
+        with self.database.writing() as connection:
+            record = self._current(connection, job_id)
+            if only_if is not None and not only_if(record):
+                return record
+            check_move(job_id, record.state, state)
+            found = {**(details or {}), "state": state}
+            return self._append(connection, record, "state", actor, reason, found)
+
+    def wish(self, job_id: str, wish: Wish, *, actor: str, reason: str = "") -> JobRecord:
+        """Cancel a job: at once if no worker has it, else by the worker that has it.
+
+        Raises:
+            JobStateError: It has ended.
+        """
+        with self.database.writing() as connection:
+            record = self._current(connection, job_id)
+            if record.state in ENDED:
+                raise JobStateError(f"job {job_id} is {record.state} already.")
+            if record.state in ACTIVE:
+                return self._append(connection, record, "wish", actor, reason, {"wish": wish})
+            details = {"state": "cancelled"}
+            return self._append(connection, record, "state", actor, reason, details)
+
+    def resume(self, job_id: str, *, actor: str, reason: str = "") -> JobRecord:
+        """Queue a failed or cancelled job again; it goes on from its last checkpoint.
+
+        Raises:
+            JobStateError: It has not ended, or is finished.
+        """
+        details = {"is_renewed": True}
+        return self.move(job_id, "queued", actor=actor, reason=reason, details=details)
+
+    def edit(self, job_id: str, changes: Mapping[str, Any], *, actor: str) -> JobRecord:
+        """Change name, tags, notes or priority.
+
+        Raises:
+            ConfigError: Another field.
+        """
+        unknown = sorted(set(changes) - set(EDITABLE))
+        if unknown:
+            raise ConfigError(f"{unknown[0]}: cannot be changed; {', '.join(EDITABLE)} can.")
+        with self.database.writing() as connection:
+            record = self._current(connection, job_id)
+            return self._append(connection, record, "edit", actor, "", dict(changes))
+
+    def adopt(self, job_id: str, *, worker: str, slot: int, before: str | None) -> JobRecord | None:
+        """Take over a job whose worker has gone; None if another worker was quicker."""
+        with self.database.writing() as connection:
+            record = self._current(connection, job_id)
+            if record.worker != before or record.state not in ACTIVE:
+                return None
+            details = {"worker": worker, "slot": slot}
+            reason = f"worker {before} has gone"
+            return self._append(connection, record, "adopt", f"worker:{worker}", reason, details)
+
+    def reindex(self) -> int:
+        """Make the index anew from the folders; return how many jobs there are."""
+        with self.database.writing() as connection:
+            connection.execute("DELETE FROM jobs")
+            records = [folder.record() for folder in job_folders(self.runs)]
+            for record in records:
+                _put(connection, record)
+        return len(records)
+
+    def _index_missing(self) -> None:
+        """Index folders without a row: of a submission that a kill cut short, or a lost index."""
+        with self.database.reading() as connection:
+            known = {row["id"] for row in connection.execute("SELECT id FROM jobs")}
+        missing = [folder for folder in job_folders(self.runs) if folder.id not in known]
+        if missing:
+            with self.database.writing() as connection:
+                for folder in missing:
+                    _put(connection, folder.record())
+
+    def _same(self, job_id: str, asked: str) -> JobRecord:
+        folder = JobFolder(self.runs / job_id)
+        if folder.submitted().asked != asked:
+            raise ConfigError("Idempotency-Key: it was used for another request; choose a new one.")
+        return folder.record()
+
+    def _current(self, connection: sqlite3.Connection, job_id: str) -> JobRecord:
+        """Return a job by its folder, and bring its row up to that; under the lock."""
+        record = self.job(job_id).record()
+        _put(connection, record)
+        return record
+
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        record: JobRecord,
+        kind: Any,
+        actor: str,
+        reason: str,
+        details: dict[str, Any],
+    ) -> JobRecord:
+        event = HistoryEvent(
+            seq=record.seq + 1,
+            time_s=time.time(),
+            actor=actor,
+            type=kind,
+            reason=reason,
+            details=details,
+        )
+        after = apply(record, event)
+        self.job(record.id).append(event)
+        _put(connection, after)
+        return after
+
+
+_SEARCHED = " || ' ' || ".join(
+    f"ifnull(json_extract(record, '$.{name}'), '')"
+    for name in ("id", "name", "tags", "kind", "state", "actor", "about")
+)
+
+
+def _put(connection: sqlite3.Connection, record: JobRecord) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO jobs (id, seq, state, kind, priority, queued_s, submitted_s,"
+        " worker, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            record.id,
+            record.seq,
+            record.state,
+            record.kind,
+            record.priority,
+            record.queued_s,
+            record.submitted_s,
+            record.worker,
+            record.model_dump_json(),
+        ],
+    )
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    submitted, _, job_id = cursor.partition("_")
+    try:
+        return float(submitted), job_id
+    except ValueError:
+        raise ConfigError("cursor: not one that a list has given.") from None

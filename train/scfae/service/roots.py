@@ -1,0 +1,67 @@
+"""Where jobs may read and write: every path of a request lies under a configured folder."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scfae.store.errors import ConfigError
+
+_URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The folders, or URLs, that requests may name.
+
+    Args:
+        stores: Feature stores lie under these.
+        media: Media and manifests lie under these.
+    """
+
+    stores: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+
+    def store(self, name: str) -> str:
+        """Return the place of a store, absolute, links followed.
+
+        Args:
+            name: Absolute, or relative to any of the roots; or a URL under one.
+
+        Raises:
+            ConfigError: It lies outside of every root.
+        """
+        return _confined(name, self.stores, "store", "--store-root")
+
+    def media_path(self, name: str) -> str:
+        """Return the place of a media file, folder or manifest, absolute, links followed.
+
+        Raises:
+            ConfigError: It lies outside of every root.
+        """
+        return _confined(name, self.media, "media", "--media-root")
+
+
+def _confined(name: str, roots: tuple[str, ...], field: str, flag: str) -> str:
+    if "\0" in name:
+        raise ConfigError(f"{field}: a path has no NUL in it.")
+    found: list[str] = []
+    for root in roots:
+        if _URL.match(name) or _URL.match(root):
+            base = root.rstrip("/")
+            inside = name == base or name.startswith(base + "/")
+            if _URL.match(root) and inside and ".." not in name.split("/"):
+                return name
+            continue
+        base_path = Path(root).resolve()
+        path = (base_path / name).resolve()  # an absolute name replaces the root
+        if path.is_relative_to(base_path):
+            if path.exists():
+                return str(path)
+            found.append(str(path))
+    if found:
+        return found[0]  # not there yet: extraction makes stores
+    if not roots:
+        raise ConfigError(
+            f"{field} = {name!r}: this service has no folder for it; start it with {flag}."
+        )
+    raise ConfigError(f"{field} = {name!r}: outside of the folders of this service ({flag}).")
