@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,13 @@ def sweep_command(store: Path, folder: Path, *more: str) -> list[str]:
     del words[place : place + 2]
     words[words.index("--epochs") + 1] = "3"
     return [*words, "--seeds", *SEEDS, "--grid", *GRID, "--bootstrap", "20", *more]
+
+
+def search_command(store: Path, folder: Path) -> list[str]:
+    words = sweep_command(store, folder)
+    place = words.index("--grid")
+    words[place : place + 2] = ["--search", "lr=log:1e-4:1e-2", "--trials", "2"]
+    return words
 
 
 def start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
@@ -99,7 +106,11 @@ class Points:
             if len(self._at_work) == self._count:
                 print(f"{tried} points, {self._count} at work (seconds, epochs): {self._at_work}")
                 return
-            yield generator.uniform(0, self._duration_s)
+            before = len(self._at_work)
+            after_s = generator.uniform(0, self._duration_s)
+            yield after_s
+            if len(self._at_work) == before:  # it took less than when it was measured
+                self._duration_s = (self._duration_s + after_s) / 2
         pytest.fail(f"only {len(self._at_work)} of {4 * self._count} points found it at work")
 
     def found(self, after_s: float, epochs_done: Any) -> None:
@@ -153,11 +164,17 @@ def kill_trainings(store: Path, whole: tuple[Path, float], folder: Path, count: 
         assert_same_run(RunFolder(run), RunFolder(whole[0]))
 
 
-def kill_sweeps(store: Path, whole: tuple[Path, float], folder: Path, count: int) -> None:
+def kill_sweeps(
+    store: Path,
+    whole: tuple[Path, float],
+    folder: Path,
+    count: int,
+    command_of: Callable[[Path, Path], list[str]] = sweep_command,
+) -> None:
     points = Points(count, whole[1])
     for number, after_s in enumerate(points):
         sweep = folder / f"sweep-{number}"
-        command = sweep_command(store, sweep)
+        command = command_of(store, sweep)
         if killed(command, sweep / "sweep.yaml", after_s):
             points.found(after_s, [epochs_of(path) for path in sorted(sweep.glob("lr=*"))])
         subprocess.run(command, check=True, capture_output=True)
@@ -192,6 +209,14 @@ def test_sweeps_killed_at_many_points(
     store: Path, whole_sweep: tuple[Path, float], tmp_path: Path
 ) -> None:
     kill_sweeps(store, whole_sweep, tmp_path, MANY)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_searches_killed_at_some_points(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "whole"
+    whole = folder, timed(search_command(store, folder), folder / "sweep.yaml")
+    kill_sweeps(store, whole, tmp_path, 5, search_command)
 
 
 def locked_runs(folder: Path) -> list[Path]:
