@@ -334,3 +334,19 @@ def test_what_is_shown_is_what_the_encoder_has_read(
     assert views(branch, info) == (shown,)
     odd = ColumnInfo.create("x", "depth", encoder="imported:npz", dim=1, dtype="float32")
     assert views("depth", odd) == views("depth", odd.model_copy(update={"encoder": "x"})) == KINDS
+
+
+def test_of_many_queries_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Retrieval.from_dict(
+        {"label": "x", "modalities": ["a", "b"], "options": {"map_at": [2], "recall_at": [1]}}
+    )
+    random = np.random.default_rng(0)
+    ids = np.stack([np.arange(50) % 3, np.arange(50)], axis=1)
+    one = scored(ids, random.normal(size=(50, 4)))
+    kept = KeptScores(np.array([f"s{i}" for i in range(50)]), {("a",): one, ("b",): one})
+    monkeypatch.setattr("scfae.train.retrieved._MOST_CELLS", 50 * 10)
+    directions = retrieval_examples(task, kept, 40)
+    assert [len(one["queries"]) for one in directions] == [20, 20]
+    monkeypatch.setattr("scfae.train.retrieved._MOST_CELLS", 50 * 30)
+    assert [len(one["queries"]) for one in retrieval_examples(task, kept, 80)] == [40, 40]
+    assert retrieval_examples(task, kept, 8) == retrieval_examples(task, kept, 8)
