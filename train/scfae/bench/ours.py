@@ -87,7 +87,7 @@ def reader_in_the_streams_order(data: Data) -> Epoch:
     files that are read front to back, the stream also pays for its shuffled order, and is spared
     what is masked.
     """
-    batches = [(batch.numbers, batch.lengths) for batch in stream(data)()]
+    batches = [(data.numbers(batch), batch.lengths) for batch in stream(data)()]
     return _read(data, batches, tuple(SHAPES))
 
 
@@ -163,13 +163,12 @@ def stream(
         layout=layout,
         prefetch=prefetch,
     )
-    place = {name: i for i, name in enumerate(data.store.samples.ids.tolist())}
 
     def epoch() -> Iterator[Loaded]:
         for batch in batches:
             batches.state_dict()
             loaded = Loaded(
-                np.array([place[name] for name in batch.ids]),
+                batch.ids,
                 {modality: rows.numpy() for modality, rows in batch.features.items()},
                 {modality: counts.numpy() for modality, counts in batch.lengths.items()},
             )
