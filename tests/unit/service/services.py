@@ -4,9 +4,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from scfae.service import JobRecord, JobRequest, Queue, Roots
 from scfae.service.jobs import read_request
@@ -71,3 +75,46 @@ def wait_for_state(queue: Queue, job_id: str, *states: str, seconds: float = 90.
 
     record: JobRecord = wait_for(there, seconds=seconds)
     return record
+
+
+@dataclass
+class Served:
+    """A running server.
+
+    Attributes:
+        process: Of the server.
+        port: That it listens on.
+        client: An HTTP client for it.
+        queue: Its jobs.
+    """
+
+    process: subprocess.Popen[str]
+    port: int
+    client: httpx.Client
+    queue: Queue
+
+
+@contextmanager
+def start_server(service: Path, *words: str) -> Iterator[Served]:
+    """Start `scfae serve` on a free port; end it and its worker after the block."""
+    command = [sys.executable, "-m", "scfae.cli", "serve", "--service", str(service)]
+    process = subprocess.Popen([*command, "--port", "0", *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        line = next((line for line in process.stderr if "serves on" in line), "")
+        port = int(line.rpartition(":")[2])
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, timeout=60) as client:
+            wait_for(lambda: _answers(client))
+            yield Served(process, port, client, Queue(service))
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stderr.close()
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

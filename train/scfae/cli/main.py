@@ -21,10 +21,11 @@ from .interrupt import Stopped
 
 
 class Command(NamedTuple):
-    """One command: the module that runs it and the line that describes it."""
+    """One command: the module that runs it, the line that describes it, and its function there."""
 
     module: str
     summary: str
+    function: str = "run"
 
 
 COMMANDS: dict[str, Command] = {
@@ -43,7 +44,15 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
     "export": Command("export", "a run's fusion model as one .pt2 or .onnx that runs elsewhere"),
     "bench": Command("bench", "loader: the store's speed beside its peers', as ratios in one run"),
+    "serve": Command("serve", "the training service: HTTP API and queue, with a worker beside it"),
     "worker": Command("worker", "run the jobs of a training service, each in a process of its own"),
+    "submit": Command(
+        "submit", "a job for a training service: settings in YAML, or a request in JSON"
+    ),
+    "runs": Command("runs", "the jobs of a training service, or one with its history"),
+    "logs": Command("runs", "what a job's processes have printed", "run_logs"),
+    "cancel": Command("runs", "have a job save and stop", "run_cancel"),
+    "resume": Command("runs", "queue a failed or cancelled job again", "run_resume"),
     "service": Command("service", "what a service folder needs now and then: reindex"),
     "report": Command("report", "write a run's report.html again, or one comparing several runs"),
 }
@@ -134,7 +143,9 @@ def _dispatch(arguments: list[str], *, debug: bool) -> int:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         return fail(f"there is no command '{name}'.{hint} See scfae --help.", 2)
     try:
-        status = importlib.import_module(f".{COMMANDS[name].module}", __package__).run(rest)
+        command = COMMANDS[name]
+        module = importlib.import_module(f".{command.module}", __package__)
+        status = getattr(module, command.function)(rest)
         sys.stdout.flush()  # a closed pipe must show here, not in the interpreter's exit
         return int(status)
     except ScfaeError as error:

@@ -12,6 +12,8 @@ SERVICE/
     run/                 the run (or sweep) folder of a training
     artifacts/           what other kinds of jobs write
   service.db           an index of the folders; `scfae service reindex` makes it anew
+  worker.log           of the worker beside the server
+  trash/               jobs that were deleted
   tokens.json          hashes of access tokens
 ```
 

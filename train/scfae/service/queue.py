@@ -292,6 +292,29 @@ class Queue:
             reason = f"worker {before} has gone"
             return self._append(connection, record, "adopt", f"worker:{worker}", reason, details)
 
+    def discard(self, job_id: str) -> None:
+        """Move a job that has ended into the trash.
+
+        Raises:
+            JobStateError: It has not ended.
+        """
+        with self.database.writing() as connection:
+            record = self._current(connection, job_id)
+            if record.state not in ENDED:
+                raise JobStateError(f"job {job_id} is {record.state}: cancel it first.")
+            trash = self.folder / "trash"
+            trash.mkdir(exist_ok=True)
+            self.job(job_id).path.rename(trash / f"{job_id}-{secrets.token_hex(3)}")
+            connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
+
+    def oldest_wait_s(self) -> float:
+        """Return how long the oldest waiting job has waited, in seconds; 0 for none."""
+        with self.database.reading() as connection:
+            row = connection.execute(
+                "SELECT MIN(queued_s) FROM jobs WHERE state = 'queued'"
+            ).fetchone()
+        return 0.0 if row[0] is None else max(0.0, time.time() - row[0])
+
     def reindex(self) -> int:
         """Make the index anew from the folders; return how many jobs there are."""
         with self.database.writing() as connection:

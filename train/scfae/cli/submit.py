@@ -1,0 +1,88 @@
+"""`scfae submit`: a job for a training service; `scfae submit train` takes the flags of `train`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from scfae.store.errors import ConfigError
+
+from .arguments import parse, print_json, say
+from .runs import line_of
+
+EXAMPLE = """\
+  scfae submit train.yaml --name first --set lr=1e-3 seed=2
+  scfae submit job.json            # {"job": {"kind": "evaluate", "run": "3f2a9c01b7de"}}
+
+A YAML file holds the settings of a training, as for scfae train, without `run`. A JSON file holds
+a whole request: {"job": {"kind": "train|sweep|evaluate|extract|derive|predict-batch", …}}. Stores
+and media are named as the service sees them, under its --store-root and --media-root.
+"""
+
+
+@dataclass(frozen=True)
+class SubmitArguments:
+    """Submit a job to a training service; prints its id."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Settings of a training (.yaml), or a whole request (.json)."""
+    name: str = ""
+    """What people call it."""
+    tags: tuple[str, ...] = ()
+    """Words to find it by."""
+    priority: int = 0
+    """Higher ones start first, from -100 to 100."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
+    """Settings of the training that win over the file's."""
+    url: str | None = None
+    """Where the service is; $SCFAE_SERVICE, or this machine, if not given."""
+    json: bool = False
+    """The job as one JSON document on stdout."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command; return its exit status."""
+    flags = parse(SubmitArguments, "scfae submit", argv, EXAMPLE)
+
+    from scfae.service.client import Client
+    from scfae.service.jobs import read_request
+
+    document = _document(flags)
+    given = {"name": flags.name, "tags": list(flags.tags), "priority": flags.priority}
+    request = read_request(document | {name: value for name, value in given.items() if value})
+    with Client(flags.url) as client:
+        job = client.submit(request)
+    if flags.json:
+        print_json(job.model_dump(mode="json"))
+    else:
+        print(job.id)
+        say(line_of(job))
+    return 0
+
+
+def _document(flags: SubmitArguments) -> dict[str, Any]:
+    import yaml
+
+    try:
+        text = flags.file.read_text(encoding="utf-8")
+        is_whole = flags.file.suffix == ".json"
+        document = json.loads(text) if is_whole else yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {flags.file}.") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{flags.file} cannot be read: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{flags.file} holds no mapping.")
+    if is_whole:
+        if flags.set:
+            raise ConfigError("--set is for trainings in YAML; a request in JSON is taken whole.")
+        return document
+    for pair in flags.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: KEY=VALUE is due.")
+        document[name] = yaml.safe_load(value)
+    return {"job": {"kind": "train", "config": document}}

@@ -1,0 +1,70 @@
+"""What stands before every route: the Host header, cross-site posts, and the size of a body."""
+
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .context import Service
+from .problems import problem
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Guard:
+    """Refuses requests for another host, from another site's page, or with too large a body.
+
+    A page of another site can make a browser post to the loopback address; and a name of another
+    site can be made to lead there, so the name is looked at too.
+
+    Args:
+        app: What is behind.
+        service: Which hosts and sizes are allowed.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host = _name_of(f"//{headers.get(b'host', '')}")
+        origin = headers.get(b"origin")
+        length = headers.get(b"content-length", "0")
+        is_foreign = bool(origin) and _name_of(origin or "") not in self._service.hosts
+        limit = self._service.max_body_bytes
+        if host not in self._service.hosts:
+            refusal = problem(421, f"this service is not called {host!r}; see --allow-host.")
+        elif scope["method"] not in _SAFE and is_foreign:
+            refusal = problem(403, f"a page of {origin} may not change anything here.")
+        elif not length.isdigit() or int(length) > limit:
+            refusal = problem(413, f"a request may have {limit} bytes.")
+        else:
+            await self._app(scope, _limited(receive, limit), send)
+            return
+        await refusal(scope, receive, send)
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Cut off a body that is longer than it said; what is behind then finds it incomplete."""
+    left = limit
+
+    async def read() -> Message:
+        nonlocal left
+        message = await receive()
+        if message["type"] == "http.request":
+            left -= len(message.get("body", b""))
+            if left < 0:
+                return {"type": "http.disconnect"}
+        return message
+
+    return read
+
+
+def _name_of(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,185 @@
+"""Routes of jobs: /api/v1/runs."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from scfae.train.config import GROUPS
+from scfae.train.runs import read_events
+
+from .artifacts import Artifact, artifacts, place_of
+from .context import Admin, AService, Operator, Viewer
+from .jobs import JobRequest, SweepJob, TrainJob
+from .record import Wish
+from .series import Curves, curves
+from .states import ENDED, State
+from .stream import follow
+from .views import Ask, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, log_part
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+_QUIET = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@router.post("", status_code=201)
+def submit(
+    service: AService, actor: Operator, body: JobRequest, response: Response, key: Key = None
+) -> JobView:
+    """Take a job; when the answer comes, the job survives whatever is killed."""
+    record = service.queue.submit(body, actor=actor.name, roots=service.roots, key=key)
+    response.headers["Location"] = f"runs/{record.id}"
+    return JobView.of(record, service.queue.job(record.id))
+
+
+@router.get("")
+def page(
+    service: AService,
+    actor: Viewer,
+    state: Annotated[list[State] | None, Query()] = None,
+    kind: Annotated[list[str] | None, Query()] = None,
+    q: Annotated[str, Query(max_length=500)] = "",
+    cursor: Annotated[str | None, Query(max_length=60)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> JobList:
+    """Return a page of jobs, the newest first; `q` is words that all must be found."""
+    found = service.queue.page(
+        states=state or (), kinds=kind or (), q=q, cursor=cursor, limit=limit
+    )
+    jobs = tuple(JobView.of(one, service.queue.job(one.id)) for one in found.jobs)
+    return JobList(jobs=jobs, cursor=found.cursor, counts=service.queue.counts())
+
+
+@router.get("/{job_id}")
+def detail(service: AService, actor: Viewer, job_id: str) -> JobDetail:
+    """Return a job with its request and its history."""
+    return JobDetail.whole(service.queue.job(job_id))
+
+
+@router.patch("/{job_id}")
+def edit(service: AService, actor: Operator, job_id: str, body: Edit) -> JobView:
+    """Change name, tags, notes or priority."""
+    changes = body.model_dump(mode="json", exclude_none=True)
+    record = service.queue.edit(job_id, changes, actor=actor.name)
+    return JobView.of(record, service.queue.job(job_id))
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete(service: AService, actor: Admin, job_id: str) -> None:
+    """Move a job that has ended into the trash."""
+    service.queue.discard(job_id)
+
+
+@router.post("/{job_id}/cancel")
+def cancel(service: AService, actor: Operator, job_id: str, body: Ask | None = None) -> JobView:
+    """Have a job save and stop; `now` stops it at once."""
+    ask = body or Ask()
+    wish: Wish = "kill" if ask.now else "cancel"
+    record = service.queue.wish(job_id, wish, actor=actor.name, reason=ask.reason)
+    return JobView.of(record, service.queue.job(job_id))
+
+
+@router.post("/{job_id}/resume")
+def resume(service: AService, actor: Operator, job_id: str, body: Ask | None = None) -> JobView:
+    """Queue a failed or cancelled job again; it goes on from its last checkpoint."""
+    reason = (body or Ask()).reason
+    record = service.queue.resume(job_id, actor=actor.name, reason=reason)
+    return JobView.of(record, service.queue.job(job_id))
+
+
+@router.post("/{job_id}/clone", status_code=201)
+def clone(
+    service: AService, actor: Operator, job_id: str, body: CloneAsk | None = None, key: Key = None
+) -> JobView:
+    """Submit a job like another, with some settings changed."""
+    ask = body or CloneAsk()
+    request = cloned(service.queue.job(job_id).submitted().request, ask, parent=job_id)
+    record = service.queue.submit(request, actor=actor.name, roots=service.roots, key=key)
+    return JobView.of(record, service.queue.job(record.id))
+
+
+@router.get("/{job_id}/events", response_class=EventSourceResponse)
+async def events(
+    request: Request,
+    service: AService,
+    actor: Viewer,
+    job_id: str,
+    last_event_id: Annotated[str | None, Header()] = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    """Stream events.jsonl; the id of an event is the offset in bytes to go on from.
+
+    The last event, `end`, tells the state of a job that has ended.
+    """
+    folder = service.queue.job(job_id)
+    begin = int(last_event_id) if last_event_id and last_event_id.isdigit() else offset
+
+    def has_ended() -> str | None:
+        state = folder.record().state
+        return state if state in ENDED else None
+
+    async for event in follow(
+        folder.events_path, begin, has_ended=has_ended, is_stopping=service.stopping.is_set
+    ):
+        yield event
+
+
+@router.get("/{job_id}/log")
+def log(
+    service: AService,
+    actor: Viewer,
+    job_id: str,
+    offset: int = 0,
+    limit: Annotated[int, Query(ge=1, le=1 << 22)] = 1 << 18,
+) -> LogPart:
+    """Return a part of the log; a negative offset counts from its end."""
+    return log_part(service.queue.job(job_id), offset, limit)
+
+
+@router.get("/{job_id}/metrics")
+def metrics(
+    service: AService,
+    actor: Viewer,
+    job_id: str,
+    keys: Annotated[str, Query(max_length=4000, description="figures, with commas")] = "",
+    max_points: Annotated[int, Query(ge=4, le=100_000)] = 1000,
+) -> Curves:
+    """Return the curves of a run, reduced to the extremes of equal stretches."""
+    wanted = [key.strip() for key in keys.split(",") if key.strip()]
+    return curves(read_events(service.queue.job(job_id).events_path), wanted, max_points)
+
+
+@router.get("/{job_id}/artifacts")
+def files(service: AService, actor: Viewer, job_id: str) -> tuple[Artifact, ...]:
+    """Return the files of a job."""
+    return tuple(artifacts(service.queue.job(job_id)))
+
+
+@router.get("/{job_id}/artifacts/{path:path}", response_class=FileResponse)
+def file(service: AService, actor: Viewer, job_id: str, path: str) -> FileResponse:
+    """Return a file of a job, or the bytes of it that `Range` asks for."""
+    place = place_of(service.queue.job(job_id), path)
+    # What a page among them does, it does without the rights of ours.
+    headers = {"Content-Security-Policy": _QUIET, "X-Content-Type-Options": "nosniff"}
+    return FileResponse(place, headers=headers)
+
+
+def cloned(request: JobRequest, ask: CloneAsk, *, parent: str) -> JobRequest:
+    """Return a request like another.
+
+    Args:
+        request: The other.
+        ask: What differs.
+        parent: Id of the other.
+    """
+    job: Any = request.job
+    if isinstance(job, TrainJob | SweepJob):
+        flat: dict[str, Any] = {}
+        for name, value in job.config.items():
+            flat |= value if name in GROUPS and isinstance(value, dict) else {name: value}
+        job = job.model_copy(update={"config": flat | ask.config})
+    name = request.name if ask.name is None else ask.name
+    return request.model_copy(update={"job": job, "name": name, "parent": parent})

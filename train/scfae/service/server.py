@@ -1,0 +1,112 @@
+"""The server's process: uvicorn, a worker beside it, and an end within seconds."""
+
+import logging
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from scfae.store.errors import ConfigError
+
+from .context import Service
+
+logger = logging.getLogger("scfae.service")
+
+STREAMS_END_S = 2
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Server(uvicorn.Server):
+    """Tells open streams to end as soon as it is asked to; they would keep it up otherwise."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Remember the signal, and end the streams."""
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        service: Service = app.state.service
+        service.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def check_address(service: Service, host: str) -> None:
+    """Check that a service may listen on an address: only the loopback one needs no token.
+
+    Raises:
+        ConfigError: Another address, and there is no token.
+    """
+    if host not in LOOPBACK and not service.tokens.tokens():
+        raise ConfigError(
+            f"--host {host}: others can reach that, so a token is due first: "
+            f"scfae service token add {service.queue.folder} NAME --role admin"
+        )
+
+
+def hosts_of(host: str, allowed: Sequence[str]) -> frozenset[str]:
+    """Return the names that the Host header may have.
+
+    Args:
+        host: The address that the service listens on.
+        allowed: Further names, e.g. those of a proxy.
+    """
+    names = {*LOOPBACK, socket.gethostname().lower(), *map(str.lower, allowed)}
+    return frozenset(names if host in ("0.0.0.0", "::") else {*names, host.lower()})
+
+
+def serve(app: FastAPI, *, host: str, port: int, worker: Sequence[str] | None) -> None:
+    """Answer requests until SIGTERM or Ctrl-C.
+
+    Args:
+        app: By `make_app`.
+        host: Address to listen on.
+        port: 0 takes a free one.
+        worker: The command of the worker that runs beside; None for none. It is asked to stop when
+            the server ends, and does to its jobs what it was told.
+    """
+    process = None if worker is None else _start_worker(app.state.service, worker)
+    try:
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            timeout_graceful_shutdown=STREAMS_END_S,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+        )
+        Server(config).run(sockets=[_listening(config, host)])
+    finally:
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+
+
+def _start_worker(service: Service, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    # To a file of its own: the worker lives on where the server, and who reads it, is killed.
+    with open(service.queue.folder / "worker.log", "ab") as log:
+        return subprocess.Popen(words, stderr=log, stdout=log, start_new_session=True)
+
+
+def worker_words(folder: Path, words: Sequence[str]) -> list[str]:
+    """Return the command of a worker on a service folder."""
+    return [sys.executable, "-m", "scfae.cli", "worker", "--service", str(folder), *words]
+
+
+def _listening(config: uvicorn.Config, host: str) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, config.port))
+    except OSError as error:
+        raise ConfigError(
+            f"--host {host} --port {config.port}: {error.strerror}; choose another."
+        ) from None
+    port = listening.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"scfae serves on http://{shown}:{port}", file=sys.stderr, flush=True)
+    return listening
