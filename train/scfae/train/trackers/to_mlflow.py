@@ -4,11 +4,15 @@ MLflow keeps every point it is sent, also one of a step that it has. So a resume
 its id, and is sent only the steps after its last.
 """
 
+import fcntl
 import logging
 import os
+import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from ..config import PLACES
 from ..runs import RunFolder
@@ -36,9 +40,10 @@ class MlflowTracker:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
-        self._client = MlflowClient()
         mine = identity(run)["id"]
-        experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
+        with _one_at_a_time():
+            self._client = MlflowClient()
+            experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT))
         found = self._client.search_runs([experiment], f"tags.`{TAG}` = '{mine}'")
         if found:
             self._id = found[0].info.run_id
@@ -93,3 +98,12 @@ class MlflowTracker:
             for point in self._client.get_metric_history(self._id, name)
         ]
         return max(steps, default=0)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait for other runs on this machine that begin: two that make one database break it."""
+    path = Path(tempfile.gettempdir()) / f"scfae-mlflow-{os.getuid()}.lock"
+    with open(path, "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
