@@ -51,7 +51,7 @@ class ColumnIndex:
     """What the receipts of a column say.
 
     Attributes:
-        lengths: Rows of each sample, T, int64 `[N]`; 0 where missing, failed or not extracted.
+        lengths: Rows of each sample, T, int32 `[N]`; 0 where missing, failed or not extracted.
         codes: Fate of each sample, as its place in `STATUSES`, uint8 `[N]`.
         state: Of each shard `[S]`: 0 not extracted, 1 committed, 2 left by another fingerprint.
         num_bytes: Bytes of each shard's file, int64 `[S]`.
@@ -63,7 +63,7 @@ class ColumnIndex:
         texts: The different reasons.
     """
 
-    lengths: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int32]
     codes: npt.NDArray[np.uint8]
     state: npt.NDArray[np.uint8]
     num_bytes: npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ class ColumnIndex:
     def empty(cls, num_samples: int, num_shards: int) -> "ColumnIndex":
         """Return the index of a column without receipts."""
         return cls(
-            lengths=np.zeros(num_samples, dtype=np.int64),
+            lengths=np.zeros(num_samples, dtype=np.int32),
             codes=np.full(num_samples, _MISSING, dtype=np.uint8),
             state=np.zeros(num_shards, dtype=np.uint8),
             num_bytes=np.zeros(num_shards, dtype=np.int64),
@@ -329,7 +329,7 @@ def _write_cache(
             body,
             head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8),
             bounds=samples.bounds,
-            lengths=index.lengths.astype(np.int32),
+            lengths=index.lengths,
             codes=index.codes,
             state=index.state,
             num_bytes=index.num_bytes,

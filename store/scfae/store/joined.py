@@ -79,7 +79,7 @@ class JoinedColumn:
         return digest([part.content_sha256 for part in self.parts])
 
     @lazy_property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> npt.NDArray[np.int32]:
         """Rows of each sample, T, `[N]`; 0 where one of them has none.
 
         Raises:
@@ -100,7 +100,7 @@ class JoinedColumn:
                     f"{rows[1]}. Bring one onto the other's clock with `scfae store derive "
                     f"--resample {names[0]}`, or pool both, or give each a branch of its own."
                 )
-        return np.where(has_all, first, 0)
+        return np.where(has_all, first, np.int32(0))
 
     def rows(self, index: int) -> npt.NDArray[Any]:
         """Return the rows `[T, D]` of a sample."""

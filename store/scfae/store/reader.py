@@ -6,7 +6,7 @@ Shapes: N samples, S shards, T rows, D features.
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from .errors import CorruptShard, SchemaMismatch
 from .files import FilePool
 from .index import ColumnIndex, check_receipt, read_index
 from .lazy import lazy_property
+from .places import Places
 from .receipt import STATUSES, Receipt, read_receipt, receipt_file
 from .samples import SampleTable
 from .shard import ShardFacts, ShardLine, ShardReader
@@ -92,7 +93,7 @@ class Column:
         return receipt
 
     @property
-    def lengths(self) -> npt.NDArray[np.int64]:
+    def lengths(self) -> npt.NDArray[np.int32]:
         """Rows of each sample, T, `[N]`; 0 where missing, failed or not extracted yet."""
         return self._index.lengths
 
@@ -166,7 +167,7 @@ class Column:
         out: npt.NDArray[Any],
         *,
         at: npt.NDArray[np.int64],
-        counts: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.integer[Any]],
         first: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Read many samples into a batch, each file front to back, without a copy.
@@ -187,6 +188,7 @@ class Column:
             SchemaMismatch: If a sample's shard is not extracted yet.
             ValueError: If `out` does not fit the samples.
         """
+        counts = counts.astype(np.int64, copy=False)
         taken = np.flatnonzero(counts)
         if len(taken) == 0:
             return
@@ -198,11 +200,8 @@ class Column:
         is_known = self._places.is_known[shards]
         if not is_known.all():
             for shard in np.unique(shards[~is_known]).tolist():
-                self._reader(shard)
+                self._find(shard, self._reader(shard))
         row_bytes = self.info.dim * out.dtype.itemsize
-        starts = self._places.rows_at[place].astype(np.int64)
-        if skip is not None:
-            starts = starts + skip * row_bytes
         small = self._small_shards()
         if small is not None and self._places.is_dense[shards].all():
             to, rows = at[taken], counts[taken]
@@ -210,10 +209,14 @@ class Column:
                 raise ValueError(
                     f"rows from {to.min()} to {(to + rows).max()} of {len(out)} in out"
                 )
-            begins_at = self._places.rows_at[self._samples.bounds[shards]].astype(np.int64)
-            inside = (starts - begins_at) // row_bytes
+            inside = self._places.first_rows(place)
+            if skip is not None:
+                inside += skip
             if small.take(shards, self._load, rows_at=inside, counts=rows, out=out, at=to):
                 return
+        starts = self._places.starts(place, shards)
+        if skip is not None:
+            starts += skip * row_bytes
         begins = at[taken] * row_bytes
         sizes = counts[taken] * row_bytes
         if int(begins.min()) < 0 or int((begins + sizes).max()) > len(memory):
@@ -240,7 +243,7 @@ class Column:
 
     def _small_shards(self) -> SmallShards | None:
         """Return this thread's copies of small shards; None where shards are too large for it."""
-        rows = self._rows_of_longest
+        rows = self._places.rows_of_longest
         if rows * self.info.dim * self._dtype.itemsize > MAX_SHARD_BYTES or rows == 0:
             return None
         found: SmallShards | None = getattr(self._of_thread, "small", None)
@@ -249,16 +252,11 @@ class Column:
             self._of_thread.small = found
         return found
 
-    @lazy_property
-    def _rows_of_longest(self) -> int:
-        totals = np.concatenate(([0], np.cumsum(self._index.lengths)))
-        return int(np.diff(totals[self._samples.bounds]).max(initial=0))
-
     def _load(self, shard: int, out: npt.NDArray[Any]) -> None:
         here = self._samples.rows_of(shard)
         rows = out[: int(self._index.lengths[here.start : here.stop].sum())]
         reader = self._reader(shard)
-        if not reader.open().read_into(rows, int(self._places.rows_at[here.start])):
+        if not reader.open().read_into(rows, self._places.begin(shard)):
             raise reader.corrupt("ends inside data")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -310,10 +308,10 @@ class Column:
         Raises:
             CorruptShard: If a copy is not what the receipt says.
         """
-        return self._shard_path(facts)
+        return Path(self._shard_path(facts))
 
-    def _shard_path(self, facts: ShardFacts) -> Path:
-        return self.folder / facts.file
+    def _shard_path(self, facts: ShardFacts) -> Path | str:
+        return f"{self.folder}/{facts.file}"  # a Path keeps kilobytes, of each of many shards
 
     def _locate(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
@@ -356,7 +354,8 @@ class Column:
             reader = ShardReader(
                 self._shard_path(line), line, pool=self._pool, is_shared=self._is_shared
             )
-            if not self._places.is_known[shard]:
+            # One sample is not worth an index, nor what is made of it.
+            if "_places" not in self.__dict__ or not self._places.is_known[shard]:
                 self._find(shard, reader)
             # Threads may both get here; the later reader wins and is as good.
             if len(self._readers) >= _MAX_READERS:
@@ -372,13 +371,8 @@ class Column:
                 f"column '{self.info.name}', shard {shard}: {reader.path} holds {layout.dtype} "
                 f"[R, {layout.dim}], not {self.info.dtype} [R, {self.info.dim}]."
             )
-        here = self._samples.rows_of(shard)
-        row_bytes = layout.dim * layout.dtype.itemsize
-        follows = np.cumsum(layout.lengths) - layout.lengths
-        dense = layout.rows_at[0] + follows * row_bytes
-        self._places.is_dense[shard] = np.array_equal(layout.rows_at, dense)
-        self._places.rows_at[here.start : here.stop] = layout.rows_at
-        self._places.is_known[shard] = True  # last: another thread may look at it
+        if "_places" in self.__dict__:
+            self._places.learn(shard, layout.rows_at)
 
     def _line(self, shard: int) -> ShardFacts | None:
         """Return what is known of a shard; None if it is not extracted."""
@@ -407,25 +401,9 @@ class Column:
         return index
 
     @lazy_property
-    def _places(self) -> "_Places":
-        # One sample is not worth an index, which knows how large the files are.
-        is_small = "_index" in self.__dict__ and int(self._index.num_bytes.max(initial=0)) < 1 << 32
-        return _Places.empty(
-            len(self._samples), self._samples.num_shards, np.uint32 if is_small else np.int64
-        )
-
-
-class _Places(NamedTuple):
-    """Where rows lie in their files, as far as shards were opened."""
-
-    rows_at: npt.NDArray[np.uint32 | np.int64]
-    is_known: npt.NDArray[np.bool_]
-    is_dense: npt.NDArray[np.bool_]  # samples follow on each other, as the table has them
-
-    @classmethod
-    def empty(cls, num_samples: int, num_shards: int, dtype: npt.DTypeLike) -> "_Places":
-        rows_at = np.zeros(num_samples, dtype=dtype)
-        return cls(rows_at, np.zeros(num_shards, dtype=bool), np.zeros(num_shards, dtype=bool))
+    def _places(self) -> Places:
+        row_bytes = self.info.dim * self._dtype.itemsize
+        return Places(self._index.lengths, self._samples.bounds, row_bytes=row_bytes)
 
 
 def _buffers(memory: memoryview, begins: list[int], ends: list[int]) -> list[memoryview]:

@@ -15,6 +15,7 @@ Status = Literal["ok", "partial", "missing", "failed"]
 _SHARD_FILE: Final = re.compile(
     rf"shard-(\d{{5,}})(?:\.[0-9a-f]{{16}})?(?:{'|'.join(map(re.escape, SUFFIXES.values()))})"
 )
+_MAX_ROWS: Final = 2**31 - 1
 STATUSES: Final[tuple[Status, ...]] = ("ok", "partial", "missing", "failed")
 
 
@@ -55,6 +56,8 @@ class Receipt(Frozen):
             raise ValueError("lengths, status and media differ in number")
         if sum(self.lengths) != self.rows:
             raise ValueError("lengths do not add up to rows")
+        if max(self.lengths, default=0) > _MAX_ROWS or min(self.lengths, default=0) < 0:
+            raise ValueError("a sample has more rows than 32 bits count, or less than none")
         return self
 
 

@@ -53,7 +53,7 @@ class ShardLine(NamedTuple):
     file: str
     bytes: int
     sha256: str
-    lengths: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.integer[Any]]
 
 
 _TIMES_BYTES = 2 * np.dtype(np.float64).itemsize
@@ -76,17 +76,21 @@ class ShardReader:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         receipt: ShardFacts,
         *,
         pool: FilePool | None = None,
         is_shared: bool = False,
     ) -> None:
-        self.path = path
         self._name = str(path)  # hashed in each read, which a Path does anew
         self._receipt = receipt
         self._is_shared = is_shared
         self._pool = FilePool(capacity=1) if pool is None else pool
+
+    @property
+    def path(self) -> Path:
+        """The shard's file."""
+        return Path(self._name)
 
     @property
     def dim(self) -> int:
@@ -152,11 +156,14 @@ class ShardReader:
         return self.locate()
 
     def locate(self) -> Layout:
-        """Find where the samples lie in the file.
+        """Return where the samples lie in the file; not kept, but taken from `layout` if that is.
 
         Raises:
             CorruptShard: If the file is not what its receipt says.
         """
+        kept: Layout | None = self.__dict__.get("layout")
+        if kept is not None:
+            return kept
         file = self.open()
         form = format_of(self._receipt.file)
         if form is None:

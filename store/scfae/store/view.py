@@ -190,7 +190,8 @@ class StoreView:
         """Return the rows of each sample, T, `[N]`; not to be written to."""
         found = self._lengths.get(modality)
         if found is None:
-            found = self._lengths[modality] = self._columns[modality].lengths[self.indices]
+            found = self._columns[modality].lengths[self.indices].astype(np.int64)
+            self._lengths[modality] = found
         return found
 
     def rows(self, i: int, modality: str) -> npt.NDArray[Any]:
