@@ -5,7 +5,7 @@ Only server and workers write it, never a trainer. Every transaction opens a con
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -35,7 +35,6 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 """Each brings the schema from the version that is its index to the next one."""
-VERSION = len(MIGRATIONS)
 
 
 class Database:
@@ -43,17 +42,19 @@ class Database:
 
     Args:
         path: `SERVICE/service.db`; made if it is not there.
+        migrations: See `MIGRATIONS`; their number is the newest version.
 
     Raises:
         ServiceError: A newer scfae wrote it, or it is no database.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
         self.path = path
+        self._migrations = migrations
         try:
             with closing(self._connect()) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-                if _version(connection) != VERSION:
+                if _version(connection) != len(migrations):
                     self._migrate(connection)
         except sqlite3.DatabaseError as error:
             raise ServiceError(
@@ -89,19 +90,20 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
+        newest = len(self._migrations)
         version = _version(connection)  # another process may have been quicker
-        if version > VERSION:
+        if version > newest:
             connection.execute("ROLLBACK")
             raise ServiceError(
-                f"{self.path} is of version {version}; this scfae knows versions up to {VERSION}: "
+                f"{self.path} is of version {version}; this scfae knows versions up to {newest}: "
                 "use a newer scfae."
             )
         if version:
             self._back_up(version)
-        for number in range(version, VERSION):
-            for statement in MIGRATIONS[number].split(";"):
+        for number in range(version, newest):
+            for statement in self._migrations[number].split(";"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
+        connection.execute(f"PRAGMA user_version={newest}")
         connection.execute("COMMIT")
 
     def _back_up(self, version: int) -> None:
