@@ -17,10 +17,11 @@ MOSAIC := mosaicml-streaming==0.13.0 brotli==1.2.1 catalogue==2.0.10 cramjam==2.
 	huggingface_hub==0.36.2 python-snappy==0.7.3 regex==2026.11.19 tokenizers==0.22.2 \
 	transformers==4.57.6 xxhash==3.8.2 zstd==1.5.7.2
 
-.PHONY: setup demo test test-slow test-all check format bench bench-peers bench-scale bench-fusion clean help
+.PHONY: setup demo serve test test-slow test-all check format bench bench-peers bench-scale bench-fusion clean help
 
 help:
 	@echo "make demo       the whole system on real input: media -> features -> fusion -> report"
+	@echo "make serve      the training service over the stores of make demo"
 	@echo "make test       the tests (under 40 minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make check      format, lint, types, import directions"
@@ -43,6 +44,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/scfae demo $(DEMO)
+
+serve: $(STAMP)
+	$(BIN)/scfae serve --store-root $(DEMO) --media-root $(DEMO)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile

@@ -268,6 +268,22 @@ def test_tokens_say_who_may_do_what(root: Path, tmp_path: Path) -> None:
         assert post("operator").status_code == 401
 
 
+def test_a_proxy_may_put_a_path_before_ours(tmp_path: Path) -> None:
+    with start_server(tmp_path, "--no-worker", "--root-path", "/scfae") as served:
+        for prefix in ("", "/scfae"):  # a proxy may take it away, or leave it
+            assert served.client.get(f"{prefix}/api/v1/whoami").status_code == 200
+        document = served.client.get("/api/v1/openapi.json").json()
+        assert document["servers"] == [{"url": "/scfae"}]
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_cannot_be_had_is_named(tmp_path: Path, port: str) -> None:
+    command = [sys.executable, "-m", "scfae.cli", "serve", "--service", str(tmp_path)]
+    done = subprocess.run([*command, f"--port={port}"], capture_output=True, text=True)
+    assert (done.returncode, "--port" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
+
+
 def test_the_server_ends_within_seconds_with_an_open_stream(tmp_path: Path, root: Path) -> None:
     with start_server(tmp_path, "--no-worker", "--store-root", str(root)) as served:
         job = submit(served)["id"]

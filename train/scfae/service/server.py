@@ -67,19 +67,23 @@ def serve(app: FastAPI, *, host: str, port: int, worker: Sequence[str] | None) -
         port: 0 takes a free one.
         worker: The command of the worker that runs beside; None for none. It is asked to stop when
             the server ends, and does to its jobs what it was told.
+
+    Raises:
+        ConfigError: The address or port cannot be had.
     """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        timeout_graceful_shutdown=STREAMS_END_S,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+    )
+    listening = _listening(config, host)
     process = None if worker is None else _start_worker(app.state.service, worker)
     try:
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            timeout_graceful_shutdown=STREAMS_END_S,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-        )
-        Server(config).run(sockets=[_listening(config, host)])
+        Server(config).run(sockets=[listening])
     finally:
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -102,10 +106,8 @@ def _listening(config: uvicorn.Config, host: str) -> socket.socket:
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, config.port))
-    except OSError as error:
-        raise ConfigError(
-            f"--host {host} --port {config.port}: {error.strerror}; choose another."
-        ) from None
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--host {host} --port {config.port}: {error}; choose another.") from None
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     print(f"scfae serves on http://{shown}:{port}", file=sys.stderr, flush=True)
