@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scfae.service.series import decimate
 from scfae.service.stream import lines_from
 
-texts = st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=12)
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 @given(
