@@ -13,6 +13,7 @@ is read and the one before it stay.
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ logger = logging.getLogger("scfae.store")
 
 FILLERS: Final = 8
 _WAIT_S = 1.0
+_PAUSE_S = 0.5  # after a shard's first failed fetch, twice as long after each further one
+_MAX_TRIES: Final = 8
 _LEFT: Final = "left-"
 
 
@@ -60,6 +63,7 @@ class ShardCache:
         self._known: dict[Path, _Remote] = {}
         self._sizes: OrderedDict[Path, int] = OrderedDict()  # there or on the way, oldest first
         self._arriving: set[Path] = set()
+        self._failed: dict[Path, tuple[int, float]] = {}  # how often, and when to try again
         self._windows: list[tuple[Path, ...]] = []
         self._window_of: dict[Path, int] = {}
         self._current = 0
@@ -144,6 +148,7 @@ class ShardCache:
             for number, window in reversed(list(enumerate(self._windows))):
                 self._window_of.update(dict.fromkeys(window, number))
             self._current = 0
+            self._failed = {}
             self._plan_number += 1
             number = self._plan_number
             self._changed.notify_all()
@@ -163,7 +168,8 @@ class ShardCache:
         with self._changed:
             path = self._next_to_fetch()
             if path is None and self._plan_number == number:
-                if self._current >= len(self._windows) - 1 and not self._arriving:
+                is_last = self._current >= len(self._windows) - 1
+                if is_last and not self._arriving and not self._to_try_again():
                     return False
                 self._changed.wait(_WAIT_S)
                 path = self._next_to_fetch()
@@ -176,9 +182,26 @@ class ShardCache:
             self._fetch(path)
         except Exception as error:
             # Whoever reads the shard asks again and gets the error itself.
-            logger.warning("fetching %s ahead failed: %s", path.name, error)
-            return False
+            with self._changed:
+                times = self._failed.get(path, (0, 0.0))[0] + 1
+                self._failed[path] = times, time.monotonic() + _PAUSE_S * 2 ** (times - 1)
+            if times == 1:  # a server that is away for a minute is one line, not hundreds
+                logger.warning("fetching %s ahead failed, trying again: %s", path.name, error)
+            elif times == _MAX_TRIES:
+                logger.warning("fetching %s ahead failed %d times: %s", path.name, times, error)
         return True
+
+    def _to_try_again(self) -> bool:
+        """Return whether a planned shard whose fetch failed has a try left."""
+        return any(
+            times < _MAX_TRIES and self._window_of.get(path, -1) >= self._current
+            for path, (times, _) in self._failed.items()
+        )
+
+    def _is_due(self, path: Path) -> bool:
+        """Return whether a shard may be fetched ahead: not soon after that failed."""
+        times, next_s = self._failed.get(path, (0, 0.0))
+        return times < _MAX_TRIES and next_s <= time.monotonic()
 
     def _next_to_fetch(self) -> Path | None:
         """Return the first planned shard that is not there, if it fits beside what is needed."""
@@ -186,7 +209,7 @@ class ShardCache:
         free += sum(self._sizes[path] for path in self._idle())
         for window in self._windows[self._current :]:
             for path in window:
-                if path not in self._sizes:
+                if path not in self._sizes and self._is_due(path):
                     return path if self._known[path].num_bytes <= free else None
         return None
 
@@ -243,7 +266,9 @@ class ShardCache:
         finally:
             with self._changed:
                 self._arriving.discard(path)
-                if not is_there:
+                if is_there:
+                    self._failed.pop(path, None)
+                else:
                     self._sizes.pop(path, None)
                 self._changed.notify_all()
 

@@ -26,9 +26,13 @@ class Recorder:
         self.keys: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.failures = 0
 
     def download(self, key: str, path: Path) -> str:
         self.gate.wait(10)
+        if self.failures > 0:
+            self.failures -= 1
+            raise OSError("the server is away")
         self.keys.append(key)
         return self._objects.download(key, path)
 
@@ -85,6 +89,40 @@ def test_the_plan_is_fetched_ahead_and_what_is_behind_goes_first(
         assert sum(p.stat().st_size for p in paths if p.exists()) <= 3 * size
     assert len(objects.keys) == len(order)  # none was fetched twice
     assert cache.num_bytes <= 3 * size
+
+
+def test_fetching_ahead_goes_on_after_a_server_was_away(
+    parts: tuple[ShardCache, Recorder, list[Path], int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("scfae.store.remote.cache._PAUSE_S", 0.02)
+    monkeypatch.setattr("scfae.store.remote.cache._WAIT_S", 0.02)
+    cache, objects, paths, _ = parts
+    objects.failures = 12  # more than there are threads
+    cache.plan([[path] for path in paths[:3]])
+    wait_until(lambda: all(path.exists() for path in paths[:3]))
+    assert len(objects.keys) == 3
+    assert 1 <= len(caplog.messages) <= 3
+    assert "ahead failed, trying again: the server is away" in caplog.text
+
+
+def test_a_shard_that_cannot_be_fetched_holds_up_no_other(
+    parts: tuple[ShardCache, Recorder, list[Path], int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("scfae.store.remote.cache._PAUSE_S", 0.001)
+    monkeypatch.setattr("scfae.store.remote.cache._WAIT_S", 0.02)
+    cache, objects, paths, _ = parts
+    objects.delete(cache._known[paths[0]].key)  # type: ignore[operator]
+    before = set(threading.enumerate())
+    cache.plan([paths[:3]])
+    wait_until(lambda: paths[1].exists() and paths[2].exists())
+    wait_until(lambda: set(threading.enumerate()) <= before)  # the fillers have ended
+    assert "ahead failed 8 times" in caplog.text
+    with pytest.raises(FileNotFoundError):
+        cache.ensure(paths[0])
 
 
 def test_without_a_plan_the_least_recently_used_goes(
