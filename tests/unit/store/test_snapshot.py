@@ -17,6 +17,7 @@ from scfae.store.receipt import receipt_file
 
 DIM = 8
 LASTS_S = 1.5
+AT_MOST_S = 60.0
 WRITER = """
 import sys
 from itertools import count
@@ -85,8 +86,10 @@ def test_rows_never_mix_while_another_process_replaces_them(store: FeatureStore,
     random = np.random.default_rng(0)
     num_read = num_refused = 0
     with writing(store, how):
-        deadline_s = time.monotonic() + LASTS_S
-        while time.monotonic() < deadline_s:
+        begin_s = time.monotonic()
+        # On a busy machine either may take long to happen once: the two processes take turns.
+        while (lasted_s := time.monotonic() - begin_s) < LASTS_S or not (num_read and num_refused):
+            assert lasted_s < AT_MOST_S, f"{num_read} samples read, {num_refused} refused"
             try:
                 column = opened(store)
                 lengths = column.lengths
@@ -107,8 +110,6 @@ def test_rows_never_mix_while_another_process_replaces_them(store: FeatureStore,
             except CorruptShard as error:
                 assert "column 'c', shard" in str(error)  # noqa: PT017
                 num_refused += 1
-    assert num_read > 0
-    assert num_refused > 0
 
 
 def test_a_shard_of_the_same_size_that_took_its_place_is_refused(store: FeatureStore) -> None:
