@@ -188,14 +188,14 @@ class Column:
             SchemaMismatch: If a sample's shard is not extracted yet.
             ValueError: If `out` does not fit the samples.
         """
-        counts = counts.astype(np.int64, copy=False)
-        taken = np.flatnonzero(counts)
+        wanted: npt.NDArray[np.int64] = counts.astype(np.int64, copy=False)
+        taken = np.flatnonzero(wanted)
         if len(taken) == 0:
             return
         taken = taken[np.argsort(indices[taken], kind="stable")]
         place = indices[taken]
         skip = None if first is None else first[taken]
-        memory = self._check(place, out, rows=counts[taken], skip=skip)
+        memory = self._check(place, out, rows=wanted[taken], skip=skip)
         shards = self._samples.shard_of[place]
         is_known = self._places.is_known[shards]
         if not is_known.all():
@@ -204,7 +204,7 @@ class Column:
         row_bytes = self.info.dim * out.dtype.itemsize
         small = self._small_shards()
         if small is not None and self._places.is_dense[shards].all():
-            to, rows = at[taken], counts[taken]
+            to, rows = at[taken], wanted[taken]
             if to.min() < 0 or (to + rows).max() > len(out):
                 raise ValueError(
                     f"rows from {to.min()} to {(to + rows).max()} of {len(out)} in out"
@@ -218,9 +218,9 @@ class Column:
         if skip is not None:
             starts += skip * row_bytes
         begins = at[taken] * row_bytes
-        sizes = counts[taken] * row_bytes
+        sizes = wanted[taken] * row_bytes
         if int(begins.min()) < 0 or int((begins + sizes).max()) > len(memory):
-            raise ValueError(f"rows from {at.min()} to {(at + counts).max()} of {len(out)} in out")
+            raise ValueError(f"rows from {at.min()} to {(at + wanted).max()} of {len(out)} in out")
         # A run of samples that follow each other in a file is one system call.
         is_new = np.ones(len(taken) + 1, dtype=bool)
         is_new[1:-1] = (shards[1:] != shards[:-1]) | (starts[1:] != starts[:-1] + sizes[:-1])

@@ -25,7 +25,7 @@ def test_positions_are_those_that_were_learnt(shards: list[list[int]], data: st.
     for k, shard in enumerate(shards):
         gap = data.draw(st.integers(0, 2)) * 512  # what a tar has between samples
         begin = data.draw(st.integers(0, 1 << 40))
-        follows = np.cumsum(shard) - shard
+        follows = np.cumsum(np.array(shard, dtype=np.int64)) - np.array(shard, dtype=np.int64)
         rows_at = begin + follows * ROW_BYTES + np.arange(len(shard)) * gap
         expected[bounds[k] : bounds[k + 1]] = rows_at
         gaps.append(gap if len(shard) > 1 else 0)

@@ -128,7 +128,7 @@ def packed_reader(data: Data) -> Epoch:
             here = np.arange(start, min(start + BATCH_SIZE, len(data)))
             features, lengths = {}, {}
             for modality, column in columns.items():
-                counts = counted[modality][here]
+                counts = counted[modality][here].astype(np.int64)
                 ends = np.cumsum(counts)
                 column.read_batch(here, buffers[modality], at=ends - counts, counts=counts)
                 features[modality] = buffers[modality][: int(ends[-1])]
