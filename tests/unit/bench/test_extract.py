@@ -23,7 +23,11 @@ def test_every_way_is_timed_and_every_promise_judged(tmp_path: Path) -> None:
     assert all(0 < best < 60 for best in result.best_s.values())
     bare = sum(best for way, best in result.best_s.items() if way == DECODE or "forward" in way)
     assert result.targets[0].ratio == pytest.approx(result.best_s[TOGETHER] / bare)
-    assert [target.wanted for target in result.targets] == ["<= 1.1", ">= 1", "<= 1.05"]
+    wanted = ["<= 1.1", ">= 1", "<= 1.05", "<= 1.05"]
+    assert [target.wanted for target in result.targets] == wanted
+    # A pass and its decoding children cannot take less of the processors than the pass alone.
+    assert list(result.cpu_s) == ways
+    assert result.cpu_s[TOGETHER] > result.cpu_s["forward, resnetse34l@random:0"] > 0
     text = result.to_text()
     assert all(target.outcome in text for target in result.targets)
     assert json.loads(json.dumps(result.to_json()))["targets"][0]["outcome"]
@@ -33,13 +37,15 @@ def test_every_way_is_timed_and_every_promise_judged(tmp_path: Path) -> None:
 
 def test_promises_are_of_the_times_measured() -> None:
     best = {TOGETHER: 11.0, FEWER: 5.9, DECODE: 2.0, "forward, a": 3.0, "forward, b": 5.0}
-    targets = extract._targets(best | {ONE_BY_ONE: 22.0}, ("a", "b"))
+    cpu = best | {TOGETHER: 16.4}
+    targets = extract._targets(best | {ONE_BY_ONE: 22.0}, cpu, ("a", "b"))
     assert [target.ratio for target in targets] == [
         pytest.approx(1.1),
         2.0,
         pytest.approx(1.02),
+        pytest.approx(2.1),
     ]
-    assert targets[2].outcome == "reached"
+    assert [target.outcome for target in targets[2:]] == ["reached", "missed"]
 
 
 def test_wrong_rows_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

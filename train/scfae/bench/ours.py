@@ -117,7 +117,7 @@ def _read(
 def packed_reader(data: Data) -> Epoch:
     """Packed batches of our columns, front to back, in memory that is used again."""
     columns = {modality: data.store.column(modality) for modality in SHAPES}
-    counted = {modality: column.lengths for modality, column in columns.items()}
+    counted = {modality: column.lengths.astype(np.int64) for modality, column in columns.items()}
     buffers = {
         m: np.zeros((BATCH_SIZE * int(counted[m].max()), column.info.dim), np.float16)
         for m, column in columns.items()
