@@ -9,8 +9,8 @@ the states of the encoder are read by a second encoder, which translates to the 
     fused = attention pooling of LSTM(states_last)
 
 At test only the source is needed, and nothing else is read: a sample without it has a zero vector.
-Losses: `translation_1`, `cycle` and `translation_2`, ..., mean squared errors over the target's
-rows and features, of samples that have source and target.
+Losses: `translation_1`, `cycle` and `translation_2`, mean squared errors over the target's rows and
+features, of samples that have source and target; `translation_2` is the sum of all later ones.
 
 Deviations: a projection to and from each modality, where the port pads all to one width; decoders
 read what they made (the port feeds the truth even where it means not to); no alignment is needed,
@@ -107,12 +107,15 @@ class MCTN(Fusion):
         source = self.source
         valid = inputs.valid[source]
         rows = self.read[source](inputs.features[source])
-        recon, losses = {}, {}
+        recon: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         for i, target in enumerate(self.targets):
             rows, _ = self.encoders[i](rows, valid)
             made = self.decoders[i](rows, valid, inputs.valid[target].shape[1])
             recon[target] = self.write[target](made)
-            losses[f"translation_{i + 1}"] = self._error(recon[target], target, inputs)
+            error = self._error(recon[target], target, inputs)
+            name = f"translation_{min(i + 1, 2)}"
+            losses[name] = losses[name] + error if name in losses else error
             if i == 0:
                 there = self.read[target](recon[target])
                 states, _ = self.encoders[0](there, inputs.valid[target])

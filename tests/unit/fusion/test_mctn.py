@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scfae.fusion import build_fusion
+from scfae.fusion import build_fusion, fusion_info
 from scfae.fusion.mctn import MCTN, Decoder
 
 DIMS = {"t": 8, "a": 6, "v": 10}
@@ -55,3 +55,14 @@ def test_only_the_source_is_read() -> None:
 def test_an_unknown_source_is_refused() -> None:
     with pytest.raises(ValueError, match="source"):
         make(source="smell")
+
+
+def test_all_later_translations_are_one_loss_of_the_recipes_weight() -> None:
+    dims = dict.fromkeys("abcde", 3)
+    model = build_fusion("mctn", dims, num_outputs=2, hidden=4).eval()
+    output = model({name: torch.randn(4, 2, 3) for name in dims})
+    assert set(output.losses) == set(fusion_info("mctn").recipe.loss_weights)
+    features = {name: torch.randn(4, 1, 3) for name in dims}
+    output = model(features)
+    errors = [(output.recon[m] - features[m][:, 0]).square().mean() for m in "cde"]
+    torch.testing.assert_close(output.losses["translation_2"], sum(errors, torch.zeros(())))

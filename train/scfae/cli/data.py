@@ -139,7 +139,8 @@ class ActivityNetArguments:
     store: Annotated[str, tyro.conf.Positional]
     """The store to make, a folder or URL; what was found and left is kept in NAME.data.json."""
     setting: Literal["4096-128", "128-128"] = "4096-128"
-    """128-128 adds the column apivr-video-128, the video in 128 features."""
+    """128-128 adds the column apivr-video-128, the video in 128 features without training; the
+    paper's map, trained with the fusion, is `scfae train --linear-maps video=128`."""
     reduce: Literal["pca", "project"] = "pca"
     """How: principal components fitted on train, or a random projection."""
     val: float = 0.1
