@@ -54,7 +54,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_layers": 1,
         "num_refiner_blocks": 1,
     },
-    "dlf": {"width": 16, "num_heads": 2, "num_layers": 1, "num_cross_layers": 1},
+    "dlf": {"width": 16, "num_heads": 2, "num_layers": 1, "num_last_layers": 1},
     "gcnet": {"width": 32, "graph_width": 16},
     "imder": {
         "width": 16,

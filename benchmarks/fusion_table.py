@@ -66,7 +66,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gcnet": {"width": 64, "graph_width": 64},
     "layer_coupled": {"width": 64, "num_layers": 1},
     "state_coupled": {"width": 64, "num_layers": 1},
-    "dlf": {"num_layers": 1, "num_cross_layers": 1},
+    "dlf": {"num_layers": 1, "num_last_layers": 1},
     "align_maskrecon": {"width": 64},
     "imder": {"sampling_steps": 10, "num_refiner_blocks": 4, "num_layers": 1},
     "dicmor": {"num_flow_steps": 8, "num_refiner_blocks": 4, "num_layers": 1},

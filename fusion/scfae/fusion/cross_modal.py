@@ -1,7 +1,8 @@
 """The body of MulT: every modality hears each other one, then itself; the last steps side by side.
 
 Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences" (ACL 2019), on
-streams of one width that are already there.
+streams of one width that are already there. Deviations: keys have a norm of their own and no bias,
+there is no norm after the last layer.
 
 Shapes: B samples, T steps of one stream, W width, M modalities.
 """

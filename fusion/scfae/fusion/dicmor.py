@@ -9,23 +9,27 @@ latents to Gaussians of each class, the same for all modalities:
     x_m from k = flow_m^-1(flow_k(x_k)); from several k: a 1x1 convolution of all of them
 
 Classes of int labels are the labels; of one float value its rounding, from -3 to 3; several labels
-share one class. Without labels there is no `flow` loss and the flows do not learn.
+share one class, and without a head there is one. Without labels there is no `flow` loss and the
+flows do not learn.
 
-Deviations: latents are segment means of any number of rows, convolutions pad; each sample is
-missing its own modalities; norms of the flows begin as the identity; labels are read in training
-losses only (the code passes them at test too).
+Deviations: all of a flow runs, where the released code builds its norms and mixings and leaves them
+out, so that half of the features never change; latents are segment means of any number of rows,
+convolutions pad; each sample is missing its own modalities; norms of the flows begin as the
+identity; a class's mean and deviation are parameters, where the code adds a scale to each; labels
+are read in training losses only (the code passes them at test too).
 
 Shapes: N samples, W latent width, S segments, K classes, M modalities.
 """
 
 import math
 from collections.abc import Mapping
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from .flows import Flow
-from .imagining import ImaginingFusion
+from .imagining import ImaginingFusion, ImaginingOptions
 from .info import FusionInfo, TrainingRecipe
 from .losses import mean_over_present
 from .presence import Inputs
@@ -38,67 +42,39 @@ class DiCMoR(ImaginingFusion):
 
     Args:
         dims: Width of each modality.
-        num_outputs: Outputs of the head; None builds none, and all samples share one class.
-        head: `linear` or `mlp`.
-        width: W, even, a multiple of `num_heads`.
         num_segments: S.
         num_flow_steps: Steps of each flow.
         flow_hidden: Width of the couplings' layers.
-        num_heads: Attention heads.
-        num_layers: Layers of the fusion.
-        num_refiner_blocks: Blocks of each refiner.
-        dropout: In the fusion.
-        hidden_share: Probability that a present modality is hidden in training.
-        check_finite: Refuse NaN and infinity in what is present.
+        **shared: Of `ImaginingFusion`.
     """
 
     def __init__(
         self,
         dims: Mapping[str, int],
         *,
-        num_outputs: int | None = None,
-        head: str = "linear",
-        width: int = 32,
         num_segments: int = 8,
         num_flow_steps: int = 32,
         flow_hidden: int = 64,
-        num_heads: int = 8,
-        num_layers: int = 4,
-        num_refiner_blocks: int = 20,
-        dropout: float = 0.1,
-        hidden_share: float = 0.5,
-        check_finite: bool = True,
+        **shared: Unpack[ImaginingOptions],
     ) -> None:
-        super().__init__(
-            dims,
-            num_outputs=num_outputs,
-            head=head,
-            width=width,
-            num_segments=num_segments,
-            num_heads=num_heads,
-            num_layers=num_layers,
-            num_refiner_blocks=num_refiner_blocks,
-            dropout=dropout,
-            hidden_share=hidden_share,
-            check_finite=check_finite,
-        )
+        super().__init__(dims, num_segments=num_segments, **shared)
         if num_flow_steps < 1 or flow_hidden < 1:
             raise ValueError(
                 f"num_flow_steps, flow_hidden: at least 1, not {num_flow_steps}, {flow_hidden}"
             )
         self.flows = nn.ModuleDict(
-            {m: Flow(width, num_flow_steps, flow_hidden) for m in self.modalities}
+            {m: Flow(self.width, num_flow_steps, flow_hidden) for m in self.modalities}
         )
-        num_classes = 2 * LARGEST_VALUE + 1 if num_outputs == 1 else num_outputs or 1
+        num_classes = 2 * LARGEST_VALUE + 1 if self.num_outputs == 1 else self.num_outputs or 1
         self.prior = nn.ParameterDict(
             {
-                "mean": torch.zeros(num_classes, width),
-                "log_sd": torch.zeros(num_classes, width),
+                "mean": torch.zeros(num_classes, self.width),
+                "log_sd": torch.zeros(num_classes, self.width),
             }
         )
         self.merge = nn.ModuleDict(
             {
-                m: nn.Conv1d((len(self.dims) - 1) * width, width, 1)
+                m: nn.Conv1d(self.imagined_width, self.width, 1)
                 for m in self.modalities
                 if len(self.dims) > 2
             }
@@ -173,6 +149,7 @@ INFOS = (
         deviations=(
             "Latents are normalised segment means of any number of rows.",
             "Each sample is missing its own modalities.",
+            "Norms and mixings of the flows run; the released code builds them and omits them.",
             "Norms of the flows begin as the identity.",
         ),
         needs=("two_stages", "labels"),

@@ -5,17 +5,20 @@ the released code. All transformers are causal; l is the leading modality:
 
     x_m = conv_m(V_m);  s_m = Enc_m(x_m);  c_m = Enc(x_m), one for all m
     recon_m = linear_m([s_m; c_m]);  r_m = Enc_m(recon_m)
-    c = [last step of T_c,m(c_m)];  h_l = last step of T_l(s_l)
-    h_m = last step of T_m(cross(s_l hears s_m))             for the others
-    fused = x + MLP(x),  x = [sigmoid(linear(h_m)) for each m; sigmoid(linear(c))]
+    c = [last step of T_c,m(c_m)];  h_l = R_l(last step of T_l(s_l)),  R(x) = x + MLP(x)
+    h_m = R_m(last step of T_m(cross(s_l hears s_m)))        for the others
+    fused = R(x),  x = [sigmoid(linear(h_m)) for each m; sigmoid(linear(c))]
 
-Losses. With labels, errors of own heads: `task_shared` on c, `task_leading` on h_l, `task_others`
-the sum over the other h_m. `recon`: MSE(x_m, recon_m); `specific`: MSE(s_m, r_m); `orthogonality`:
-max(0, cos(s_m, c_m)) at each step; each a mean over rows, summed over modalities. `triplet`, with
-labels: over the shared vectors of all samples and modalities, the hinge max(0, 0.15 |y_i - y_k| -
-cos_ij + cos_ik) with j of the same label and k of another; for classes |y_i - y_k| is 1.
+Losses. With labels, errors of own heads: `task_shared` on R_c(c), `task_leading` on h_l,
+`task_others` the sum over the other h_m. `recon`: MSE(x_m, recon_m); `specific`: MSE(s_m, r_m);
+`orthogonality`: max(0, cos(s_m, c_m)) at each step; each a mean over rows, summed over modalities.
+`triplet`, with labels: over the shared vectors of all samples and modalities, the hinge max(0, 0.15
+|y_i - y_k| - cos_ij + cos_ik) with j of the same label and k of another; for classes |y_i - y_k| is
+1.
 
-Deviations: convolutions pad, so that a vector is a sequence of one; the triplet takes the mean of
+Deviations: convolutions pad, so that a vector is a sequence of one; one linear layer aligns the
+shared vectors of all modalities; keys have no bias and, in cross-attention, a norm of their own,
+where the code has one norm for both and another after the last layer; the triplet takes the mean of
 cos_ij over j and of the hinge over k, N^2 terms instead of N^3, on the mean over time; with several
 labels a sample there is no triplet. Without the leading modality the h_m are zero and c is left.
 
@@ -51,8 +54,8 @@ class DLF(Fusion):
         leading: The modality that the others are drawn to; None is the first.
         width: W, a multiple of twice `num_heads`; None takes 50 rounded up to one.
         num_heads: Attention heads.
-        num_layers: Layers of the encoders.
-        num_cross_layers: Layers of the cross-attention and of what follows it.
+        num_layers: Layers of the encoders and of the cross-attention.
+        num_last_layers: Layers of the encoders that follow the cross-attention.
         kernel: Steps of the convolutions, odd.
         dropout: In every layer.
         check_finite: Refuse NaN and infinity in what is present.
@@ -68,7 +71,7 @@ class DLF(Fusion):
         width: int | None = None,
         num_heads: int = 5,
         num_layers: int = 2,
-        num_cross_layers: int = 3,
+        num_last_layers: int = 3,
         kernel: int = 3,
         dropout: float = 0.1,
         check_finite: bool = True,
@@ -94,27 +97,31 @@ class DLF(Fusion):
         )
         self.specific = nn.ModuleDict({m: encoder(num_layers) for m in names})
         self.shared = encoder(num_layers)
-        self.rebuild = nn.ModuleDict({m: nn.Linear(2 * w, w) for m in names})
+        self.rebuild = nn.ModuleDict({m: nn.Linear(2 * w, w, bias=False) for m in names})
         self.shared_last = nn.ModuleDict({m: encoder(num_layers) for m in names})
         self.cross = nn.ModuleDict(
             {
                 m: nn.ModuleList(
-                    CrossAttentionLayer(w, num_heads, dropout) for _ in range(num_cross_layers)
+                    CrossAttentionLayer(w, num_heads, dropout) for _ in range(num_layers)
                 )
                 for m in names
                 if m != self.leading
             }
         )
-        self.after = nn.ModuleDict({m: encoder(num_cross_layers) for m in names})
+        self.after = nn.ModuleDict(
+            {m: encoder(num_layers if m == self.leading else num_last_layers) for m in names}
+        )
+        self.refine = nn.ModuleDict({m: ResidualMLP(w) for m in names})
         self.align = nn.Linear(w, w)
         widths = {**dict.fromkeys(names, w), "": num * w}
         self.to_joint = nn.ModuleList(nn.Linear(d, d) for d in widths.values())
         self.joint = ResidualMLP(2 * num * w)
-        self.own_heads = nn.ModuleList(
-            nn.Sequential(ResidualMLP(d), nn.Linear(d, num_outputs))
-            for d in widths.values()
-            if num_outputs is not None
-        )
+        self.own_heads = nn.ModuleList()
+        if num_outputs is not None:
+            self.own_heads.extend(nn.Linear(w, num_outputs) for _ in names)
+            self.own_heads.append(
+                nn.Sequential(ResidualMLP(num * w), nn.Linear(num * w, num_outputs))
+            )
         self.add_head(2 * num * w)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
@@ -156,7 +163,8 @@ class DLF(Fusion):
             for layer in layers:
                 stream = layer(stream, s[modality], inputs.valid[modality])
             here = led & inputs.valid[modality].any(dim=1, keepdim=True)
-        return _last(self.after[modality](stream, led), here)
+        refined: Tensor = self.refine[modality](_last(self.after[modality](stream, led), here))
+        return refined.masked_fill(~here.any(dim=1)[:, None], 0.0)
 
     def _distance(
         self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], inputs: Inputs
@@ -236,6 +244,7 @@ INFOS = (
         deviations=(
             "5 heads, not 10, so that a time code fits the width of 50.",
             "The triplet takes means over positives, on the mean over time.",
+            "Norms of the transformers: one for keys, none after the last layer.",
         ),
         needs=("sequence", "labels"),
         min_modalities=2,

@@ -27,6 +27,7 @@ from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .losses import mean_over_present
 from .output import FusionOutput
+from .perceptron import make_encoders
 from .presence import Inputs
 
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -8.0, 5.0
@@ -86,12 +87,7 @@ class EUAR(Fusion):
         if not 1 <= top_k <= num_experts:
             raise ValueError(f"top_k: must be from 1 to num_experts = {num_experts}, not {top_k}")
         self.top_k = top_k
-        self.encoders = nn.ModuleDict(
-            {
-                m: nn.Sequential(nn.Linear(d, width), nn.GELU(), nn.LayerNorm(width))
-                for m, d in self.dims.items()
-            }
-        )
+        self.encoders = make_encoders(self.dims, width, "gelu")
         self.gate = nn.Linear(width, num_experts)
         self.experts = GaussianExperts(width, num_experts)
         self.joint = nn.Sequential(
@@ -142,8 +138,8 @@ INFOS = (
         name="euar",
         method=EUAR,
         paper_row="EUAR",
-        source="ACM MM 2024, after a third party's code (the authors' is no longer there)",
-        faithfulness="code",
+        source="Gao et al., ACM MM 2024, after a third party's code (the authors' is gone)",
+        faithfulness="port",
         missing="its slot is zero, and it counts in no loss",
         deviations=("One gate and one set of experts serve every modality.",),
         recipe=TrainingRecipe(

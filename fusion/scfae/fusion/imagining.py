@@ -14,7 +14,7 @@ Shapes: B samples, M modalities, W latent width, S segments.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -30,15 +30,29 @@ from .refiner import Refiner
 from .segments import segment_means
 
 
+class ImaginingOptions(TypedDict, total=False):
+    """What a subclass of `ImaginingFusion` passes on to it."""
+
+    num_outputs: int | None
+    head: str
+    width: int
+    num_heads: int
+    num_layers: int
+    num_refiner_blocks: int
+    dropout: float
+    hidden_share: float
+    check_finite: bool
+
+
 class ImaginingFusion(Fusion):
     """Imagine latents of what is missing, then fuse all of them.
 
     Args:
         dims: Width of each modality.
+        num_segments: S.
         num_outputs: Outputs of the head; None builds none.
         head: `linear` or `mlp`.
-        width: W.
-        num_segments: S.
+        width: W, even, a multiple of `num_heads`.
         num_heads: Attention heads.
         num_layers: Layers of the fusion.
         num_refiner_blocks: Blocks of each refiner.
@@ -53,16 +67,16 @@ class ImaginingFusion(Fusion):
         self,
         dims: Mapping[str, int],
         *,
-        num_outputs: int | None,
-        head: str,
-        width: int,
         num_segments: int,
-        num_heads: int,
-        num_layers: int,
-        num_refiner_blocks: int,
-        dropout: float,
-        hidden_share: float,
-        check_finite: bool,
+        num_outputs: int | None = None,
+        head: str = "linear",
+        width: int = 32,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        num_refiner_blocks: int = 20,
+        dropout: float = 0.1,
+        hidden_share: float = 0.5,
+        check_finite: bool = True,
     ) -> None:
         super().__init__(dims, num_outputs=num_outputs, head=head, check_finite=check_finite)
         del self.poolings  # rows become segments
@@ -71,7 +85,7 @@ class ImaginingFusion(Fusion):
             raise ValueError(f"width: must be even, a multiple of {num_heads} heads, not {width}")
         if num_segments < 1:
             raise ValueError(f"num_segments: must be at least 1, not {num_segments}")
-        self.width, self.num_segments = width, num_segments
+        self.width, self.num_segments, self.num_heads = width, num_segments, num_heads
         self.hidden_share = hidden_share
         self.convolve = nn.ModuleDict(
             {m: nn.Conv1d(d, width, 3, padding=1, bias=False) for m, d in self.dims.items()}

@@ -9,22 +9,25 @@ released code; what it shares with DiCMoR, and its two stages, are in `imagining
 
 of the variance-exploding process with sigma 25; the condition gets the same noise, as in the code.
 
-Deviations: samples are clipped at 4, since an untrained sampler ends far from normalised latents
-and would throw the refiner off; latents are segment means of any number of rows (the code wants
-50), convolutions pad; the loss is a mean over latents, not a sum (its networks are in no other
-loss, so that its weight says little); cross-attention is not causal; each sample is missing its own
-modalities, where the code draws one set a batch. In evaluation the sampler's noise is fixed and the
-same for all. Each step in training samples too: fewer `sampling_steps` cost less.
+Deviations: the network attends to the condition on its way down alone, after the norm, where the
+code does so before it and on its way up too, and it is not causal; samples are clipped at 4, since
+an untrained sampler ends far from normalised latents and would throw the refiner off; latents are
+segment means of any number of rows (the code wants 50), convolutions pad; the loss is a mean over
+latents, not a sum (its networks are in no other loss, so that its weight says little); each sample
+is missing its own modalities, where the code draws one set a batch. In evaluation the sampler's
+noise is fixed and the same for all. Each step in training samples too: fewer `sampling_steps` cost
+less.
 
 Shapes: B samples, W latent width, S segments, N samples to imagine for.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from .imagining import ImaginingFusion
+from .imagining import ImaginingFusion, ImaginingOptions
 from .info import FusionInfo, TrainingRecipe
 from .losses import mean_over_present
 from .presence import Inputs
@@ -41,18 +44,10 @@ class IMDer(ImaginingFusion):
 
     Args:
         dims: Width of each modality.
-        num_outputs: Outputs of the head; None builds none.
-        head: `linear` or `mlp`.
-        width: W, even, a multiple of `num_heads`.
         num_segments: S, a multiple of 2^levels.
         channels: Of each level of the score networks, multiples of `num_heads`.
         sampling_steps: Steps of the sampler.
-        num_heads: Attention heads.
-        num_layers: Layers of the fusion.
-        num_refiner_blocks: Blocks of each refiner.
-        dropout: In the fusion.
-        hidden_share: Probability that a present modality is hidden in training.
-        check_finite: Refuse NaN and infinity in what is present.
+        **shared: Of `ImaginingFusion`.
     """
 
     noise: Tensor
@@ -61,32 +56,12 @@ class IMDer(ImaginingFusion):
         self,
         dims: Mapping[str, int],
         *,
-        num_outputs: int | None = None,
-        head: str = "linear",
-        width: int = 32,
         num_segments: int = 16,
         channels: Sequence[int] = (32, 64, 128, 256),
         sampling_steps: int = 100,
-        num_heads: int = 8,
-        num_layers: int = 4,
-        num_refiner_blocks: int = 20,
-        dropout: float = 0.1,
-        hidden_share: float = 0.5,
-        check_finite: bool = True,
+        **shared: Unpack[ImaginingOptions],
     ) -> None:
-        super().__init__(
-            dims,
-            num_outputs=num_outputs,
-            head=head,
-            width=width,
-            num_segments=num_segments,
-            num_heads=num_heads,
-            num_layers=num_layers,
-            num_refiner_blocks=num_refiner_blocks,
-            dropout=dropout,
-            hidden_share=hidden_share,
-            check_finite=check_finite,
-        )
+        super().__init__(dims, num_segments=num_segments, **shared)
         unit = 2 ** len(channels)  # two steps are left at the lowest level
         if not channels or num_segments % unit:
             raise ValueError(
@@ -96,13 +71,15 @@ class IMDer(ImaginingFusion):
         if sampling_steps < 1:
             raise ValueError(f"sampling_steps: must be at least 1, not {sampling_steps}")
         self.sampling_steps = sampling_steps
-        others = (len(self.dims) - 1) * width
-        self.condition = nn.ModuleDict({m: nn.Conv1d(others, width, 1) for m in self.modalities})
+        others = (len(self.dims) - 1) * self.width
+        self.condition = nn.ModuleDict(
+            {m: nn.Conv1d(others, self.width, 1) for m in self.modalities}
+        )
         self.score = nn.ModuleDict(
-            {m: ScoreNet(width, channels, num_heads) for m in self.modalities}
+            {m: ScoreNet(self.width, channels, self.num_heads) for m in self.modalities}
         )
         generator = torch.Generator().manual_seed(0)
-        fixed = torch.randn(sampling_steps + 1, width, num_segments, generator=generator)
+        fixed = torch.randn(sampling_steps + 1, self.width, num_segments, generator=generator)
         self.register_buffer("noise", fixed, persistent=False)
         self.begin_stage(0)
 
@@ -162,7 +139,7 @@ INFOS = (
         deviations=(
             "Latents are normalised segment means of any number of rows; samples are clipped.",
             "Each sample is missing its own modalities; in evaluation the noise is fixed.",
-            "Cross-attention in the score network is not causal.",
+            "Cross-attention in the score network is not causal, and on the way down alone.",
         ),
         needs=("two_stages",),
         min_modalities=2,

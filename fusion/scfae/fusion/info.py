@@ -7,12 +7,12 @@ recipe; a table of the paper reads the row; nothing here computes.
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from .base import Fusion
 
-Faithfulness = Literal["code", "text", "substitute"]
+Faithfulness = Literal["code", "port", "text", "substitute"]
 Need = Literal["sequence", "dialogue", "labels", "two_stages"]
 
 
@@ -58,7 +58,8 @@ class FusionInfo:
         method: The class.
         paper_row: The row of the paper's tables that it stands for.
         source: Where it comes from: authors, venue, code or text.
-        faithfulness: `code` and `text`: after the published code or text; `substitute`: ours.
+        faithfulness: `code` and `text`: after the authors' code or text; `port`: after others' code
+            for it; `substitute`: ours.
         missing: What it does when a modality is missing.
         deviations: What differs from the source, one sentence each.
         needs: `sequence`: it says little on vectors; `dialogue`: samples of one dialogue in a
@@ -86,13 +87,28 @@ class FusionInfo:
     is_ours: bool = False
 
     @property
+    def defaults(self) -> dict[str, Any]:
+        """The options that `build_fusion` passes on, and what each is if not given.
+
+        Where a class passes `**` on to its parent, the parent's options are its own too.
+        """
+        found: dict[str, Any] = {}
+        for cls in self.method.__mro__:
+            if "__init__" not in vars(cls):
+                continue
+            passes_on = False
+            for name, parameter in inspect.signature(vars(cls)["__init__"]).parameters.items():
+                if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "num_outputs":
+                    found.setdefault(name, parameter.default)
+                passes_on |= parameter.kind is inspect.Parameter.VAR_KEYWORD
+            if not passes_on:
+                break
+        return found
+
+    @property
     def options(self) -> tuple[str, ...]:
-        """The options that `build_fusion` passes on."""
-        return tuple(
-            name
-            for name, parameter in inspect.signature(self.method).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "num_outputs"
-        )
+        """The names of `defaults`."""
+        return tuple(self.defaults)
 
     def check_modalities(self, number: int) -> None:
         """Check that the method takes this many modalities.

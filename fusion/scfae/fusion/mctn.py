@@ -151,7 +151,7 @@ INFOS = (
         method=MCTN,
         paper_row="MCTN",
         source="Pham et al., AAAI 2019, after its configuration and the port in MMSA",
-        faithfulness="code",
+        faithfulness="port",
         missing="nothing but the source is read; without the source the vector is zero",
         deviations=(
             "Decoders read what they made.",

@@ -29,6 +29,7 @@ from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .losses import central_moment_discrepancy, mean_over_present, orthogonality
 from .output import FusionOutput
+from .perceptron import make_encoders
 from .presence import Inputs
 
 
@@ -68,12 +69,7 @@ class MISA(Fusion):
         if num_moments < 1:
             raise ValueError(f"num_moments: must be at least 1, not {num_moments}")
         self.num_moments = num_moments
-        self.project = nn.ModuleDict(
-            {
-                m: nn.Sequential(nn.Linear(d, width), nn.ReLU(), nn.LayerNorm(width))
-                for m, d in self.dims.items()
-            }
-        )
+        self.project = make_encoders(self.dims, width, "relu")
         self.private = nn.ModuleDict({m: nn.Linear(width, width) for m in self.modalities})
         self.shared = nn.Linear(width, width)
         self.rebuild = nn.ModuleDict({m: nn.Linear(width, width) for m in self.modalities})

@@ -212,7 +212,7 @@ INFOS = (
         method=MMIN,
         paper_row="MMIN",
         source="Zhao et al., ACL 2021, as ported in the code of zeroQiaoba/GCNet",
-        faithfulness="code",
+        faithfulness="port",
         missing="its embedding is imagined from the others'",
         deviations=(
             "Each batch hides modalities by a draw of its own.",

@@ -184,8 +184,8 @@ INFOS = (
         name="perceiver",
         method=Perceiver,
         paper_row="Perceiver",
-        source="Jaegle et al., ICML 2021, github.com/lucidrains/perceiver-pytorch",
-        faithfulness="code",
+        source="Jaegle et al., ICML 2021, as ported in lucidrains/perceiver-pytorch",
+        faithfulness="port",
         missing="its tokens are not read",
         deviations=(
             "A projection and a vector for each modality in place of padding to one width.",

@@ -1,5 +1,6 @@
-"""The multi-layer perceptron that methods are made of."""
+"""The multi-layer perceptron that methods are made of, and encoders of one layer."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from torch import nn
@@ -11,6 +12,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
+
+
+def make_encoders(dims: Mapping[str, int], width: int, activation: str) -> nn.ModuleDict:
+    """Return for each modality a linear layer to `width`, an activation and a layer norm."""
+    return nn.ModuleDict(
+        {
+            m: nn.Sequential(nn.Linear(d, width), ACTIVATIONS[activation](), nn.LayerNorm(width))
+            for m, d in dims.items()
+        }
+    )
 
 
 class MLP(nn.Sequential):

@@ -2,7 +2,8 @@
 
 IMDer's network (Wang et al., NeurIPS 2023), after Song's tutorial on score-based models: at every
 level a convolution, the time's embedding, group norm and swish; then layers that attend to the
-condition, brought to the same size by convolutions of its own. The output is divided by std(t).
+condition, brought to the same size by convolutions of its own. The output is divided by std(t). The
+released network attends on its way up again, which doubles its cost; here it does on its way down.
 
 Shapes: B samples, W width, S steps, a multiple of 2^(levels - 1).
 """
@@ -75,7 +76,7 @@ class ScoreNet(nn.Module):
             stride = 1 if i == 0 else 2
             convolution = nn.Conv1d(into, out, 3, stride=stride, padding=1, bias=False)
             self.down.append(Level(convolution, out, embedding))
-            self.condition.append(nn.Conv1d(into, out, 3, stride=stride, padding=1))
+            self.condition.append(nn.Conv1d(into, out, 3, stride=stride, padding=1, bias=False))
             self.attend.append(
                 nn.ModuleList(CrossAttentionLayer(out, num_heads, dropout=0.0) for _ in range(2))
             )

@@ -15,7 +15,7 @@ SMALL: dict[str, dict[str, object]] = {
     "misa": {"width": 16, "feed_forward": 32},
     "mctn": {"hidden": 6},
     "mamba_ltc_align": {"width": 16, "num_states": 4},
-    "dlf": {"width": 12, "num_heads": 2, "num_layers": 1, "num_cross_layers": 1},
+    "dlf": {"width": 12, "num_heads": 2, "num_layers": 1, "num_last_layers": 1},
     "imder": {
         "width": 8,
         "num_segments": 4,

@@ -12,7 +12,7 @@ DIMS = {"t": 8, "a": 6, "v": 10}
 
 def make(**options: object) -> DLF:
     torch.manual_seed(0)
-    small = {"width": 8, "num_heads": 2, "num_layers": 1, "num_cross_layers": 1}
+    small = {"width": 8, "num_heads": 2, "num_layers": 1, "num_last_layers": 1}
     model = build_fusion("dlf", DIMS, num_outputs=3, **small, **options)
     assert isinstance(model, DLF)
     return model.eval()

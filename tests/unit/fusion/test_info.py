@@ -5,7 +5,14 @@ from typing import ClassVar
 import pytest
 import torch
 
-from scfae.fusion import Concat, FusionInfo, FusionOutput, build_fusion, list_fusions
+from scfae.fusion import (
+    Concat,
+    FusionInfo,
+    FusionOutput,
+    build_fusion,
+    fusion_info,
+    list_fusions,
+)
 
 DIMS = {"audio": 4, "video": 6}
 
@@ -33,6 +40,26 @@ def test_what_is_ours_is_no_authors_method_under_another_name() -> None:
         if info.is_ours:
             assert info.faithfulness == "substitute", info.name
             assert info.name.replace("_", "-") not in rows, info.name
+
+
+def test_a_port_says_whose_code_it_is_after() -> None:
+    for info in list_fusions():
+        is_ported = any(word in info.source for word in ("port", "third party"))
+        assert (info.faithfulness == "port") == is_ported, info.name
+    ports = {info.name for info in list_fusions() if info.faithfulness == "port"}
+    assert ports == {"euar", "mctn", "mmin", "perceiver"}
+
+
+def test_options_that_a_class_passes_on_are_its_own() -> None:
+    defaults = fusion_info("imder").defaults
+    assert (defaults["num_segments"], defaults["num_layers"]) == (16, 4)
+    assert fusion_info("dicmor").defaults["num_segments"] == 8
+    model = build_fusion("dicmor", DIMS, num_layers=1, num_refiner_blocks=1, num_flow_steps=1)
+    names = [name for name, _ in model.named_modules()]
+    assert "body.cross.audio->video.0" in names
+    assert "body.cross.audio->video.1" not in names
+    with pytest.raises(ValueError, match="refiners: dicmor has no such option"):
+        build_fusion("dicmor", DIMS, refiners=1)
 
 
 def test_too_few_or_too_many_modalities_are_refused() -> None:

@@ -1,6 +1,5 @@
 """Methods by name: each is described, built with its options, and refuses others."""
 
-import inspect
 from pathlib import Path
 
 import pytest
@@ -36,12 +35,7 @@ def test_options_are_those_of_the_class_and_all_documented(info: FusionInfo) -> 
     documented = "".join(cls.__doc__ or "" for cls in info.method.__mro__[:-1])
     for option in info.options:
         assert f"{option}:" in documented, option
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(info.method).parameters.items()
-        if name in info.options
-    }
-    build_fusion(info.name, DIMS, **defaults)
+    build_fusion(info.name, DIMS, **info.defaults)
 
 
 def test_unknown_names_are_refused_with_what_there_is() -> None:

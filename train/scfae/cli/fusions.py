@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
 def _plain(info: "FusionInfo") -> dict[str, Any]:
     body = asdict(info)
     body["method"] = info.method.__name__
-    return body | {"options": _defaults(info)}
+    return body | {"options": info.defaults}
 
 
 def _print_table(infos: Sequence["FusionInfo"]) -> None:
@@ -66,7 +66,7 @@ def _print_table(infos: Sequence["FusionInfo"]) -> None:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         print("  ".join([*cells, row[3]]).rstrip())
     print(
-        "\nafter: its authors' code, their text, or a substitute of ours where neither is public\n"
+        "\nafter: its authors' code, a port of it by others, their text, or a substitute of ours\n"
         "all of one: scfae fusions NAME; train one: scfae train --fusion NAME"
     )
 
@@ -79,7 +79,7 @@ def _text(info: "FusionInfo") -> str:
         if name not in ("loss_weights", "source") and value is not None
     )
     weights = ", ".join(f"{name}={value:g}" for name, value in info.recipe.loss_weights.items())
-    options = ", ".join(f"{name}={value}" for name, value in _defaults(info).items())
+    options = ", ".join(f"{name}={value}" for name, value in info.defaults.items())
     doc = (inspect.getdoc(info.method) or "").splitlines()[0]
     lines = {
         "what": doc,
@@ -106,8 +106,3 @@ def _text(info: "FusionInfo") -> str:
         for name, text in lines.items()
     ]
     return "\n".join([info.name, *body])
-
-
-def _defaults(info: "FusionInfo") -> dict[str, Any]:
-    parameters = inspect.signature(info.method).parameters
-    return {name: parameters[name].default for name in info.options}
