@@ -36,6 +36,8 @@ ScfaeError
    ├─ JobNotFound(LookupError)
    ├─ JobStateError                      the job's state does not allow this
    ├─ AccessRefused                      no token, a wrong one, or one of too low a role
+   │  └─ AttemptsExceeded                too many wrong tokens from one address
+   ├─ ServiceBusy                        it does something else just now
    └─ ServiceUnreachable                 no answer, or one that is no service's
 ```
 
@@ -194,6 +196,14 @@ class JobStateError(ServiceError):
 
 class AccessRefused(ServiceError):
     """There is no token, or it is unknown or of too low a role."""
+
+
+class AttemptsExceeded(AccessRefused):
+    """Too many wrong tokens came from one address; the message says when to try again."""
+
+
+class ServiceBusy(ServiceError):
+    """The service does as much of this as it can at a time; try again."""
 
 
 class ServiceUnreachable(ServiceError):

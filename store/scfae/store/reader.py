@@ -103,6 +103,11 @@ class Column:
         return np.array(STATUSES, dtype=np.str_)[self._index.codes]
 
     @property
+    def status_codes(self) -> npt.NDArray[np.uint8]:
+        """The same as places in `STATUSES` `[N]`, which takes a byte a sample and not 28."""
+        return self._index.codes
+
+    @property
     def reasons(self) -> dict[int, str]:
         """Why a sample is partial, missing or failed, by sample index."""
         reasons = self._index.why()

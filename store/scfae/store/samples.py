@@ -298,6 +298,11 @@ class SampleTable:
         codes = np.asarray(distinct.indices.fill_null(len(distinct.dictionary)), dtype=np.int64)
         return np.asarray(hits[codes], dtype=bool)
 
+    def ids_with(self, text: str) -> npt.NDArray[np.bool_]:
+        """Return which samples have a text in their id, whatever its case, bool `[N]`."""
+        found = pc.match_substring(self._id_array, text, ignore_case=True)
+        return np.array(found, dtype=bool)
+
     def label_kind(self, name: str) -> str:
         """Return `int`, `float` or `str`.
 

@@ -257,3 +257,11 @@ def test_ids_are_the_same_as_one_by_one(ids: set[str]) -> None:
     assert table.ids.tolist() == table.ids_at(everyone) == again(table).ids.tolist()
     assert table.ids_digest == again(table).ids_digest
     assert table.ids_at([]) == []
+
+
+@given(ids=st.lists(st.text("aB1é_%.\\", min_size=1, max_size=4), min_size=1, unique=True))
+@pytest.mark.parametrize("text", ["", "a", "B1", "É", "%", "_", "\\", "."])
+def test_a_text_is_found_in_ids_whatever_its_case(ids: list[str], text: str) -> None:
+    table = make([SampleRow(id=one) for one in ids])
+    expected = [text.lower() in one.lower() for one in table.ids.tolist()]
+    assert table.ids_with(text).tolist() == expected

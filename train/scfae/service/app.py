@@ -9,6 +9,7 @@ from .health import Latency
 from .health import router as health
 from .problems import add_problems
 from .runs_api import router as runs
+from .stores_api import router as stores
 from .system_api import router as system
 
 API = "/api/v1"
@@ -37,6 +38,7 @@ def make_app(service: Service, *, root_path: str = "") -> FastAPI:
     add_problems(app)
     app.include_router(runs, prefix=API)
     app.include_router(system, prefix=API)
+    app.include_router(stores, prefix=API)
     app.include_router(health)
     return app
 

@@ -12,6 +12,9 @@ from .access import LOCAL, Actor, Role, Tokens
 from .queue import Queue
 from .roots import Roots
 from .roster import Roster
+from .store_media import MediaViewer
+from .stores import Stores
+from .swap import Swapper
 
 
 @dataclass
@@ -37,6 +40,9 @@ class Service:
     def __post_init__(self) -> None:
         self.roster = Roster(self.queue.database)
         self.tokens = Tokens(self.queue.folder)
+        self.stores = Stores(self.roots)
+        self.media = MediaViewer(self.roots)
+        self.swapper = Swapper(self.queue, self.roots, is_stopping=self.stopping.is_set)
 
 
 def service_of(request: Request) -> Service:

@@ -16,6 +16,7 @@ from scfae.store.errors import (
     JobStateError,
     RunStateError,
     ScfaeError,
+    ServiceBusy,
     StoreFull,
 )
 
@@ -27,6 +28,7 @@ _STATUS: dict[type[ScfaeError], int] = {
     JobNotFound: 404,
     JobStateError: 409,
     RunStateError: 409,
+    ServiceBusy: 503,
     StoreFull: 507,
 }
 
