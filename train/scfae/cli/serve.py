@@ -16,7 +16,8 @@ EXAMPLE = """\
   scfae serve --root-path /scfae --no-worker               # behind a proxy; workers elsewhere
 
 Ctrl-C and SIGTERM end it within five seconds; jobs go on, or save by --on-stop checkpoint. On the
-loopback address everybody of this machine may do everything; any other address needs a token.
+loopback address everybody of this machine may do everything; any other address, a further name by
+--allow-host, and whatever comes through a proxy need a token.
 """
 
 
@@ -38,6 +39,8 @@ class ServeArguments:
     """Folders or URLs that feature stores lie under."""
     media_root: tuple[str, ...] = ()
     """Folders that media lie under."""
+    allow_trackers: tuple[Literal["mlflow", "wandb"], ...] = ()
+    """Trackers that submitted runs may send figures to beside TensorBoard."""
     no_worker: bool = False
     """Start no worker beside the server."""
     slots: int = 1
@@ -56,18 +59,27 @@ def run(argv: Sequence[str]) -> int:
 
     try:
         from scfae.service.app import make_app
-        from scfae.service.server import check_address, hosts_of, serve, worker_words
+        from scfae.service.server import (
+            check_address,
+            hosts_of,
+            needs_token,
+            serve,
+            worker_words,
+        )
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is missing: pip install 'scfae[service]'.") from None
     from scfae.service.context import Service
     from scfae.service.queue import Queue
     from scfae.service.roots import Roots
-    from scfae.service.server import LOOPBACK
 
     service = Service(
         Queue(flags.service),
-        Roots(stores=flags.store_root, media=flags.media_root),
-        needs_token=flags.host not in LOOPBACK,
+        Roots(
+            stores=flags.store_root,
+            media=flags.media_root,
+            trackers=("tensorboard", *flags.allow_trackers),
+        ),
+        needs_token=needs_token(flags.host, flags.allow_host),
         hosts=hosts_of(flags.host, flags.allow_host),
     )
     check_address(service, flags.host)

@@ -13,6 +13,7 @@ SERVICE/
     artifacts/           what other kinds of jobs write
   service.db           an index of the folders; `scfae service reindex` makes it anew
   worker.log           of the worker beside the server
+  beside.json          its process, and that server's
   trash/               jobs that were deleted
   tokens.json          hashes of access tokens
 ```

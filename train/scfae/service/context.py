@@ -16,6 +16,9 @@ from .store_media import MediaViewer
 from .stores import Stores
 from .swap import Swapper
 
+_FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
+"""Headers of what came through a proxy, from who knows where."""
+
 
 @dataclass
 class Service:
@@ -61,7 +64,7 @@ def actor_of(request: Request) -> Actor:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
         return service.tokens.actor(secret.strip())
-    if service.needs_token:
+    if service.needs_token or not _FORWARDED.isdisjoint(request.headers):
         raise AccessRefused(
             "a token is due, as the header `Authorization: Bearer TOKEN`; an admin of the machine "
             "makes one by: scfae service token add NAME --role viewer"

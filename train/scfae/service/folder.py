@@ -68,8 +68,7 @@ class JobFolder:
             (folder / "job.json").write_text(submitted.model_dump_json(indent=2) + "\n")
             settings = submitted.request.job.settings(self.path)
             if settings is not None:
-                text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-                (folder / "request.yaml").write_text(text, encoding="utf-8")
+                (folder / "request.yaml").write_text(_yaml(settings), encoding="utf-8")
             (folder / "artifacts").mkdir()
             (folder / "log.txt").touch()
 
@@ -202,6 +201,15 @@ def job_folders(runs: Path) -> Iterator[JobFolder]:
         folder = JobFolder(path)
         if folder.exists():
             yield folder
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    """Return settings as YAML that is read back as they are."""
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    # PyYAML leaves bare a few characters that it takes for the end of a line when it reads.
+    if yaml.safe_load(text) != settings:
+        text = yaml.safe_dump(settings, sort_keys=False)
+    return text
 
 
 def _ends_a_line(descriptor: int, size: int) -> bool:

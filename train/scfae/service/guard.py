@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .context import Service
 from .problems import problem
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -33,7 +34,7 @@ class Guard:
         host = _name_of(f"//{headers.get(b'host', '')}")
         origin = headers.get(b"origin")
         length = headers.get(b"content-length", "0")
-        is_foreign = bool(origin) and _name_of(origin or "") not in self._service.hosts
+        is_foreign = origin is not None and not self._is_ours(origin, headers.get(b"host", ""))
         limit = self._service.max_body_bytes
         if host not in self._service.hosts:
             refusal = problem(421, f"this service is not called {host!r}; see --allow-host.")
@@ -45,6 +46,14 @@ class Guard:
             await self._app(scope, _limited(receive, limit), send)
             return
         await refusal(scope, receive, send)
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        """Return whether a page of an origin may change something."""
+        if origin in (f"http://{host}", f"https://{host}"):
+            return True
+        # Whatever else serves pages on this machine, at another port, is not this service.
+        name = _name_of(origin)
+        return name in self._service.hosts and name not in LOOPBACK
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

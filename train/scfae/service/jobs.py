@@ -14,14 +14,16 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
-from scfae.train.config import load_config
 
 from .roots import Roots
+from .submitted import checked_config, checked_grid
 
 JOB_ID = re.compile(r"^[0-9a-f]{12}$")
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Modality = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(:\w+)?$", max_length=100)]
+"""Of a run, or a branch of one; never a flag of the command that gets it as a word."""
 RunId = Annotated[str, Field(pattern=JOB_ID.pattern)]
-_ENCODER = re.compile(r"^[A-Za-z0-9_.-]+(@[^:]+(:\d+)?)?(:[\w=.,+-]*)?$")
+_ENCODER = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[^:]+(:\d+)?)?(:[\w=.,+-]*)?$")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
@@ -74,7 +76,7 @@ class TrainJob(Kind):
 
     def checked(self, roots: Roots, runs: Path) -> "TrainJob":
         """Return it with the whole config, defaults filled in."""
-        return TrainJob(config=_run_config(self.config, roots))
+        return TrainJob(config=checked_config(self.config, roots))
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Return the config."""
@@ -104,11 +106,10 @@ class SweepJob(Kind):
     """Runs at a time."""
 
     def checked(self, roots: Roots, runs: Path) -> "SweepJob":
-        """Return it with the whole config; a grid cannot name places."""
-        fixed = {"store", "run", "data", "loop", "model", "optim"} & set(self.grid)
-        if fixed:
-            raise ConfigError(f"grid: {sorted(fixed)[0]} cannot vary within a sweep.")
-        return self.model_copy(update={"config": _run_config(self.config, roots)})
+        """Return it with the whole config, and every setting of the grid checked as one."""
+        config = checked_config(self.config, roots)
+        grid = checked_grid(config, self.grid, roots)
+        return self.model_copy(update={"config": config, "grid": grid})
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Return the config with its `sweep` section."""
@@ -136,7 +137,7 @@ class EvaluateJob(Kind):
     kind: Literal["evaluate"] = "evaluate"
     run: RunId
     """Id of the job that trained it."""
-    columns: dict[Name, Name] = Field(default_factory=dict)
+    columns: dict[Modality, Name] = Field(default_factory=dict)
     """Columns of the same width in place of the run's own."""
     bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Resamples behind each interval."""
@@ -261,7 +262,7 @@ class PredictJob(Kind):
     """Id of the job that trained the model."""
     media: Name
     """File, folder or manifest, under a media root."""
-    only: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], ...] = ()
+    only: Annotated[tuple[Modality, ...], Field(max_length=50)] = ()
     """Modalities to use; all of the run's if empty."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?|mps)$")] = "cpu"
     """cpu, cuda or cuda:N."""
@@ -338,16 +339,6 @@ def read_request(document: Mapping[str, Any]) -> JobRequest:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise ConfigError("the request cannot be used:\n  " + "\n  ".join(lines)) from None
-
-
-def _run_config(config: Mapping[str, Any], roots: Roots) -> dict[str, Any]:
-    loop = config.get("loop")
-    if "run" in config or (isinstance(loop, Mapping) and "run" in loop):
-        raise ConfigError("run: the service chooses the folder of a run; leave it out.")
-    whole = load_config(None, {**config, "run": "run"}).model_dump(mode="json")
-    whole["data"]["store"] = roots.store(whole["data"]["store"])
-    del whole["loop"]["run"]
-    return whole
 
 
 def _about(config: Mapping[str, Any]) -> str:

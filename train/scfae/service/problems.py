@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json: the class as `type`, the sentence as `detail`."""
 
+import json
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -33,6 +34,16 @@ _STATUS: dict[type[ScfaeError], int] = {
 }
 
 
+class _Problem(JSONResponse):
+    """JSON in ASCII: a sentence that quotes half of a surrogate pair has no other spelling."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        """Return the document's bytes."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 def problem(status: int, detail: str, *, kind: str = "", **more: Any) -> JSONResponse:
     """Return a problem as a response.
 
@@ -50,7 +61,7 @@ def problem(status: int, detail: str, *, kind: str = "", **more: Any) -> JSONRes
         **more,
     }
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return JSONResponse(content, status, media_type=MEDIA_TYPE, headers=headers)
+    return _Problem(content, status, headers=headers)
 
 
 def add_problems(app: FastAPI) -> None:

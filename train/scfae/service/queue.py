@@ -6,10 +6,11 @@ that the folder is ahead and believes the folder.
 """
 
 import hashlib
+import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from .jobs import JobRequest
 from .record import HistoryEvent, JobRecord, Process, Submitted, Wish, apply
 from .roots import Roots
 from .states import ACTIVE, ENDED, State, check_move
+
+logger = logging.getLogger("scfae.service.queue")
 
 EDITABLE = ("name", "tags", "notes", "priority")
 
@@ -95,7 +98,10 @@ class Queue:
         Raises:
             ConfigError: A setting cannot be used, or the key was used for another request.
         """
-        asked = digest(request.model_dump(mode="json"))
+        try:
+            asked = digest(request.model_dump(mode="json"))
+        except ValueError as error:  # a NaN, an infinity, half of a surrogate pair
+            raise ConfigError(f"the request cannot be written down as JSON: {error}.") from None
         if key is None:
             job_id = secrets.token_hex(6)
         else:
@@ -198,7 +204,11 @@ class Queue:
                 ).fetchone()
                 if row is None:
                     return None
-                record = self._current(connection, row["id"])
+                try:
+                    record = self._current(connection, row["id"])
+                except ServiceError:
+                    _leave_out(connection, row["id"])
+                    continue
                 if record.state != "queued":
                     continue  # the index was behind, and no longer is
                 details = {"state": "starting", "worker": worker, "slot": slot}
@@ -307,6 +317,11 @@ class Queue:
             self.job(job_id).path.rename(trash / f"{job_id}-{secrets.token_hex(3)}")
             connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
 
+    def leave_out(self, job_id: str) -> None:
+        """Strike a job from the index whose folder was taken away or damaged; see `_leave_out`."""
+        with self.database.writing() as connection:
+            _leave_out(connection, job_id)
+
     def oldest_wait_s(self) -> float:
         """Return how long the oldest waiting job has waited, in seconds; 0 for none."""
         with self.database.reading() as connection:
@@ -319,10 +334,7 @@ class Queue:
         """Make the index anew from the folders; return how many jobs there are."""
         with self.database.writing() as connection:
             connection.execute("DELETE FROM jobs")
-            records = [folder.record() for folder in job_folders(self.runs)]
-            for record in records:
-                _put(connection, record)
-        return len(records)
+            return _put_all(connection, job_folders(self.runs))
 
     def _index_missing(self) -> None:
         """Index folders without a row: of a submission that a kill cut short, or a lost index."""
@@ -331,8 +343,7 @@ class Queue:
         missing = [folder for folder in job_folders(self.runs) if folder.id not in known]
         if missing:
             with self.database.writing() as connection:
-                for folder in missing:
-                    _put(connection, folder.record())
+                _put_all(connection, missing)
 
     def _same(self, job_id: str, asked: str) -> JobRecord:
         folder = JobFolder(self.runs / job_id)
@@ -391,6 +402,26 @@ def _put(connection: sqlite3.Connection, record: JobRecord) -> None:
             record.model_dump_json(),
         ],
     )
+
+
+def _put_all(connection: sqlite3.Connection, folders: Iterable[JobFolder]) -> int:
+    """Index folders; return how many. One that cannot be read is left out."""
+    count = 0
+    for folder in folders:
+        try:
+            record = folder.record()
+        except ServiceError:
+            _leave_out(connection, folder.id)
+            continue
+        _put(connection, record)
+        count += 1
+    return count
+
+
+def _leave_out(connection: sqlite3.Connection, job_id: str) -> None:
+    """Strike a job whose folder cannot be read: one alone must not hold up all the others."""
+    logger.exception("job %s is left out of the index", job_id)
+    connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
 
 
 def _read_cursor(cursor: str) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-"""Where jobs may read and write: every path of a request lies under a configured folder."""
+"""What requests may name: paths under configured folders, and trackers that are allowed."""
 
 import re
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ class Roots:
     Args:
         stores: Feature stores lie under these.
         media: Media and manifests lie under these.
+        trackers: Where submitted runs may send their figures.
     """
 
     stores: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = ("tensorboard",)
 
     def store(self, name: str) -> str:
         """Return the place of a store, absolute, links followed.

@@ -1,5 +1,6 @@
 """Routes of jobs: /api/v1/runs."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from scfae.train.runs import read_events
 
 from .artifacts import Artifact, artifacts, place_of
 from .context import Admin, AService, Operator, Viewer
+from .folder import JobFolder
 from .jobs import JobRequest, SweepJob, TrainJob
 from .record import Wish
 from .series import Curves, curves
@@ -22,6 +24,7 @@ from .views import Ask, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, lo
 router = APIRouter(prefix="/runs", tags=["runs"])
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+_OFFSET = re.compile(r"^[0-9]{1,18}\Z")
 _QUIET = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -49,7 +52,8 @@ def page(
     found = service.queue.page(
         states=state or (), kinds=kind or (), q=q, cursor=cursor, limit=limit
     )
-    jobs = tuple(JobView.of(one, service.queue.job(one.id)) for one in found.jobs)
+    # A job that is deleted meanwhile is shown as it was.
+    jobs = tuple(JobView.of(one, JobFolder(service.queue.runs / one.id)) for one in found.jobs)
     return JobList(jobs=jobs, cursor=found.cursor, counts=service.queue.counts())
 
 
@@ -115,7 +119,8 @@ async def events(
     The last event, `end`, tells the state of a job that has ended.
     """
     folder = service.queue.job(job_id)
-    begin = int(last_event_id) if last_event_id and last_event_id.isdigit() else offset
+    is_ours = last_event_id is not None and _OFFSET.match(last_event_id)
+    begin = int(last_event_id) if is_ours and last_event_id else offset
 
     def has_ended() -> str | None:
         state = folder.record().state

@@ -1,9 +1,7 @@
 """The server's process: uvicorn, a worker beside it, and an end within seconds."""
 
 import logging
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +12,13 @@ from fastapi import FastAPI
 
 from scfae.store.errors import ConfigError
 
+from .beside import WorkerBeside
 from .context import Service
+from .guard import LOOPBACK
 
 logger = logging.getLogger("scfae.service")
 
 STREAMS_END_S = 2
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Server(uvicorn.Server):
@@ -34,15 +33,25 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def needs_token(host: str, allowed: Sequence[str]) -> bool:
+    """Return whether callers need a token: others than this machine can reach the service.
+
+    Args:
+        host: The address that it listens on.
+        allowed: Further names of it: whoever uses them comes from elsewhere, through a proxy.
+    """
+    return host not in LOOPBACK or not LOOPBACK.issuperset(map(str.lower, allowed))
+
+
 def check_address(service: Service, host: str) -> None:
-    """Check that a service may listen on an address: only the loopback one needs no token.
+    """Check that a service that needs tokens has one.
 
     Raises:
-        ConfigError: Another address, and there is no token.
+        ConfigError: There is no token.
     """
-    if host not in LOOPBACK and not service.tokens.tokens():
+    if service.needs_token and not service.tokens.tokens():
         raise ConfigError(
-            f"--host {host}: others can reach that, so a token is due first: "
+            f"--host {host}, --allow-host: others can reach this service, so a token is due first: "
             f"scfae service token add {service.queue.folder} NAME --role admin"
         )
 
@@ -81,18 +90,15 @@ def serve(app: FastAPI, *, host: str, port: int, worker: Sequence[str] | None) -
         proxy_headers=False,
     )
     listening = _listening(config, host)
-    process = None if worker is None else _start_worker(app.state.service, worker)
+    service: Service = app.state.service
+    beside = None if worker is None else WorkerBeside(service.queue.folder, worker)
+    if beside is not None:
+        beside.start()
     try:
         Server(config).run(sockets=[listening])
     finally:
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-
-
-def _start_worker(service: Service, words: Sequence[str]) -> subprocess.Popen[bytes]:
-    # To a file of its own: the worker lives on where the server, and who reads it, is killed.
-    with open(service.queue.folder / "worker.log", "ab") as log:
-        return subprocess.Popen(words, stderr=log, stdout=log, start_new_session=True)
+        if beside is not None:
+            beside.stop()
 
 
 def worker_words(folder: Path, words: Sequence[str]) -> list[str]:

@@ -57,6 +57,8 @@ async def follow(
         ended = await anyio.to_thread.run_sync(has_ended)  # before the last look at the file
         lines = await anyio.to_thread.run_sync(lambda at: list(lines_from(path, at)), offset)
         for line, after in lines:
+            if is_stopping():
+                return
             offset = after
             kind = json.loads(line).get("type", "event")
             yield ServerSentEvent(raw_data=line, event=str(kind), id=str(after))
