@@ -25,9 +25,8 @@ def run_job(folder: JobFolder, attempt: int) -> int:
     """
     with folder.held() as is_held:
         if not is_held:
-            status = fail("another process does this job.", 1)
-            folder.write_exit(attempt, status)
-            return status
+            # No end of the job's own is written down: it counts as an interruption.
+            return fail("another process does this job.", 1)
         folder.write_process(attempt, process_of(os.getpid()))
         record = folder.record()
         if record.attempt != attempt or record.state not in ACTIVE:

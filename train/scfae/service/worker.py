@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from scfae.store.errors import ScfaeError
+from scfae.store.errors import JobNotFound, ScfaeError
 
 from .ends import after_interruption, end_of
 from .processes import is_alive, process_of, send, spawn
@@ -30,6 +31,8 @@ from .states import ACTIVE, STARTED_S
 logger = logging.getLogger("scfae.service.worker")
 
 HEARTBEAT_S = 5.0
+TROUBLE_S = 2.0
+"""Pause after a step that failed."""
 OnStop = Literal["leave", "checkpoint"]
 
 
@@ -68,9 +71,14 @@ class Worker:
         before = {one: signal.signal(one, self._ask) for one in (signal.SIGTERM, signal.SIGINT)}
         try:
             while self._stop is None:
-                self.step()
-                if self._is_draining and not self._mine():
-                    break
+                try:
+                    self.step()
+                    if self._is_draining and not self._mine():
+                        break
+                except (ScfaeError, OSError, sqlite3.Error):
+                    # A full disk or a locked index passes; a worker that has gone does not return.
+                    logger.exception("worker %s", self.id)
+                    time.sleep(TROUBLE_S)
                 time.sleep(self.poll_s)
             if self._stop is not None and self.on_stop == "checkpoint":
                 self._checkpoint_all()
@@ -85,6 +93,11 @@ class Worker:
         for record in self.queue.active():
             try:
                 self._look(record)
+            except JobNotFound:
+                self.queue.leave_out(record.id)
+                if child := self._children.get(record.id):
+                    child.kill()
+                self._forget(record.id)
             except (ScfaeError, OSError):
                 logger.exception("job %s", record.id)  # the others are looked after all the same
         if self._is_draining or self._stop is not None:
@@ -120,6 +133,8 @@ class Worker:
             self._obey(record)  # adopted: somebody else's child
         elif record.state == "running":
             self._end(record)
+        elif record.deadline_s is not None and time.time() > record.deadline_s:
+            self._interrupt(record, "its process could not be started in time")
 
     def _take_over(self, record: JobRecord) -> None:
         """Adopt a job whose worker has gone, or end it."""
@@ -167,19 +182,26 @@ class Worker:
             self._after_interruption(after)
 
     def _interrupt(self, record: JobRecord, reason: str) -> None:
+        """Give up an attempt that has not begun; nothing happens if it has meanwhile."""
         attempt = record.attempt
         after = self.queue.move(
             record.id,
             "interrupted",
             actor=f"worker:{self.id}",
             reason=reason,
-            only_if=lambda now: now.state in ACTIVE and now.attempt == attempt,
+            only_if=lambda now: now.state == "starting" and now.attempt == attempt,
         )
         self._forget(record.id)
         if after.state == "interrupted":
             self._after_interruption(after)
 
     def _after_interruption(self, record: JobRecord) -> None:
+        # A process that was slow to say that it is there may have begun all the same; it must not
+        # work beside the next one.
+        late = self.queue.job(record.id).process(record.attempt)
+        if late is not None and is_alive(late):
+            send(late, signal.SIGKILL)
+            return
         end = after_interruption(record)
         seq = record.seq
         self.queue.move(
@@ -195,7 +217,7 @@ class Worker:
         gpu = self.gpus[record.slot or 0] if self.gpus else None
         try:
             child = spawn(folder, record.attempt, gpu)
-        except OSError as error:
+        except (ScfaeError, OSError) as error:
             self._interrupt(record, f"its process could not be started: {error}")
             return
         self._children[record.id] = child
