@@ -39,6 +39,7 @@ COMMANDS = {
     "sweep": ["sweep"],
     "evaluate": ["evaluate"],
     "compare": ["compare"],
+    "reproduce": ["reproduce"],
     "predict": ["predict"],
     "export": ["export"],
     "bench": ["bench"],

@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
 from scfae.train.device import choose_device, seed_everything
 from scfae.train.environment import _commit, changes, environment
@@ -70,3 +72,19 @@ def test_a_seed_decides_every_generator() -> None:
     assert draw() == first
     seed_everything(5)
     assert all(a != b for a, b in zip(draw(), first, strict=True))
+
+
+def test_what_is_imported_in_training_draws_nothing(store: FeatureStore, tmp_path: Path) -> None:
+    """A process's first run and its later ones leave the same generators behind."""
+    code = (
+        "import sys; from scfae.train import load_config, train; import torch; "
+        "settings = dict(store=sys.argv[1], columns={'video': 'video', 'audio': 'audio'}, "
+        "label='fake', task='binary', epochs=1, device='cpu', trackers=[]); "
+        "runs = [train(load_config(None, settings | {'run': one})) for one in sys.argv[2:]]; "
+        "states = [torch.load(run.last, weights_only=True)['rng'][0]['python'] for run in runs]; "
+        "assert states[0] == states[1]"
+    )
+    places = [str(tmp_path / "first"), str(tmp_path / "second")]
+    words = [sys.executable, "-c", code, str(store.path), *places]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

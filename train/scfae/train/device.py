@@ -1,5 +1,6 @@
 """Where a run computes, and the generators it draws from."""
 
+import importlib
 import random
 
 import numpy as np
@@ -29,6 +30,8 @@ def choose_device(wanted: str) -> str:
 
 def seed_everything(seed: int) -> None:
     """Seed every generator a model may draw from."""
+    # Validation needs it, and its import draws from `random`: so first, in every process alike.
+    importlib.import_module("sklearn.metrics")
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)

@@ -259,20 +259,7 @@ def evaluate(
     if not len(view):
         raise TaskError(f"the {role} split is empty: there is nothing to evaluate on.")
     task = loaded.task
-    trials = task.trials(view.modalities)
-    scored = score_view(
-        loaded.model,
-        task,
-        view,
-        show(list(dict.fromkeys(shown for trial in trials for shown in trial.shown))),
-        batch_size=config.optim.batch_size,
-        device=place,
-        group_batches=config.loop.group_batches,
-    )
-    conditions = tuple(
-        Condition(trial.name, trial.modalities, task.measure(trial, scored, bootstrap))
-        for trial in trials
-    )
+    conditions, scored = measure_conditions(loaded, view, device=place, bootstrap=bootstrap)
     own = {m: (info.name, info.fingerprint) for m, info in loaded.columns.items()}
     swapped = tuple(m for m, info in infos.items() if (info.name, info.fingerprint) != own[m])
     evaluation = Evaluation(
@@ -305,6 +292,35 @@ def evaluate(
         write_predictions(loaded, view, scored)
         keep_scores(loaded, view, scored)
     return evaluation
+
+
+def measure_conditions(
+    loaded: LoadedRun, view: StoreView, *, device: str, bootstrap: int
+) -> tuple[tuple[Condition, ...], dict[tuple[str, ...], Scored]]:
+    """Return a model's figures on a split under every condition, and the scores behind them.
+
+    Args:
+        loaded: The run.
+        view: The split.
+        device: Where the model is.
+        bootstrap: Resamples behind each interval; 0 leaves intervals out.
+    """
+    task, config = loaded.task, loaded.config
+    trials = task.trials(view.modalities)
+    scored = score_view(
+        loaded.model,
+        task,
+        view,
+        show(list(dict.fromkeys(shown for trial in trials for shown in trial.shown))),
+        batch_size=config.optim.batch_size,
+        device=device,
+        group_batches=config.loop.group_batches,
+    )
+    conditions = tuple(
+        Condition(trial.name, trial.modalities, task.measure(trial, scored, bootstrap))
+        for trial in trials
+    )
+    return conditions, scored
 
 
 def _calibration(

@@ -14,7 +14,7 @@ from scfae.store.config import digest
 from scfae.store.errors import ConfigError, RunStateError
 from scfae.store.joined import medium_of, parts_of
 
-from .config import RunConfig
+from .config import DataConfig, RunConfig
 from .environment import changes, environment
 from .mapped import mapped_dims
 from .model import build_model, check_loss_weights, fusion_of
@@ -62,10 +62,7 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
     splits = make_splits(store, config.data)
     columns = {branch: store.branch(name).info for branch, name in config.data.columns.items()}
     _check_branches(columns)
-    fingerprints = {modality: info.fingerprint for modality, info in columns.items()}
-    fingerprints["samples, labels and splits"] = digest(
-        [splits.record(), splits.everything.fingerprint]
-    )
+    fingerprints = data_fingerprints(store, config.data, splits)
     task = fit_task(config, splits)
     now = environment(device)
     changed: dict[str, list[Any]] = {}
@@ -74,10 +71,7 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
         _check_store(run, fingerprints)
         changed = changes(run.read("environment.json"), now)
     else:
-        trial = build_model(config, splits.train.dims, task.num_outputs)
-        widths = mapped_dims(splits.train.dims, config.model.linear_maps)
-        task.check_model(fusion_of(trial), widths, config.model.fusion)
-        check_loss_weights(trial, config, splits.train.dims)
+        check_method(config, splits, task)
         run = RunFolder.create(
             config,
             environment=now,
@@ -93,6 +87,31 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
             logger.warning(note)
     own = {one.name: one.fingerprint for info in columns.values() for one in parts_of(info)}
     return OpenedRun(run, store, own, splits, task, changed)
+
+
+def check_method(config: RunConfig, splits: Splits, task: Task) -> None:
+    """Check that the fusion method can be built on these columns and can do the task.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    trial = build_model(config, splits.train.dims, task.num_outputs)
+    widths = mapped_dims(splits.train.dims, config.model.linear_maps)
+    task.check_model(fusion_of(trial), widths, config.model.fusion)
+    check_loss_weights(trial, config, splits.train.dims)
+
+
+def data_fingerprints(store: FeatureStore, data: DataConfig, splits: Splits) -> dict[str, str]:
+    """Return the digests of what a run reads: each modality's column, and all samples' rows.
+
+    Args:
+        store: The data's store.
+        data: Columns, label and splits.
+        splits: As `make_splits` makes them of both.
+    """
+    found = {branch: store.branch(name).info.fingerprint for branch, name in data.columns.items()}
+    found["samples, labels and splits"] = digest([splits.record(), splits.everything.fingerprint])
+    return found
 
 
 def _check_branches(columns: Mapping[str, ColumnInfo]) -> None:

@@ -115,7 +115,7 @@ def _differences(
             "both again."
         )
     measures = [
-        _measure(task, trial, one.scored, both)
+        measure_on(task, trial, one.scored, both)
         for task, trial, one in zip(tasks, trials, kept, strict=True)
     ]
     names = [n for n in tasks[0].shown_metrics if n in tasks[1].shown_metrics]
@@ -147,10 +147,10 @@ def _difference(
     return Difference(mine, theirs, theirs - mine, (float(low), float(high)), p, n)
 
 
-def _measure(
+def measure_on(
     task: Task, trial: Trial, scored: Mapping[tuple[str, ...], Scored], both: Rows
 ) -> Measure:
-    """Return the metrics of a run on some of the samples that both have scored."""
+    """Return what measures a run on some of `both`, the places of samples that it has scored."""
     one = scored[trial.shown[0]]
     if not isinstance(task, Retrieval):
         targets, scores = one.targets[both], one.scores[both]

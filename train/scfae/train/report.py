@@ -58,7 +58,7 @@ def write_report(
     folder = RunFolder(run)
     path = folder.path / REPORT_FILE if out is None else _checked(out)
     page = _page(folder, [RunFolder(other) for other in comparisons], examples or Examples())
-    write_atomic(path, _render("report.html.j2", page))
+    write_atomic(path, render("report.html.j2", page))
     return path
 
 
@@ -74,7 +74,7 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path) -> Path:
     """
     path = _checked(out)
     folders = [RunFolder(run) for run in runs]
-    write_atomic(path, _render("comparison.html.j2", _comparison_page(folders)))
+    write_atomic(path, render("comparison.html.j2", _comparison_page(folders)))
     return path
 
 
@@ -90,7 +90,8 @@ def _checked(out: str | Path) -> Path:
     return path
 
 
-def _render(template: str, page: dict[str, Any]) -> bytes:
+def render(template: str, page: dict[str, Any]) -> bytes:
+    """Return a page of one of the templates, style and all."""
     environment = Environment(
         loader=PackageLoader("scfae.train"),
         autoescape=True,

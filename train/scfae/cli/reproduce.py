@@ -1,0 +1,165 @@
+"""`scfae reproduce`: tables of the paper, what is printed beside what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import tyro
+
+from scfae.store.errors import ConfigError
+from scfae.train.reproduce.tables import DatasetName, read_table, table_names
+
+from .arguments import parse, print_json, say
+from .interrupt import Stopped
+from .pairs import Pairs
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from scfae.train.reproduce.data import Part
+    from scfae.train.sweeps.plan import Cell
+
+EXAMPLE = """\
+  scfae reproduce table5 --data mosei/ --out repro/
+  scfae reproduce table3 table9 --data activitynet/ --protocol paper --out repro-paper/
+  scfae reproduce all --data mosei=mosei/ fakeavceleb=features/ activitynet=activitynet/ \\
+      --seeds 5 --jobs 2 --out repro/
+  scfae reproduce table4 --data features/ --columns video=r2plus1d-34 audio=wavlm-base \\
+      --methods scfae misa --out repro/            # only these rows are run
+
+The same command again goes on where it was stopped; another table, seed or method runs only what is
+new. OUT has each table as .md, .tex, .csv and .json, report.html, and in runs/ a run folder each.
+"""
+
+
+@dataclass(frozen=True)
+class ReproduceArguments:
+    """Tables of the paper: what is printed, and what it is here, over seeds and with intervals.
+
+    TABLE: table3 to table14, seeds (section B.3) or all. Protocol paper trains SCFAE as its
+    appendix says and each other method by its authors' recipe; protocol honest trains all alike.
+    """
+
+    tables: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """What to reproduce."""
+    out: Path
+    """Folder for runs, tables and the page."""
+    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[SET=]STORE …")] = ()
+    """Stores of activitynet, fakeavceleb and mosei; of one set the name may be left out."""
+    columns: Pairs = ()
+    """Which column is which modality, where a store has several; e.g. video=r2plus1d-34, or
+    mosei.video=manet_UTT for one set alone."""
+    protocol: Literal["paper", "honest"] = "honest"
+    """How methods are trained and measured."""
+    seeds: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 3; paper: 1)")] = None
+    """Trainings of each row, with seeds 1, 2, …"""
+    methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME …")] = ()
+    """Only rows of these methods are run, the others are as printed; see scfae fusions."""
+    settings: Pairs = ()
+    """Settings of all runs, e.g. epochs=5 lr=1e-3; they win over the protocol's."""
+    jobs: int = 1
+    """Runs at a time, each a process of its own."""
+    bootstrap: int = 1000
+    """Resamples behind each 95 % interval."""
+    json: bool = False
+    """The tables as one JSON document on stdout."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command; return its exit status: 1 if a run has failed."""
+    flags = parse(ReproduceArguments, "scfae reproduce", argv, EXAMPLE)
+    names = table_names(flags.tables)
+    if not names:
+        raise ConfigError("reproduce: name a table, such as table5, or all.")
+    stores = _stores(flags.data, names)
+
+    from scfae.train import RunFolder, SweepInterrupted
+    from scfae.train.reproduce.data import check_columns, official_part
+    from scfae.train.reproduce.exports import to_markdown
+    from scfae.train.reproduce.page import table_document, write_reproduction
+    from scfae.train.reproduce.running import reproduce
+    from scfae.train.reproduce.verdicts import summary
+
+    columns = dict(flags.columns)
+    check_columns(columns)
+    parts: dict[DatasetName, Part] = {
+        dataset: official_part(dataset, store, columns) for dataset, store in stores.items()
+    }
+
+    def tell(cell: "Cell", failure: str | None) -> None:
+        failed = f"{cell.name}: failed: {failure}"
+        say(RunFolder(cell.config.loop.run).summary() if failure is None else failed)
+
+    try:
+        with Progress("reproduce", "runs") as progress:
+            found = reproduce(
+                names,
+                parts,
+                flags.out,
+                protocol=flags.protocol,
+                num_seeds=flags.seeds,
+                jobs=flags.jobs,
+                methods=flags.methods or None,
+                settings=_settings(flags.settings),
+                bootstrap=flags.bootstrap,
+                tell=tell,
+                progress=progress,
+            )
+    except SweepInterrupted as stop:
+        raise Stopped(
+            f"stopped, with a checkpoint of what was being trained in {flags.out}; the same "
+            "command goes on.",
+            stop.signum,
+        ) from None
+    page = write_reproduction(found)
+    if flags.json:
+        print_json({one.table.name: table_document(found, one) for one in found.results})
+    else:
+        for one in found.results:
+            conclusion = summary(one, found.verdicts.get(one.table.name, ()))
+            print(to_markdown(one, found.protocol, conclusion))
+    for name, old in found.superseded.items():
+        say(f"{name} was run anew: the data have changed since {', '.join(old)}, which stays.")
+    say(f"report: {page}")
+    if found.failed:
+        say(
+            f"scfae: {len(found.failed)} runs failed: mend what they say; the same command tries "
+            "them again, and only them."
+        )
+    return 1 if found.failed else 0
+
+
+def _stores(data: Sequence[str], names: Sequence[str]) -> "dict[DatasetName, str]":
+    """Return the store of each data set.
+
+    Raises:
+        ConfigError: A set is unknown, or what a table is of was not given.
+    """
+    known: tuple[DatasetName, ...] = get_args(DatasetName)
+    wanted = {read_table(name).dataset for name in names}
+    stores: dict[DatasetName, str] = {}
+    for word in data:
+        head, equals, rest = word.partition("=")
+        of = next((one for one in known if one == head and equals), None)
+        if of is None:
+            if len(wanted) > 1:
+                raise ConfigError(
+                    f"data: these tables are of {', '.join(sorted(wanted))}: say which {word} is, "
+                    f"as in {sorted(wanted)[0]}={word}."
+                )
+            (of,), rest = wanted, word
+        if of in stores:
+            raise ConfigError(f"data: two stores of {of}: {stores[of]} and {rest}.")
+        stores[of] = rest
+    if not stores:
+        raise ConfigError(
+            "data: missing. It is: the store of each data set, as scfae data and scfae extract "
+            f"make it ({', '.join(sorted(wanted))} for these tables)."
+        )
+    return stores
+
+
+def _settings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    from scfae.train.arguments import word_value
+
+    return {key: word_value(value) for key, value in pairs}

@@ -1,0 +1,216 @@
+"""Tables as Markdown, LaTeX and CSV: printed figures, ours beneath them, and what to know.
+
+In Markdown and LaTeX a row of the paper is a line of printed figures and a line of ours, with the
+deviation over seeds and the 95 % interval over test samples. CSV has a line for each figure, in
+fractions, with everything that is known of it.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from .protocols import Protocol
+from .results import Measurement, ResultRow, ResultTable
+from .tables import Table
+
+DASH = "\N{EN DASH}"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "→": r"$\rightarrow$",
+    "λ": r"$\lambda$",
+    "\N{EN DASH}": "--",
+}
+
+
+def lines_of(result: ResultTable) -> list[tuple[str, str, list[str]]]:
+    """Return (row, whose, figures) of every line of a table, as text."""
+    table = result.table
+    lines: list[tuple[str, str, list[str]]] = []
+    for row in result.rows:
+        printed = table.printed(row.row)
+        name = row_name(row)
+        if printed:
+            lines.append(
+                (name, "printed", [printed.get(column.head, DASH) for column in table.columns])
+            )
+            name = ""
+        if row.state == "measured":
+            figures = [figures_text(table, row.figures[column.head]) for column in table.columns]
+            lines.append((name, f"ours, {seeds_text(row.num_seeds)}", figures))
+        else:
+            lines.append((name, row.note, [DASH] * len(table.columns)))
+    if result.baseline:
+        lines.append(
+            (
+                baseline_name(result),
+                "ours",
+                [
+                    "/".join(_number(table, value) for value in result.baseline[column.head])
+                    for column in table.columns
+                ],
+            )
+        )
+    return lines
+
+
+def row_name(row: ResultRow) -> str:
+    """Return what a row is called; one of ours says in whose place it stands."""
+    stands_for = row.row.stands_for
+    return row.row.label + ("" if stands_for is None else f" (ours, in place of {stands_for})")
+
+
+def baseline_name(result: ResultTable) -> str:
+    """Return who sees no features."""
+    is_ranking = result.part is not None and result.part.task == "retrieval"
+    return "a random order" if is_ranking else "the majority, no features"
+
+
+def seeds_text(number: int) -> str:
+    """Return `1 seed` or `3 seeds`."""
+    return f"{number} seed{'' if number == 1 else 's'}"
+
+
+def figures_text(table: Table, figures: Sequence[Measurement]) -> str:
+    """Return `61.2 ± 0.4 [58.0, 64.1]`, one for each metric of a column."""
+    return " / ".join(figure_text(table, one) for one in figures)
+
+
+def figure_text(table: Table, one: Measurement) -> str:
+    """Return one figure with its deviation and interval, as far as there are any."""
+    text = _number(table, one.seeds.mean)
+    if one.seeds.mean is not None and one.seeds.sd is not None:
+        text += f" ± {_number(table, one.seeds.sd)}"
+    if one.interval is not None:
+        text += f" [{', '.join(_number(table, end) for end in one.interval)}]"
+    return text
+
+
+def _number(table: Table, value: float | None) -> str:
+    return DASH if value is None else f"{value * table.scale:.{table.digits}f}"
+
+
+def caption(result: ResultTable) -> str:
+    """Return `Table 5: CMU-MOSEI under …`, and on what data ours is."""
+    table = result.table
+    head = f"Table {table.number}: {table.title}" if table.number else table.title
+    return head + ("" if result.part is None else f". Ours on {result.part.title}")
+
+
+def notes(result: ResultTable, protocol: Protocol) -> list[str]:
+    """Return what stands under a table: protocol, data, intervals, footnotes."""
+    found = []
+    if result.part is not None:
+        found += [
+            f"Protocol {protocol.name}. {protocol.training} {protocol.selection}",
+            "Ours: mean ± standard deviation over seeds; in brackets the 95 % bootstrap interval "
+            "over test samples.",
+        ]
+        samples = sorted({row.num_samples for row in result.rows if row.num_samples is not None})
+        if samples:
+            found.append(f"{' or '.join(map(str, samples))} test samples.")
+        if result.part.note:
+            found.append(result.part.note)
+    return found + list(result.table.footnotes)
+
+
+def to_markdown(result: ResultTable, protocol: Protocol, conclusion: str = "") -> str:
+    """Return a table as GitHub reads it."""
+    heads = ["method", "", *(column.head for column in result.table.columns)]
+    lines = [f"### {caption(result)}", ""]
+    lines.append("| " + " | ".join(heads) + " |")
+    lines.append("|" + "---|" * len(heads))
+    for name, whose, figures in lines_of(result):
+        cells = [one.replace("|", "\\|") for one in (name, whose, *figures)]
+        lines.append("| " + " | ".join(cells) + " |")
+    if conclusion:
+        lines += ["", conclusion]
+    lines += ["", *(f"- {note}" for note in notes(result, protocol)), ""]
+    return "\n".join(lines)
+
+
+def to_latex(result: ResultTable, protocol: Protocol) -> str:
+    """Return a table for a paper; it needs the package booktabs."""
+    columns = result.table.columns
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        f"\\caption{{{_latex(caption(result))}. Protocol: {protocol.name}.}}",
+        f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}",
+        "\\toprule",
+        " & ".join(["Method", "", *(_latex(column.head) for column in columns)]) + r" \\",
+        "\\midrule",
+    ]
+    for name, whose, figures in lines_of(result):
+        lines.append(" & ".join(_latex(one) for one in (name, whose, *figures)) + r" \\")
+    lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += [f"% {note}" for note in notes(result, protocol)]
+    return "\n".join([*lines, "\\end{table}", ""])
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+CSV_FIELDS = (
+    "table",
+    "row",
+    "method",
+    "column",
+    "metric",
+    "printed",
+    "mean",
+    "sd",
+    "seeds",
+    "ci_low",
+    "ci_high",
+    "baseline",
+    "protocol",
+    "state",
+    "note",
+)
+
+
+def to_csv(result: ResultTable, protocol: Protocol) -> str:
+    """Return a line for each figure of a table; ours are fractions, printed ones as printed."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for row in result.rows:
+        printed = result.table.printed(row.row)
+        for column in result.table.columns:
+            parts = printed.get(column.head, "").split("/")
+            for place, metric in enumerate(column.metrics):
+                line: dict[str, object] = {
+                    "table": result.table.name,
+                    "row": row.row.label,
+                    "method": row.row.method or "",
+                    "column": column.head,
+                    "metric": metric,
+                    "printed": parts[place] if place < len(parts) else "",
+                    "protocol": protocol.name,
+                    "state": row.state,
+                    "note": row.note,
+                }
+                if row.state == "measured":
+                    one = row.figures[column.head][place]
+                    low, high = one.interval or (None, None)
+                    line |= {
+                        "mean": one.seeds.mean,
+                        "sd": one.seeds.sd,
+                        "seeds": one.seeds.n,
+                        "ci_low": low,
+                        "ci_high": high,
+                        "baseline": result.baseline[column.head][place],
+                    }
+                writer.writerow(line)
+    return buffer.getvalue()

@@ -1,0 +1,186 @@
+"""What `scfae reproduce` leaves behind: each table in four forms, and one self-contained page."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from scfae.store.atomic import write_atomic
+
+from ..plots import Interval, interval_axis, interval_plot, interval_scale
+from ..report import render
+from ..runs import write_json
+from .exports import (
+    baseline_name,
+    caption,
+    figures_text,
+    notes,
+    row_name,
+    seeds_text,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from .results import ResultTable
+from .running import Reproduction
+from .verdicts import summary
+
+PAGE = "report.html"
+
+
+def write_reproduction(found: Reproduction) -> Path:
+    """Write every table as .md, .tex, .csv and .json, and the page; return the page."""
+    for result in found.results:
+        name = result.table.name
+        conclusion = summary(result, found.verdicts.get(name, ()))
+        texts = {
+            "md": to_markdown(result, found.protocol, conclusion),
+            "tex": to_latex(result, found.protocol),
+            "csv": to_csv(result, found.protocol),
+        }
+        for kind, text in texts.items():
+            write_atomic(found.path / f"{name}.{kind}", text.encode())
+        write_json(found.path / f"{name}.json", table_document(found, result))
+    path = found.path / PAGE
+    write_atomic(path, render("reproduce.html.j2", _page(found)))
+    return path
+
+
+def table_document(found: Reproduction, result: ResultTable) -> dict[str, Any]:
+    """Return a table as plain JSON values."""
+    table = result.table
+    return {
+        "table": table.name,
+        "title": table.title,
+        "protocol": {"name": found.protocol.name, **found.protocol.sentences()},
+        "data": None
+        if result.part is None
+        else {"title": result.part.title, "note": result.part.note} | result.part.settings(),
+        "columns": [column.head for column in table.columns],
+        "rows": [
+            {
+                "name": row.row.label,
+                "method": row.row.method,
+                "stands_for": row.row.stands_for,
+                "state": row.state,
+                "note": row.note,
+                "printed": table.printed(row.row),
+                "ours": {
+                    head: [one.as_dict() for one in figures]
+                    for head, figures in row.figures.items()
+                },
+                "runs": [str(path) for paths in row.runs.values() for path in paths],
+            }
+            for row in result.rows
+        ],
+        "baseline": {head: list(values) for head, values in result.baseline.items()},
+        "verdicts": [one.as_dict() for one in found.verdicts.get(table.name, ())],
+        "footnotes": list(table.footnotes),
+    }
+
+
+def _page(found: Reproduction) -> dict[str, Any]:
+    first = found.results[0].table
+    title = f"Table {first.number}" if first.number else first.title
+    if len(found.results) > 1:
+        title = f"{len(found.results)} tables of the paper"
+    return {
+        "title": title,
+        "subtitle": "arXiv 2410.15475v2, printed figures beside measured ones",
+        "protocol": found.protocol.name,
+        "facts": list(found.protocol.sentences().items()),
+        "failed": list(found.failed.items()),
+        "superseded": [(name, ", ".join(old)) for name, old in found.superseded.items()],
+        "tables": [_table(found, result) for result in found.results],
+        "footer": f"scfae {metadata.version('scfae')}. Written from the run folders in "
+        f"{found.path.name}/runs, and from nothing else; the same command writes it again.",
+    }
+
+
+def _table(found: Reproduction, result: ResultTable) -> dict[str, Any]:
+    table = result.table
+    rows = []
+    for row in result.rows:
+        printed = table.printed(row.row)
+        rows.append(
+            {
+                "name": row_name(row),
+                "is_scfae": row.row.method == "scfae",
+                "note": row.note,
+                "seeds": seeds_text(row.num_seeds) if row.state == "measured" else "",
+                "cells": [
+                    {
+                        "printed": printed.get(column.head, ""),
+                        "ours": _split(figures_text(table, row.figures[column.head]))
+                        if row.state == "measured"
+                        else None,
+                    }
+                    for column in table.columns
+                ],
+            }
+        )
+    return {
+        "name": table.name,
+        "caption": caption(result),
+        "heads": [column.head for column in table.columns],
+        "rows": rows,
+        "baseline": _baseline(result),
+        "conclusion": summary(result, found.verdicts.get(table.name, ())),
+        "plot": _plot(result),
+        "notes": notes(result, found.protocol),
+    }
+
+
+def _split(text: str) -> list[tuple[str, str]]:
+    """Return (figure, interval) of each metric of a cell."""
+    found = []
+    for one in text.split(" / "):
+        number, _, interval = one.partition(" [")
+        found.append((number, interval.rstrip("]").replace(", ", " \N{EN DASH} ")))
+    return found
+
+
+def _baseline(result: ResultTable) -> dict[str, Any] | None:
+    if not result.baseline:
+        return None
+    table = result.table
+    texts = []
+    for column in table.columns:
+        values = result.baseline[column.head]
+        shown = [None if one is None else one * table.scale for one in values]
+        texts.append(
+            " / ".join("\N{EN DASH}" if one is None else f"{one:.{table.digits}f}" for one in shown)
+        )
+    return {"name": baseline_name(result), "texts": texts}
+
+
+def _plot(result: ResultTable) -> dict[str, Any] | None:
+    """Return dots of the headline column, printed and ours, with our intervals."""
+    table, head = result.table, result.table.headline
+    rows: list[tuple[str, list[Interval]]] = []
+    values: list[float | None] = []
+    for row in result.rows:
+        dots = []
+        printed = table.printed(row.row).get(head, "").split("/")[0].split("±")[0]
+        if printed not in ("", "-"):
+            dots.append(Interval("printed", float(printed) / table.scale, None, None, 1))
+        if row.state == "measured":
+            one = row.figures[head][0]
+            low, high = one.interval or (None, None)
+            dots.append(Interval("ours", one.seeds.mean, low, high, 0))
+        values += [dot.low if dot.low is not None else dot.value for dot in dots]
+        if dots:
+            rows.append((row_name(row), dots))
+    if not any(row.state == "measured" for row in result.rows):
+        return None
+    scale = interval_scale(values)
+    reference = result.baseline[head][0] if result.baseline else None
+    return {
+        "caption": f"{head} as a fraction, printed and ours with its 95 % interval; dashed: "
+        f"{baseline_name(result)}",
+        "rows": [
+            {"name": name, "plot": interval_plot(dots, scale, reference=reference)}
+            for name, dots in rows
+        ],
+        "axis": interval_axis(scale),
+        "metric": head,
+    }

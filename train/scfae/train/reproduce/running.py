@@ -1,0 +1,135 @@
+"""`reproduce`: run what tables need and is not there, read it back, and write it down.
+
+```
+OUT/
+  runs/            a sweep's folder: each run an ordinary run folder, shared by all tables
+  table5.md .tex .csv .json
+  report.html      all tables that were asked for
+```
+
+The same command again goes on where it was stopped or killed. A run is done once: another table, a
+further seed or method runs only what is new; what reads a changed column, or has another setting,
+is another run, and the earlier one stays and is named.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..branch_masking import BRANCHES_FILE, mask_branches
+from ..device import choose_device
+from ..loop import Progress
+from ..stopping import StopSignals
+from ..sweeps.folder import SweepFolder, is_done
+from ..sweeps.plan import Cell, SweepPlan
+from ..sweeps.running import Tell
+from ..sweeps.sweep import open_sweep, run_cells
+from .data import Part
+from .plan import PlannedTable, Planner, all_cells, superseded
+from .protocols import PROTOCOLS, Protocol, ProtocolName
+from .results import ResultTable, read_table_results
+from .tables import DatasetName, read_table
+from .verdicts import Verdict, verdicts
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What was found.
+
+    Attributes:
+        path: The folder.
+        protocol: How methods were trained.
+        results: Every table.
+        verdicts: SCFAE beside the other rows, by table.
+        failed: Why runs failed, by run.
+        superseded: Runs on an earlier state of the data, by the run that took their place.
+    """
+
+    path: Path
+    protocol: Protocol
+    results: tuple[ResultTable, ...]
+    verdicts: Mapping[str, tuple[Verdict, ...]]
+    failed: Mapping[str, str]
+    superseded: Mapping[str, Sequence[str]]
+
+
+def reproduce(
+    names: Sequence[str],
+    parts: Mapping[DatasetName, Part],
+    out: str | Path,
+    *,
+    protocol: ProtocolName = "honest",
+    num_seeds: int | None = None,
+    jobs: int = 1,
+    methods: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    bootstrap: int = 1000,
+    tell: Tell | None = None,
+    progress: Progress | None = None,
+) -> Reproduction:
+    """Run what tables of the paper need and is not there; return their figures.
+
+    Args:
+        names: Of `TABLES`.
+        parts: The data of each data set that there is; tables of others are as printed.
+        out: The folder, made if needed.
+        protocol: How methods are trained.
+        num_seeds: Seeds 1, 2, …; the protocol's number if not given.
+        jobs: Runs at a time.
+        methods: Only rows of these methods are run.
+        settings: Settings of all runs that win over the protocol's, such as `epochs`.
+        bootstrap: Resamples behind the intervals.
+        tell: Receives each run that ends, and why it failed, or None.
+        progress: Receives (runs done, runs in all, what happens now).
+
+    Raises:
+        ConfigError: A setting cannot be used.
+        RunStateError: The folder holds something else, or another process runs it.
+        SweepInterrupted: SIGTERM or SIGINT came; checkpoints were written.
+    """
+    folder, chosen = Path(out), PROTOCOLS[protocol]
+    planner = Planner(
+        folder / RUNS,
+        chosen,
+        num_seeds=chosen.num_seeds if num_seeds is None else num_seeds,
+        methods=methods,
+        overrides=settings,
+    )
+    tables = [read_table(name) for name in names]
+    planned = [planner.plan(table, parts.get(table.dataset)) for table in tables]
+    cells = all_cells(planned)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not cells:
+        results = tuple(read_table_results(one, None) for one in planned)
+        return Reproduction(folder, chosen, results, {}, {}, {})
+    record = SweepPlan(
+        {}, tuple(cell.setting for cell in cells), tuple(sorted({cell.seed for cell in cells}))
+    )
+    sweep = open_sweep(record, folder / RUNS, jobs)
+    with sweep.lock(), StopSignals() as stop:
+        sweep.ask(record.as_dict())
+        earlier = superseded(cells, sweep.runs())
+        run_cells(
+            sweep, cells, jobs=jobs, bootstrap=bootstrap, stop=stop, tell=tell, progress=progress
+        )
+        _mask_branches(planned, bootstrap)
+    results = tuple(read_table_results(one, sweep) for one in planned)
+    found = {one.table.name: verdicts(one, resamples=bootstrap) for one in results}
+    return Reproduction(folder, chosen, results, found, _failed(sweep, cells), earlier)
+
+
+def _mask_branches(planned: Sequence[PlannedTable], bootstrap: int) -> None:
+    """Evaluate runs with one branch alone, where a row asks for that."""
+    rows = [row for table in planned for row in table.rows if row.row.branches != "both"]
+    for cell in (cell for row in rows for cells in row.cells.values() for cell in cells):
+        run = Path(cell.config.loop.run)
+        if is_done(cell) and not (run / BRANCHES_FILE).is_file():
+            mask_branches(run, device=choose_device(cell.config.loop.device), bootstrap=bootstrap)
+
+
+def _failed(sweep: SweepFolder, cells: Sequence[Cell]) -> dict[str, str]:
+    failures = sweep.failures()
+    return {cell.name: failures[cell.name] for cell in cells if cell.name in failures}
