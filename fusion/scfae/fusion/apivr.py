@@ -173,24 +173,25 @@ class APIVR(Fusion):
     ) -> Tensor:
         partners = partner_labels(self.positives, inputs.labels)
         here = {m: inputs.present[:, i] for i, m in enumerate(self.modalities)}
-        parts = [
-            distance_triplet(
-                span_distances(z[point], spanning[bag]),
-                other_samples(here[point] & here[bag], here[bag], partners),
-                margin=self.margin,
-            )
-            for bag in self.bags
-            for point in self.modalities
-            if point != bag
-        ]
+        parts = []
+        for bag in self.bags:
+            others = [m for m in self.modalities if m != bag]
+            # All points of a bag at once: its span is found once, and one product serves them.
+            points = torch.cat([z[m] for m in others])
+            distances = span_distances(points, spanning[bag])
+            distances = distances.view(len(others), -1, distances.shape[1])
+            anchors = torch.stack([here[m] for m in others]) & here[bag]
+            negatives = other_samples(anchors, here[bag], partners)
+            parts.append(distance_triplet(distances, negatives, margin=self.margin).sum())
         return torch.stack(parts).sum()
 
 
 def span_distances(points: Tensor, instances: Tensor) -> Tensor:
     """Return the distance of each point of unit length to the span of each bag, `[B, N]`.
 
-    `|x|^2 - c G^-1 c` with c the products of x with the instances and G their Gram matrix, all
-    scaled to unit length; a small ridge keeps G regular where instances are alike or missing.
+    `|x|^2 - c G^-1 c` with c the products of x with the instances and G = L L' their Gram matrix,
+    all scaled to unit length, is `|x|^2 - |Q x|^2` with Q the instances under L^-1; a small ridge
+    keeps G regular where instances are alike or missing.
 
     Args:
         points: `[B, W]`, of any length; zero is at distance 0.
@@ -200,9 +201,9 @@ def span_distances(points: Tensor, instances: Tensor) -> Tensor:
     with torch.autocast(points.device.type, enabled=False):
         x, basis = F.normalize(points.float(), dim=1), F.normalize(instances.float(), dim=2)
         ridge = 1e-4 * torch.eye(basis.shape[1], device=basis.device)
-        gram = basis @ basis.transpose(1, 2) + ridge
-        products = basis @ x.T
-        explained = (products * torch.linalg.solve(gram, products)).sum(dim=1).T
+        factor = torch.linalg.cholesky(basis @ basis.transpose(1, 2) + ridge)
+        spans = torch.linalg.solve_triangular(factor, basis, upper=False)
+        explained = (x @ spans.flatten(0, 1).T).square().unflatten(1, spans.shape[:2]).sum(dim=2)
         left: Tensor = x.square().sum(dim=1, keepdim=True) - explained
         return left.clamp(min=1e-8).sqrt()
 

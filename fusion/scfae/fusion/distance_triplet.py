@@ -9,29 +9,29 @@ def distance_triplet(distances: Tensor, negatives: Tensor, *, margin: float) -> 
     """Return the mean of `max(0, margin + d_ii - d_ij)` over each anchor's negatives, then anchors.
 
     Args:
-        distances: `[B, B]`, of anchor i to candidate j; the positive is candidate i.
-        negatives: bool `[B, B]`; an anchor without any does not count.
+        distances: `[..., B, B]`, of anchor i to candidate j; the positive is candidate i.
+        negatives: bool `[..., B, B]`; an anchor without any does not count.
         margin: How much nearer the positive is to be.
 
     Returns:
-        A scalar, 0 without any negative.
+        `[...]`, 0 without any negative.
     """
-    near = distances.diagonal()[:, None]
+    near = distances.diagonal(dim1=-2, dim2=-1)[..., None]
     hinge = F.relu(margin + near - distances).masked_fill(~negatives, 0.0)
-    counts = negatives.sum(dim=1)
-    per_anchor = hinge.sum(dim=1) / counts.clamp(min=1)
-    return per_anchor.sum() / (counts > 0).sum().clamp(min=1)
+    counts = negatives.sum(dim=-1)
+    per_anchor = hinge.sum(dim=-1) / counts.clamp(min=1)
+    return per_anchor.sum(dim=-1) / (counts > 0).sum(dim=-1).clamp(min=1)
 
 
 def other_samples(anchors: Tensor, candidates: Tensor, labels: Tensor | None) -> Tensor:
-    """Return bool `[B, B]`: which candidates are an anchor's negatives.
+    """Return bool `[..., B, B]`: which candidates are an anchor's negatives.
 
     Args:
-        anchors: bool `[B]`, rows that have both themselves and their positive.
+        anchors: bool `[..., B]`, rows that have both themselves and their positive.
         candidates: bool `[B]`, rows that can be a negative.
         labels: int `[B]`: rows of the anchor's label are none; None: only the row itself is not.
     """
     if labels is None:
-        labels = torch.arange(len(anchors), device=anchors.device)
+        labels = torch.arange(len(candidates), device=anchors.device)
     differ = labels[:, None] != labels[None, :]
-    return anchors[:, None] & candidates[None, :] & differ
+    return anchors[..., :, None] & candidates & differ

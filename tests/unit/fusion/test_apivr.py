@@ -6,6 +6,7 @@ import torch
 from scipy.linalg import subspace_angles
 
 from scfae.fusion.apivr import APIVR, GradientReversal, GraphBag, span_distances
+from scfae.fusion.distance_triplet import distance_triplet, other_samples
 
 DIMS = {"image": 5, "video": 7}
 
@@ -82,3 +83,25 @@ def test_every_loss_is_that_of_plain_loops() -> None:
     assert "cls" not in model(features).losses
     with pytest.raises(ValueError, match="bags: must be some of image, video"):
         APIVR(DIMS, bags=["sound"])
+
+
+def test_with_three_modalities_the_triplet_adds_every_ordered_pair() -> None:
+    torch.manual_seed(2)
+    model = APIVR({**DIMS, "audio": 3}, num_outputs=3, width=8).eval()
+    features = {m: torch.randn(5, 2, d) for m, d in model.dims.items()}
+    present = torch.ones(5, 3, dtype=torch.bool)
+    present[0, 1] = present[1, 2] = False
+    labels = torch.tensor([0, 1, 0, 2, 1])
+    out = model(features, present, labels=labels)
+    total = 0.0
+    for b, bag in enumerate(model.modalities):
+        rows, valid = features[bag], present[:, b, None].expand(-1, 2)
+        rows = rows.masked_fill(~valid[:, :, None], 0.0)
+        instances, _ = model.graph[bag](model.embed[bag](rows), valid)
+        for p, point in enumerate(model.modalities):
+            if point != bag:
+                d = span_distances(out.z[point], instances)
+                anchors = present[:, p] & present[:, b]
+                negatives = other_samples(anchors, present[:, b], labels)
+                total += distance_triplet(d, negatives, margin=0.2).item()
+    assert out.losses["triplet"].item() == pytest.approx(total, rel=1e-4)

@@ -50,6 +50,11 @@ def test_the_triplet_of_distances_is_the_mean_hinge_of_anchors_with_negatives() 
     loss = distance_triplet(distances, negatives, margin=0.5)
     assert loss.item() == pytest.approx((first + second) / 2)
     assert distance_triplet(distances, torch.zeros(3, 3, dtype=torch.bool), margin=0.5) == 0
+    both = distance_triplet(
+        torch.stack([distances, distances.T]), torch.stack([negatives, negatives.T]), margin=0.5
+    )
+    turned = distance_triplet(distances.T, negatives.T, margin=0.5)
+    assert both.tolist() == pytest.approx([loss.item(), turned.item()])
 
 
 def test_negatives_are_of_another_class_and_there() -> None:
@@ -57,3 +62,6 @@ def test_negatives_are_of_another_class_and_there() -> None:
     everyone = torch.ones(3, dtype=torch.bool)
     assert other_samples(here, everyone, LABELS).int().tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0]]
     assert other_samples(everyone, here, None).int().tolist() == [[0, 1, 0], [1, 0, 0], [1, 1, 0]]
+    both = other_samples(torch.stack([here, everyone]), everyone, LABELS)
+    assert torch.equal(both[0], other_samples(here, everyone, LABELS))
+    assert torch.equal(both[1], other_samples(everyone, everyone, LABELS))
