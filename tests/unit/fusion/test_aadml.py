@@ -20,9 +20,10 @@ def test_neighbours_are_the_nearest_that_are_there_and_oneself() -> None:
     assert without == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 1, 1]]
 
 
-def test_the_loss_is_that_of_plain_loops() -> None:
+@pytest.mark.parametrize("values", ["own", "learned"])
+def test_the_loss_is_that_of_plain_loops(values: str) -> None:
     torch.manual_seed(0)
-    model = AADML(DIMS, width=4, num_neighbours=2).eval()
+    model = AADML(DIMS, width=4, num_neighbours=2, values=values).eval()
     features = {m: torch.randn(4, d) for m, d in DIMS.items()}
     labels = torch.tensor([0, 1, 0, 1])
     out = model(features, labels=labels)
@@ -54,3 +55,16 @@ def test_outputs_do_not_depend_on_the_batch() -> None:
     alone = model({m: x[:1] for m, x in features.items()})
     assert torch.allclose(model(features).z["image"][:1], alone.z["image"], atol=1e-6)
     assert alone.losses["triplet"].item() == 0
+
+
+def test_proxies_are_means_of_embeddings_unless_told_otherwise() -> None:
+    torch.manual_seed(0)
+    model = AADML(DIMS, width=4, num_neighbours=2)
+    z = torch.nn.functional.normalize(torch.randn(2, 4), dim=1)
+    everyone = torch.ones(2, dtype=torch.bool)
+    # Within the plane of both embeddings, and between them.
+    weights = torch.linalg.lstsq(z.T, model.proxies(z, everyone).T).solution
+    assert (weights > 0).all()
+    assert torch.allclose(z.T @ weights, model.proxies(z, everyone).T, atol=1e-6)
+    with pytest.raises(ValueError, match="values: must be own or learned, not 'none'"):
+        AADML(DIMS, values="none")
