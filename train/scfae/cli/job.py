@@ -37,7 +37,15 @@ def run_job(folder: JobFolder, attempt: int) -> int:
 
 
 def _run(folder: JobFolder) -> int:
-    words = folder.submitted().request.job.words(folder.path)
+    job = folder.submitted().request.job
+    for words in (job.words(folder.path), *job.then(folder.path)):
+        status = _command(words)
+        if status:
+            return status
+    return 0
+
+
+def _command(words: list[str]) -> int:
     print(f"scfae {' '.join(words)}", file=sys.stderr, flush=True)
     try:
         status = main(words)

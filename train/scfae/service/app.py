@@ -11,6 +11,7 @@ from .problems import add_problems
 from .runs_api import router as runs
 from .stores_api import router as stores
 from .system_api import router as system
+from .web import ROUTERS
 
 API = "/api/v1"
 
@@ -40,6 +41,8 @@ def make_app(service: Service, *, root_path: str = "") -> FastAPI:
     app.include_router(system, prefix=API)
     app.include_router(stores, prefix=API)
     app.include_router(health)
+    for pages in ROUTERS:
+        app.include_router(pages)
     return app
 
 

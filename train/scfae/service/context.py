@@ -12,10 +12,12 @@ from .access import LOCAL, Actor, Role, Tokens
 from .queue import Queue
 from .roots import Roots
 from .roster import Roster
+from .session import COOKIE, CSRF_HEADER, Sessions
 from .store_media import MediaViewer
 from .stores import Stores
 from .swap import Swapper
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 """Headers of what came through a proxy, from who knows where."""
 
@@ -46,6 +48,7 @@ class Service:
         self.stores = Stores(self.roots)
         self.media = MediaViewer(self.roots)
         self.swapper = Swapper(self.queue, self.roots, is_stopping=self.stopping.is_set)
+        self.sessions = Sessions(self.queue.folder, self.tokens)
 
 
 def service_of(request: Request) -> Service:
@@ -54,17 +57,29 @@ def service_of(request: Request) -> Service:
     return service
 
 
+def is_token_due(request: Request) -> bool:
+    """Return whether who asks must say who they are: all but those on this machine itself."""
+    return service_of(request).needs_token or not _FORWARDED.isdisjoint(request.headers)
+
+
 def actor_of(request: Request) -> Actor:
     """Return who asks.
 
     Raises:
-        AccessRefused: No token where one is due, or a wrong one.
+        AccessRefused: No token where one is due, or a wrong one; or a session's request that
+            changes something and does not come from a page of ours.
     """
     service = service_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
         return service.tokens.actor(secret.strip())
-    if service.needs_token or not _FORWARDED.isdisjoint(request.headers):
+    cookie = request.cookies.get(COOKIE)
+    if cookie and is_token_due(request):
+        actor = service.sessions.actor(cookie)
+        if request.method not in _SAFE:
+            service.sessions.check_csrf(cookie, request.headers.get(CSRF_HEADER, ""))
+        return actor
+    if is_token_due(request):
         raise AccessRefused(
             "a token is due, as the header `Authorization: Bearer TOKEN`; an admin of the machine "
             "makes one by: scfae service token add NAME --role viewer"

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from scfae.store.atomic import atomic_folder, write_atomic
 from scfae.store.errors import JobNotFound, RunError, ServiceError
-from scfae.train.runs import RunFolder
+from scfae.train.runs import RunFolder, read_events
 
 from .jobs import JOB_ID
+from .pace import Pace, pace
 from .record import HistoryEvent, JobRecord, Process, Submitted, fold
 
 _TAIL_BYTES = 8192
@@ -175,11 +176,25 @@ class JobFolder:
         kept = ("step", "total_steps", "epoch", "epochs", "best", "error")
         return {name: state[name] for name in kept if name in state}
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of jobs shows of an ended run: how far it is, and its line."""
+        progress = self.progress()
+        return progress | {"spark": list(self.pace().spark)} if progress else progress
+
+    def pace(self) -> Pace:
+        """Return how fast the run goes, or went."""
+        if not self.events_path.is_file():
+            return Pace()
+        return pace(read_events(self.events_path), self.progress())
+
     def is_run_finished(self) -> bool:
-        """Return whether the run folder says that the training is finished."""
+        """Return whether the run is trained, and measured if that was asked for."""
+        job = self.submitted().request.job
         try:
             run = self.run()
-            return run is not None and run.state()["state"] == "finished"
+            if run is None or run.state()["state"] != "finished":
+                return False
+            return not job.then(self.path) or run.evaluation() is not None
         except RunError:
             return False
 

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
+from scfae.train.config import load_config
 
 from .roots import Roots
 from .submitted import checked_config, checked_grid
@@ -23,6 +24,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Modality = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(:\w+)?$", max_length=100)]
 """Of a run, or a branch of one; never a flag of the command that gets it as a word."""
 RunId = Annotated[str, Field(pattern=JOB_ID.pattern)]
+Rates = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(max_length=20)]
 _ENCODER = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[^:]+(:\d+)?)?(:[\w=.,+-]*)?$")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
@@ -56,6 +58,10 @@ class Kind(Frozen, ABC):
     def words(self, folder: Path) -> list[str]:
         """Return the words after `scfae` that do the job, and go on with it after a stop."""
 
+    def then(self, folder: Path) -> list[list[str]]:
+        """Return the words of commands that follow when the first has done its work."""
+        return []
+
     @property
     def prints(self) -> str | None:
         """Name of the artifact that standard output becomes; None for the log."""
@@ -73,10 +79,14 @@ class TrainJob(Kind):
     kind: Literal["train"] = "train"
     config: dict[str, JsonValue]
     """Settings of a run, flat or in groups, without `run`; see /api/v1/schema/run."""
+    evaluate: bool = True
+    """Measure it with every subset of modalities when it is trained."""
+    missing_rates: Rates = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    """Also measure it with each modality hidden from so large a share of the samples."""
 
     def checked(self, roots: Roots, runs: Path) -> "TrainJob":
         """Return it with the whole config, defaults filled in."""
-        return TrainJob(config=checked_config(self.config, roots))
+        return self.model_copy(update={"config": checked_config(self.config, roots)})
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Return the config."""
@@ -85,6 +95,17 @@ class TrainJob(Kind):
     def words(self, folder: Path) -> list[str]:
         """Return the words of `scfae train`."""
         return ["train", str(folder / "request.yaml"), "--run", str(folder / "run")]
+
+    def then(self, folder: Path) -> list[list[str]]:
+        """Return the words of `scfae evaluate`."""
+        if not self.evaluate:
+            return []
+        settings = load_config(None, {**self.config, "run": "run"})
+        words = ["evaluate", str(folder / "run"), "--device", settings.loop.device]
+        # Retrieval embeds each modality alone, so none can be missing beside it.
+        if self.missing_rates and settings.data.task != "retrieval":
+            words += ["--missing-rates", *map(str, self.missing_rates)]
+        return [words]
 
     @property
     def about(self) -> str:
@@ -141,9 +162,7 @@ class EvaluateJob(Kind):
     """Columns of the same width in place of the run's own."""
     bootstrap: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Resamples behind each interval."""
-    missing_rates: Annotated[
-        tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(max_length=20)
-    ] = ()
+    missing_rates: Rates = ()
     """Also hide each modality from so large a share of the samples."""
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?|mps)$")] = "cpu"
     """cpu, cuda or cuda:N."""

@@ -4,10 +4,11 @@ import json
 import logging
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from scfae.store.errors import (
@@ -20,6 +21,9 @@ from scfae.store.errors import (
     ServiceBusy,
     StoreFull,
 )
+
+from .session import COOKIE
+from .web.site import render
 
 logger = logging.getLogger("scfae.service.http")
 MEDIA_TYPE = "application/problem+json"
@@ -68,32 +72,48 @@ def add_problems(app: FastAPI) -> None:
     """Have an application answer every error as a problem."""
 
     @app.exception_handler(ScfaeError)
-    def ours(request: Request, error: ScfaeError) -> JSONResponse:
-        name = type(error).__name__
-        if isinstance(error, AccessRefused):
-            is_known = "authorization" in request.headers and "takes" in str(error)
-            return problem(403 if is_known else 401, str(error), kind=name)
-        if isinstance(error, LookupError | FileNotFoundError):
-            return problem(404, str(error), kind=name)
-        for kind, status in _STATUS.items():
-            if isinstance(error, kind):
-                return problem(status, str(error), kind=name)
-        logger.error("%s %s: %s", request.method, request.url.path, error)
-        return problem(500, str(error), kind=name)
+    def ours(request: Request, error: ScfaeError) -> Response:
+        status = _status_of(request, error)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("%s %s: %s", request.method, request.url.path, error)
+        return _answer(request, status, str(error), kind=type(error).__name__)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {"field": ".".join(map(str, one["loc"])), "message": str(one["msg"])}
             for one in error.errors()
         ]
         detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)
-        return problem(422, detail, kind="ConfigError", errors=errors)
+        return _answer(request, 422, detail, kind="ConfigError", errors=errors)
 
     @app.exception_handler(HTTPException)
-    def plain(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail))
+    def plain(request: Request, error: HTTPException) -> Response:
+        return _answer(request, error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, "an error that nobody foresaw; the server's log has it.")
+    def unforeseen(request: Request, error: Exception) -> Response:
+        return _answer(request, 500, "an error that nobody foresaw; the server's log has it.")
+
+
+def _status_of(request: Request, error: ScfaeError) -> int:
+    if isinstance(error, AccessRefused):
+        is_known = "authorization" in request.headers or COOKIE in request.cookies
+        return 403 if is_known and "takes" in str(error) else 401
+    if isinstance(error, LookupError | FileNotFoundError):
+        return 404
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+
+
+def _answer(request: Request, status: int, detail: str, *, kind: str = "", **more: Any) -> Response:
+    """Answer a page with a page, and anything else with a problem."""
+    root = request.scope.get("root_path", "")
+    path = request.url.path.removeprefix(root)
+    is_page = not path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+    if not is_page:
+        return problem(status, detail, kind=kind, **more)
+    if status == HTTPStatus.UNAUTHORIZED:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{root}/login?{urlencode({'then': path + query})}", 303)
+    heading = HTTPStatus(status).phrase
+    return render(request, "problem.html.j2", None, status=status, heading=heading, detail=detail)

@@ -192,6 +192,25 @@ class Queue:
             ).fetchall()
         return [JobRecord.model_validate_json(row["record"]) for row in rows]
 
+    def names(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Return the names of jobs that there are, by id; what a job has no name for is its id."""
+        marks = ",".join("?" * len(job_ids))
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, json_extract(record, '$.name') AS name FROM jobs "
+                f"WHERE id IN ({marks})",
+                list(job_ids),
+            )
+            return {row["id"]: row["name"] or row["id"] for row in rows}
+
+    def waiting(self) -> list[str]:
+        """Return the ids of the jobs that wait, in the order in which they will start."""
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, queued_s, id"
+            )
+            return [row["id"] for row in rows]
+
     def claim(self, worker: str, slot: int) -> JobRecord | None:
         """Take the next job for a worker; no two workers get the same. None: nothing waits."""
         while True:

@@ -12,11 +12,12 @@ from scfae.train.config import GROUPS
 from scfae.train.runs import read_events
 
 from .artifacts import Artifact, artifacts, place_of
+from .check import Checked, check
 from .context import Admin, AService, Operator, Viewer
 from .folder import JobFolder
 from .jobs import JobRequest, SweepJob, TrainJob
 from .record import Wish
-from .series import Curves, curves
+from .series import Curves, as_csv, curves
 from .states import ENDED, State
 from .stream import follow
 from .views import Ask, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, log_part
@@ -55,6 +56,14 @@ def page(
     # A job that is deleted meanwhile is shown as it was.
     jobs = tuple(JobView.of(one, JobFolder(service.queue.runs / one.id)) for one in found.jobs)
     return JobList(jobs=jobs, cursor=found.cursor, counts=service.queue.counts())
+
+
+@router.post("/check")
+def check_request(
+    request: Request, service: AService, actor: Viewer, body: dict[str, Any]
+) -> Checked:
+    """Say what a request would be, and what is wrong with it, without submitting it."""
+    return check(service, body, str(request.url).removesuffix("/check"))
 
 
 @router.get("/{job_id}")
@@ -151,10 +160,19 @@ def metrics(
     job_id: str,
     keys: Annotated[str, Query(max_length=4000, description="figures, with commas")] = "",
     max_points: Annotated[int, Query(ge=4, le=100_000)] = 1000,
+    smoothing: Annotated[float, Query(ge=0, lt=1)] = 0.0,
 ) -> Curves:
     """Return the curves of a run, reduced to the extremes of equal stretches."""
     wanted = [key.strip() for key in keys.split(",") if key.strip()]
-    return curves(read_events(service.queue.job(job_id).events_path), wanted, max_points)
+    events = read_events(service.queue.job(job_id).events_path)
+    return curves(events, wanted, max_points, smoothing=smoothing)
+
+
+@router.get("/{job_id}/metrics.csv", response_class=Response)
+def table(service: AService, actor: Viewer, job_id: str) -> Response:
+    """Return every figure of every epoch as CSV."""
+    events = read_events(service.queue.job(job_id).events_path)
+    return Response(as_csv(curves(events, (), len(events) + 4)), media_type="text/csv")
 
 
 @router.get("/{job_id}/artifacts")

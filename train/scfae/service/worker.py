@@ -166,7 +166,7 @@ class Worker:
         """Say how a job ended whose process has gone."""
         folder = self.queue.job(record.id)
         end = end_of(record, folder)
-        details = {"summary": folder.progress(), "is_planned": end.is_planned}
+        details = {"summary": folder.summary(), "is_planned": end.is_planned}
         attempt = record.attempt
         after = self.queue.move(
             record.id,

@@ -93,6 +93,19 @@ def parse_settings(
     return parsed, given
 
 
+def setting_words(config: RunConfig) -> list[str]:
+    """Return the flags of `scfae train` that spell a config, defaults left out."""
+    spelled: list[str] = []
+    for group in GROUPS:
+        settings = getattr(config, group)
+        for name, info in type(settings).model_fields.items():
+            value = getattr(settings, name)
+            if not info.is_required() and value == info.get_default(call_default_factory=True):
+                continue
+            spelled += [f"--{name.replace('_', '-')}", *_spelled(value)]
+    return spelled
+
+
 def refuse_beside_resume(parsed: Any, given: Mapping[str, Any], what: str) -> None:
     """Check that nothing is given beside `--resume` that it would not heed.
 
@@ -209,6 +222,21 @@ def word_value(word: str) -> Any:
         return json.loads(word)
     except ValueError:
         return word
+
+
+def _spelled(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key}={_spelled_one(one)}" for key, one in value.items()]
+    if isinstance(value, tuple):
+        return [",".join(value) or "none"]
+    if isinstance(value, bool):
+        return [str(value).lower()]
+    return ["none" if value is None else str(value)]
+
+
+def _spelled_one(value: Any) -> str:
+    is_plain = isinstance(value, str) and word_value(value) == value
+    return value if is_plain else json.dumps(value)
 
 
 def _pairs(pairs: dict[str, Any]) -> list[str]:

@@ -24,13 +24,13 @@ from .loading import LoadedRun, load_run
 from .metrics import Metrics
 from .probes import Probe, linear_probes
 from .robustness import robustness, robustness_lines
+from .runs import EVALUATION_FILE as EVALUATION_FILE
 from .runs import write_json
 from .scoring import score_view, show
 from .splits import Splits, make_splits
 from .tasks import Classification, Measured, Retrieval, Scored, Task
 from .validation import mean_metrics
 
-EVALUATION_FILE = "evaluation.json"
 ROLES = ("train", "val", "test")
 
 

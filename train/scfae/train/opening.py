@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from torch import nn
+
 from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.branches import modality_of
 from scfae.store.config import digest
@@ -58,12 +61,8 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
         TaskError: Labels or splits do not fit.
     """
     check_trackers(config.loop.trackers)
-    store = FeatureStore.open(config.data.store, check=config.loop.check)
-    splits = make_splits(store, config.data)
-    columns = {branch: store.branch(name).info for branch, name in config.data.columns.items()}
-    _check_branches(columns)
+    store, splits, columns, task = _fitted(config)
     fingerprints = data_fingerprints(store, config.data, splits)
-    task = fit_task(config, splits)
     now = environment(device)
     changed: dict[str, list[Any]] = {}
     if RunFolder.exists(config.loop.run):
@@ -89,8 +88,53 @@ def open_run(config: RunConfig, device: str) -> OpenedRun:
     return OpenedRun(run, store, own, splits, task, changed)
 
 
-def check_method(config: RunConfig, splits: Splits, task: Task) -> None:
-    """Check that the fusion method can be built on these columns and can do the task.
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a training would be, found out without one.
+
+    Attributes:
+        sizes: Samples of each split.
+        notes: What a person should know before it begins.
+        num_parameters: Of the model.
+        row_bytes: Of the features of one row of every column together, as they are stored.
+    """
+
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+    num_parameters: int
+    row_bytes: int
+
+
+def rehearse(config: RunConfig) -> Rehearsal:
+    """Check everything that `open_run` checks of a new run, and make none.
+
+    Raises:
+        ConfigError: A setting cannot be used here.
+        TaskError: Labels or splits do not fit.
+    """
+    check_trackers(config.loop.trackers)
+    _, splits, columns, task = _fitted(config)
+    trial = check_method(config, splits, task)
+    return Rehearsal(
+        sizes={name: len(view) for name, view in splits.roles.items()},
+        notes=(*splits.notes, *dialogue_notes(config, splits)),
+        num_parameters=sum(one.numel() for one in trial.parameters()),
+        row_bytes=sum(info.dim * np.dtype(info.dtype).itemsize for info in columns.values()),
+    )
+
+
+def _fitted(
+    config: RunConfig,
+) -> tuple[FeatureStore, Splits, dict[str, ColumnInfo], Task]:
+    store = FeatureStore.open(config.data.store, check=config.loop.check)
+    splits = make_splits(store, config.data)
+    columns = {branch: store.branch(name).info for branch, name in config.data.columns.items()}
+    _check_branches(columns)
+    return store, splits, columns, fit_task(config, splits)
+
+
+def check_method(config: RunConfig, splits: Splits, task: Task) -> nn.Module:
+    """Return the untrained model of a config, to see that it can be built and can do the task.
 
     Raises:
         ConfigError: It cannot.
@@ -99,6 +143,7 @@ def check_method(config: RunConfig, splits: Splits, task: Task) -> None:
     widths = mapped_dims(splits.train.dims, config.model.linear_maps)
     task.check_model(fusion_of(trial), widths, config.model.fusion)
     check_loss_weights(trial, config, splits.train.dims)
+    return trial
 
 
 def data_fingerprints(store: FeatureStore, data: DataConfig, splits: Splits) -> dict[str, str]:

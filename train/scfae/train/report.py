@@ -18,7 +18,6 @@ from scfae.store.errors import RunStateError
 
 from .comparison import comparison, run_names
 from .curves import charts, training_sentence
-from .evaluation import EVALUATION_FILE
 from .examples import Examples, example_parts
 from .figures import condition_rows, figure, plain_figures, scale_of, title
 from .glossary import explain
@@ -80,7 +79,7 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 def read_evaluation(run: RunFolder) -> dict[str, Any] | None:
     """Return a run's evaluation as `scfae evaluate` kept it, None if there is none yet."""
-    return run.read(EVALUATION_FILE) if (run.path / EVALUATION_FILE).is_file() else None
+    return run.evaluation()
 
 
 def _checked(out: str | Path) -> Path:

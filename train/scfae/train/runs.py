@@ -37,6 +37,7 @@ from scfae.store.errors import ConfigError, RunNotFound, RunStateError
 from .config import RunConfig, load_config
 from .holding import hold
 
+EVALUATION_FILE = "evaluation.json"
 STATIC = ("environment.json", "columns.json", "splits.json", "task.json")
 
 
@@ -160,6 +161,14 @@ class RunFolder:
         if not isinstance(record, dict):
             raise RunStateError(f"{self.path / name} holds no JSON object.")
         return record
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """Return the evaluation as `scfae evaluate` kept it, None if there is none yet.
+
+        Raises:
+            RunStateError: It is damaged.
+        """
+        return self.read(EVALUATION_FILE) if (self.path / EVALUATION_FILE).is_file() else None
 
     def check_same(self, config: RunConfig) -> None:
         """Check that a config is the run's own.

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .evaluation import EVALUATION_FILE
-from .runs import RunFolder
+from .runs import EVALUATION_FILE, RunFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,14 +46,18 @@ class Splits:
     excluded: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def roles(self) -> dict[str, StoreView]:
+        """The views by what they are for: train, val, test."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
     def record(self) -> dict[str, Any]:
         """Return what a run folder keeps of them, as plain JSON values."""
-        views = {"train": self.train, "val": self.val, "test": self.test}
         return {
             "samples": len(self.everything),
-            "sizes": {name: len(view) for name, view in views.items()},
+            "sizes": {name: len(view) for name, view in self.roles.items()},
             "ids_sha256": {
-                name: digest(sorted(map(str, view.ids))) for name, view in views.items()
+                name: digest(sorted(map(str, view.ids))) for name, view in self.roles.items()
             },
             "carved": list(self.carved),
             "excluded": self.excluded,

@@ -30,9 +30,8 @@ from scfae.store.atomic import clean_temporaries, write_atomic
 from scfae.store.errors import ConfigError, RunNotFound, RunStateError, ScfaeError
 
 from ..config import RunConfig
-from ..evaluation import EVALUATION_FILE
 from ..holding import hold
-from ..runs import RunFolder, write_json
+from ..runs import EVALUATION_FILE, RunFolder, write_json
 from .plan import Cell, SweepPlan
 
 PLAN_FILE = "sweep.yaml"

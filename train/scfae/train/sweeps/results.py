@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluation import EVALUATION_FILE
-from ..runs import RunFolder
+from ..runs import EVALUATION_FILE, RunFolder
 from ..seeds import OverSeeds, figures_over_seeds
 from ..selection import is_better
 from .folder import SweepFolder

@@ -1,0 +1,70 @@
+"""Signing in and out: a token for a cookie."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from scfae.store.errors import AccessRefused
+
+from ..context import AService
+from ..session import COOKIE, LASTS_S
+from .site import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/login")
+def form(
+    request: Request, service: AService, then: Annotated[str, Query(max_length=2000)] = "/"
+) -> HTMLResponse:
+    """Return the form."""
+    return render(request, "login.html.j2", None, then=_local(then), refusal="")
+
+
+@router.post("/login")
+def sign_in(
+    request: Request,
+    service: AService,
+    token: Annotated[str, Form(max_length=500)],
+    then: Annotated[str, Form(max_length=2000)] = "/",
+) -> Response:
+    """Exchange a token for a cookie, and go on to the page that was asked for."""
+    try:
+        cookie = service.sessions.begin(token.strip())
+    except AccessRefused as error:
+        page = render(request, "login.html.j2", None, then=_local(then), refusal=str(error))
+        page.status_code = 401
+        return page
+    root = request.scope.get("root_path", "")
+    answer = RedirectResponse(root + _local(then), 303)
+    answer.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=LASTS_S,
+        path=root or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+@router.post("/logout")
+def sign_out(
+    request: Request, service: AService, csrf: Annotated[str, Form(max_length=200)] = ""
+) -> Response:
+    """Forget the cookie."""
+    root = request.scope.get("root_path", "")
+    service.sessions.check_csrf(request.cookies.get(COOKIE, ""), csrf)
+    answer = RedirectResponse(f"{root}/login", 303)
+    answer.delete_cookie(COOKIE, path=root or "/")
+    return answer
+
+
+def _local(place: str) -> str:
+    """Return a path of ours: nobody is sent to another site from here."""
+    parts = urlsplit(place)
+    is_ours = place.startswith("/") and not place.startswith(("//", "/\\"))
+    return place if is_ours and not parts.netloc and not parts.scheme else "/"
