@@ -35,6 +35,7 @@ ScfaeError
 └─ ServiceError
    ├─ JobNotFound(LookupError)
    ├─ JobStateError                      the job's state does not allow this
+   │  └─ EditConflict                    it was changed since it was looked at
    ├─ AccessRefused                      no token, a wrong one, or one of too low a role
    │  └─ AttemptsExceeded                too many wrong tokens from one address
    ├─ ServiceBusy                        it does something else just now
@@ -192,6 +193,10 @@ class JobNotFound(ServiceError, LookupError):
 
 class JobStateError(ServiceError):
     """The job is not in a state that allows this."""
+
+
+class EditConflict(JobStateError):
+    """Somebody has changed the job since it was looked at."""
 
 
 class AccessRefused(ServiceError):

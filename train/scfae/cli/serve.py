@@ -41,6 +41,8 @@ class ServeArguments:
     """Folders that media lie under."""
     allow_trackers: tuple[Literal["mlflow", "wandb"], ...] = ()
     """Trackers that submitted runs may send figures to beside TensorBoard."""
+    allow_private_webhooks: bool = False
+    """Let webhooks lead to private, loopback and link-local addresses too."""
     no_worker: bool = False
     """Start no worker beside the server."""
     slots: int = 1
@@ -81,6 +83,7 @@ def run(argv: Sequence[str]) -> int:
         ),
         needs_token=needs_token(flags.host, flags.allow_host),
         hosts=hosts_of(flags.host, flags.allow_host),
+        allows_private_webhooks=flags.allow_private_webhooks,
     )
     check_address(service, flags.host)
     words = ["--slots", str(flags.slots), "--gpus", *flags.gpus, "--on-stop", flags.on_stop]

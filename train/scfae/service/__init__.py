@@ -16,6 +16,9 @@ SERVICE/
   beside.json          its process, and that server's
   trash/               jobs that were deleted
   tokens.json          hashes of access tokens
+  audit.jsonl          every change asked for over HTTP, and every refusal
+  webhooks.json        who is told when jobs end, with the secrets to sign with
+  webhooks.db          what they are still to be told, and what became of the rest
 ```
 
 `Queue` is the one way to change a job: it appends to the folder and brings the index up to date,

@@ -3,6 +3,8 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .admin_api import router as admin
+from .audit import Auditing
 from .context import Service
 from .guard import Guard
 from .health import Latency
@@ -12,6 +14,7 @@ from .runs_api import router as runs
 from .stores_api import router as stores
 from .system_api import router as system
 from .web import ROUTERS
+from .webhooks_api import router as webhooks
 
 API = "/api/v1"
 
@@ -34,12 +37,15 @@ def make_app(service: Service, *, root_path: str = "") -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(Guard, service=service)
+    app.add_middleware(Auditing, audit=service.audit)
     app.add_middleware(Latency)
     app.add_middleware(Below, path=root_path.rstrip("/"))
     add_problems(app)
     app.include_router(runs, prefix=API)
     app.include_router(system, prefix=API)
     app.include_router(stores, prefix=API)
+    app.include_router(admin, prefix=API)
+    app.include_router(webhooks, prefix=API)
     app.include_router(health)
     for pages in ROUTERS:
         app.include_router(pages)

@@ -13,7 +13,9 @@ from starlette.exceptions import HTTPException
 
 from scfae.store.errors import (
     AccessRefused,
+    AttemptsExceeded,
     ConfigError,
+    EditConflict,
     JobNotFound,
     JobStateError,
     RunStateError,
@@ -22,6 +24,7 @@ from scfae.store.errors import (
     StoreFull,
 )
 
+from .attempts import PAUSE_S
 from .session import COOKIE
 from .web.site import render
 
@@ -30,6 +33,7 @@ MEDIA_TYPE = "application/problem+json"
 PREFIX = "urn:scfae:"
 _STATUS: dict[type[ScfaeError], int] = {
     ConfigError: 422,
+    EditConflict: 412,
     JobNotFound: 404,
     JobStateError: 409,
     RunStateError: 409,
@@ -76,7 +80,10 @@ def add_problems(app: FastAPI) -> None:
         status = _status_of(request, error)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("%s %s: %s", request.method, request.url.path, error)
-        return _answer(request, status, str(error), kind=type(error).__name__)
+        answer = _answer(request, status, str(error), kind=type(error).__name__)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            answer.headers["Retry-After"] = str(round(PAUSE_S))
+        return answer
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -97,6 +104,8 @@ def add_problems(app: FastAPI) -> None:
 
 
 def _status_of(request: Request, error: ScfaeError) -> int:
+    if isinstance(error, AttemptsExceeded):
+        return 429
     if isinstance(error, AccessRefused):
         is_known = "authorization" in request.headers or COOKIE in request.cookies
         return 403 if is_known and "takes" in str(error) else 401

@@ -10,15 +10,22 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scfae.store.config import digest
-from scfae.store.errors import ConfigError, JobNotFound, JobStateError, ServiceError
+from scfae.store.errors import (
+    ConfigError,
+    EditConflict,
+    JobNotFound,
+    JobStateError,
+    ServiceError,
+)
 
 from .database import Database
+from .etags import etag
 from .folder import JobFolder, job_folders
 from .jobs import JobRequest
 from .record import HistoryEvent, JobRecord, Process, Submitted, Wish, apply
@@ -298,17 +305,33 @@ class Queue:
         details = {"is_renewed": True}
         return self.move(job_id, "queued", actor=actor, reason=reason, details=details)
 
-    def edit(self, job_id: str, changes: Mapping[str, Any], *, actor: str) -> JobRecord:
+    def edit(
+        self,
+        job_id: str,
+        changes: Mapping[str, Any],
+        *,
+        actor: str,
+        seen: Collection[str] | None = None,
+    ) -> JobRecord:
         """Change name, tags, notes or priority.
+
+        Args:
+            job_id: Which.
+            changes: New values by field.
+            actor: Who asks.
+            seen: Only if the job's entity tag is among these; see `etags`.
 
         Raises:
             ConfigError: Another field.
+            EditConflict: The job has changed since it was seen.
         """
         unknown = sorted(set(changes) - set(EDITABLE))
         if unknown:
             raise ConfigError(f"{unknown[0]}: cannot be changed; {', '.join(EDITABLE)} can.")
         with self.database.writing() as connection:
             record = self._current(connection, job_id)
+            if seen is not None and etag(record) not in seen:
+                raise EditConflict(f"job {job_id} has changed since you looked: look again.")
             return self._append(connection, record, "edit", actor, "", dict(changes))
 
     def adopt(self, job_id: str, *, worker: str, slot: int, before: str | None) -> JobRecord | None:
@@ -340,6 +363,26 @@ class Queue:
         """Strike a job from the index whose folder was taken away or damaged; see `_leave_out`."""
         with self.database.writing() as connection:
             _leave_out(connection, job_id)
+
+    def restore(self, path: Path) -> JobRecord:
+        """Put a job back that was moved into the trash.
+
+        Args:
+            path: Its folder there.
+
+        Raises:
+            JobNotFound: It has gone meanwhile.
+            JobStateError: There is a job of its id again.
+        """
+        job_id = path.name.partition("-")[0]
+        with self.database.writing() as connection:
+            if (self.runs / job_id).exists():
+                raise JobStateError(f"there is a job {job_id} again: it cannot be put back.")
+            try:
+                path.rename(self.runs / job_id)
+            except FileNotFoundError:
+                raise JobNotFound(f"there is no {path.name} in the trash.") from None
+            return self._current(connection, job_id)
 
     def oldest_wait_s(self) -> float:
         """Return how long the oldest waiting job has waited, in seconds; 0 for none."""

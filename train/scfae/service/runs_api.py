@@ -14,6 +14,7 @@ from scfae.train.runs import read_events
 from .artifacts import Artifact, artifacts, place_of
 from .check import Checked, check
 from .context import Admin, AService, Operator, Viewer
+from .etags import etag, seen
 from .folder import JobFolder
 from .jobs import JobRequest, SweepJob, TrainJob
 from .record import Wish
@@ -67,22 +68,34 @@ def check_request(
 
 
 @router.get("/{job_id}")
-def detail(service: AService, actor: Viewer, job_id: str) -> JobDetail:
-    """Return a job with its request and its history."""
-    return JobDetail.whole(service.queue.job(job_id))
+def detail(service: AService, actor: Viewer, job_id: str, response: Response) -> JobDetail:
+    """Return a job with its request and its history; its ETag changes with every line of that."""
+    folder = service.queue.job(job_id)
+    response.headers["ETag"] = etag(folder.record())
+    return JobDetail.whole(folder)
 
 
 @router.patch("/{job_id}")
-def edit(service: AService, actor: Operator, job_id: str, body: Edit) -> JobView:
-    """Change name, tags, notes or priority."""
+def edit(
+    service: AService,
+    actor: Operator,
+    job_id: str,
+    body: Edit,
+    response: Response,
+    if_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> JobView:
+    """Change name, tags, notes or priority; with `If-Match`, only if the job is as it was seen."""
     changes = body.model_dump(mode="json", exclude_none=True)
-    record = service.queue.edit(job_id, changes, actor=actor.name)
+    record = service.queue.edit(job_id, changes, actor=actor.name, seen=seen(if_match))
+    response.headers["ETag"] = etag(record)
     return JobView.of(record, service.queue.job(job_id))
 
 
 @router.delete("/{job_id}", status_code=204)
 def delete(service: AService, actor: Admin, job_id: str) -> None:
     """Move a job that has ended into the trash."""
+    # Of a job that has just ended nothing may have been told yet.
+    service.deliveries.collect(service.queue, service.webhooks.webhooks())
     service.queue.discard(job_id)
 
 

@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -14,6 +15,7 @@ from scfae.store.errors import ConfigError
 
 from .beside import WorkerBeside
 from .context import Service
+from .deliverer import Deliverer
 from .guard import LOOPBACK
 
 logger = logging.getLogger("scfae.service")
@@ -94,6 +96,10 @@ def serve(app: FastAPI, *, host: str, port: int, worker: Sequence[str] | None) -
     beside = None if worker is None else WorkerBeside(service.queue.folder, worker)
     if beside is not None:
         beside.start()
+    Deliverer(
+        service.queue, service.webhooks, service.deliveries, stopping=service.stopping
+    ).start()
+    threading.Thread(target=service.gpus.watch, args=[service.stopping], daemon=True).start()
     try:
         Server(config).run(sockets=[listening])
     finally:

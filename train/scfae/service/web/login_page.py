@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from scfae.store.errors import AccessRefused
+from scfae.store.errors import AccessRefused, AttemptsExceeded
 
+from ..audit import address_of
 from ..context import AService
 from ..session import COOKIE, LASTS_S
 from .site import render
@@ -32,11 +33,13 @@ def sign_in(
 ) -> Response:
     """Exchange a token for a cookie, and go on to the page that was asked for."""
     try:
+        actor = service.actor(token.strip(), address=address_of(request.scope))
         cookie = service.sessions.begin(token.strip())
     except AccessRefused as error:
         page = render(request, "login.html.j2", None, then=_local(then), refusal=str(error))
-        page.status_code = 401
+        page.status_code = 429 if isinstance(error, AttemptsExceeded) else 401
         return page
+    request.state.actor = actor  # for the audit log
     root = request.scope.get("root_path", "")
     answer = RedirectResponse(root + _local(then), 303)
     answer.set_cookie(
