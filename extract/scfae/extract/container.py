@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from scfae.store.errors import DecodeError
 
+from .av_file import open_av
 from .clock import PictureClock, SoundClock
 from .decoders import DecoderName, Unsuited, pictures
 from .fates import Emit, Fate
@@ -73,7 +74,7 @@ class Container:
             DecodeError: If it cannot be opened.
         """
         try:
-            container = av.open(str(self._path), mode="r", metadata_errors="ignore")
+            container = open_av(self._path)
         except av.error.FFmpegError as error:
             raise DecodeError(f"not readable as media ({_why(error)}): {self._path}") from None
         with container:
@@ -196,7 +197,7 @@ class Container:
     def _first_picture(self, stream: int) -> tuple[Pixels, float] | None:
         """Return the first picture by PyAV and its time; None if it has none with a time."""
         try:
-            with av.open(str(self._path), mode="r", metadata_errors="ignore") as container:
+            with open_av(self._path) as container:
                 for frame in container.decode(container.streams[stream]):
                     time_s = _time_s(frame)
                     return None if time_s is None else (_upright(frame), time_s)

@@ -24,7 +24,7 @@ def main(descriptor: int, parent: int) -> None:
     """
     # Ctrl-C reaches the whole process group; stopping is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=watch, args=(parent,), daemon=True).start()
     from .decoders import prepare
     from .media import Decoded, Fate, decode
     from .memory_limit import memory_limit
@@ -57,7 +57,12 @@ def main(descriptor: int, parent: int) -> None:
             return
 
 
-def _watch(parent: int) -> None:
+def watch(parent: int) -> None:
+    """End this process when its parent has ended.
+
+    Args:
+        parent: Its process id.
+    """
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)
     os._exit(1)

@@ -6,8 +6,9 @@ figure of the whole.
 
 from pathlib import Path
 
-import av
 import av.error
+
+from .av_file import open_av
 
 
 def count_frames(path: Path, stream: int) -> int | None:
@@ -19,7 +20,7 @@ def count_frames(path: Path, stream: int) -> int | None:
     """
     count = 0
     try:
-        with av.open(str(path), mode="r", metadata_errors="ignore") as container:
+        with open_av(path) as container:
             for packet in container.demux(container.streams[stream]):
                 count += packet.size > 0 and not packet.is_discard
     except av.error.FFmpegError:

@@ -38,7 +38,9 @@ ScfaeError
    │  └─ EditConflict                    it was changed since it was looked at
    ├─ AccessRefused                      no token, a wrong one, or one of too low a role
    │  └─ AttemptsExceeded                too many wrong tokens from one address
-   ├─ ServiceBusy                        it does something else just now
+   ├─ ModelNotFound(LookupError)
+   ├─ PredictionFailed                   the process that predicts died, hung or grew too large
+   ├─ ServiceBusy                        it does as much of this as it can
    └─ ServiceUnreachable                 no answer, or one that is no service's
 ```
 
@@ -207,9 +209,29 @@ class AttemptsExceeded(AccessRefused):
     """Too many wrong tokens came from one address; the message says when to try again."""
 
 
+class ModelNotFound(ServiceError, LookupError):
+    """The service has no model of this name, or not this version of it."""
+
+
+class PredictionFailed(ServiceError):
+    """The process that predicts died, took too long or grew too large; the next one is new."""
+
+
 class ServiceBusy(ServiceError):
     """The service does as much of this as it can at a time; try again."""
 
 
 class ServiceUnreachable(ServiceError):
     """Nothing answers there, or what answers is not the training service."""
+
+
+def named_error(name: str, message: str) -> ScfaeError:
+    """Return the error of a class named as another process named it.
+
+    Args:
+        name: Of the class; what is none of ours becomes a ServiceError.
+        message: Its one string.
+    """
+    kind = globals().get(name)
+    is_ours = isinstance(kind, type) and issubclass(kind, ScfaeError)
+    return (kind if is_ours else ServiceError)(message)  # type: ignore[misc]

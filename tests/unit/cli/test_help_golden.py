@@ -53,6 +53,8 @@ COMMANDS = {
     "logs": ["logs"],
     "cancel": ["cancel"],
     "resume": ["resume"],
+    "promote": ["promote"],
+    "models": ["models"],
     "service-token": ["service", "token"],
     "worker": ["worker"],
     "worker-drain": ["worker", "drain"],

@@ -54,6 +54,8 @@ COMMANDS: dict[str, Command] = {
     "logs": Command("runs", "what a job's processes have printed", "run_logs"),
     "cancel": Command("runs", "have a job save and stop", "run_cancel"),
     "resume": Command("runs", "queue a failed or cancelled job again", "run_resume"),
+    "promote": Command("models", "make a run the next version of a model", "run_promote"),
+    "models": Command("models", "the models of a training service, or the versions of one"),
     "service": Command("service", "what a service folder needs now and then: reindex"),
     "report": Command("report", "write a run's report.html again, or one comparing several runs"),
 }

@@ -43,6 +43,8 @@ class ServeArguments:
     """Trackers that submitted runs may send figures to beside TensorBoard."""
     allow_private_webhooks: bool = False
     """Let webhooks lead to private, loopback and link-local addresses too."""
+    max_upload_mb: int = 256
+    """Megabytes of media that may be sent to be predicted."""
     no_worker: bool = False
     """Start no worker beside the server."""
     slots: int = 1
@@ -84,6 +86,7 @@ def run(argv: Sequence[str]) -> int:
         needs_token=needs_token(flags.host, flags.allow_host),
         hosts=hosts_of(flags.host, flags.allow_host),
         allows_private_webhooks=flags.allow_private_webhooks,
+        max_upload_bytes=flags.max_upload_mb << 20,
     )
     check_address(service, flags.host)
     words = ["--slots", str(flags.slots), "--gpus", *flags.gpus, "--on-stop", flags.on_stop]

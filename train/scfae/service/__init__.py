@@ -14,6 +14,9 @@ SERVICE/
   service.db           an index of the folders; `scfae service reindex` makes it anew
   worker.log           of the worker beside the server
   beside.json          its process, and that server's
+  models/<name>/<n>/   runs that were promoted; see `models`
+  predict.log          of the process that predicts, its last
+  uploads/             media that are being predicted
   trash/               jobs that were deleted
   tokens.json          hashes of access tokens
   audit.jsonl          every change asked for over HTTP, and every refusal

@@ -5,10 +5,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .admin_api import router as admin
 from .audit import Auditing
+from .compare_api import router as compare
 from .context import Service
 from .guard import Guard
 from .health import Latency
 from .health import router as health
+from .models_api import router as models
 from .problems import add_problems
 from .runs_api import router as runs
 from .stores_api import router as stores
@@ -42,6 +44,8 @@ def make_app(service: Service, *, root_path: str = "") -> FastAPI:
     app.add_middleware(Below, path=root_path.rstrip("/"))
     add_problems(app)
     app.include_router(runs, prefix=API)
+    app.include_router(compare, prefix=API)
+    app.include_router(models, prefix=API)
     app.include_router(system, prefix=API)
     app.include_router(stores, prefix=API)
     app.include_router(admin, prefix=API)

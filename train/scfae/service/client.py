@@ -3,7 +3,8 @@
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,11 +12,12 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from scfae.store import errors
-from scfae.store.errors import ConfigError, ScfaeError, ServiceError, ServiceUnreachable
+from scfae.store.errors import ConfigError, ServiceError, ServiceUnreachable, named_error
 
 from .access import Actor
+from .compare_views import Comparison, Paired
 from .jobs import JobRequest
+from .model_views import ModelDetail, ModelVersion, ModelView, Prediction
 from .roster import WorkerRecord
 from .series import Curves
 from .views import JobDetail, JobList, JobView, LogPart
@@ -24,6 +26,7 @@ DEFAULT_URL = "http://127.0.0.1:8712"
 URL_VARIABLE, TOKEN_VARIABLE = "SCFAE_SERVICE", "SCFAE_TOKEN"
 _PREFIX = "urn:scfae:"
 _API = "/api/v1"
+_PREDICT_S = 600.0
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -180,6 +183,92 @@ class Client:
                 for block in answer.iter_bytes():
                     file.write(block)
 
+    def compare(self, *jobs: str, keys: Sequence[str] = (), points: int = 500) -> Comparison:
+        """Return trainings and sweeps side by side.
+
+        Args:
+            jobs: Two at least.
+            keys: Curves to give too, e.g. `val.accuracy`.
+            points: Most points of a curve.
+        """
+        params = {"ids": ",".join(jobs), "keys": ",".join(keys), "points": points}
+        return self._read(Comparison, "GET", "/compare", params=params)
+
+    def paired(self, first: str, second: str, *, resamples: int = 1000) -> Paired:
+        """Return whether two evaluated runs differ beyond chance."""
+        params = {"first": first, "second": second, "resamples": resamples}
+        return self._read(Paired, "GET", "/compare/paired", params=params)
+
+    def models(self) -> list[ModelView]:
+        """Return every model with its newest version."""
+        return [ModelView.model_validate(one) for one in self._send("GET", "/models").json()]
+
+    def model(self, name: str) -> ModelDetail:
+        """Return a model with its versions.
+
+        Raises:
+            ModelNotFound: There is none.
+        """
+        return self._read(ModelDetail, "GET", f"/models/{name}")
+
+    def promote(
+        self, run: str, name: str, *, member: str | None = None, note: str = ""
+    ) -> ModelVersion:
+        """Make a run the next version of a model.
+
+        Args:
+            run: The job that trained it.
+            name: Of the model.
+            member: Of a sweep: the run's folder.
+            note: Why.
+        """
+        body = {"run": run, "member": member, "note": note}
+        return self._read(ModelVersion, "POST", f"/models/{name}/promote", json=body)
+
+    def delete_version(self, name: str, version: int) -> None:
+        """Take a version of a model back; its run stays."""
+        self._send("DELETE", f"/models/{name}/versions/{version}")
+
+    def predict(
+        self,
+        name: str,
+        *,
+        sample: str | None = None,
+        files: Mapping[str, Path] | None = None,
+        text: str | None = None,
+        only: Sequence[str] = (),
+        version: int | None = None,
+    ) -> Prediction:
+        """Return what a model says of a stored sample or of media.
+
+        Args:
+            name: Of the model.
+            sample: Key of a sample in the run's store.
+            files: By kind: `video`, `audio`, `image`, `text`, or `file` to go by the extension.
+            text: Words.
+            only: Modalities to use; all that there are if empty.
+            version: The newest if not given.
+
+        Raises:
+            DecodeError: Nothing could be read of the media.
+            PredictionFailed: The process that predicts died.
+            ServiceBusy: Others wait already.
+        """
+        given: dict[str, Any] = {"params": {} if version is None else {"version": version}}
+        path = f"/models/{name}/predict"
+        if sample is not None:
+            given["json"] = {"sample": sample, "only": list(only)}
+            return self._read(Prediction, "POST", path, timeout=_PREDICT_S, **given)
+        with ExitStack() as stack:
+            parts: list[tuple[str, Any]] = [
+                (kind, (place.name, stack.enter_context(open(place, "rb"))))
+                for kind, place in (files or {}).items()
+            ]
+            # Words go as a part without a file name, so that the form is one in any case.
+            words = {"only": ",".join(only)} | ({} if text is None else {"text": text})
+            parts += [(key, (None, value)) for key, value in words.items()]
+            return self._read(Prediction, "POST", path, timeout=_PREDICT_S, files=parts, **given)
+
     def workers(self) -> list[WorkerRecord]:
         """Return the workers that live."""
         answers = self._send("GET", "/workers").json()
@@ -223,6 +312,4 @@ def _check(answer: httpx.Response) -> None:
         name, detail = str(problem["type"]).removeprefix(_PREFIX), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         raise ServiceError(f"{answer.request.url}: HTTP status {answer.status_code}") from None
-    kind = getattr(errors, name, ServiceError)
-    is_ours = isinstance(kind, type) and issubclass(kind, ScfaeError)
-    raise (kind if is_ours else ServiceError)(detail)
+    raise named_error(name, detail)

@@ -14,6 +14,8 @@ from .audit import Audit, address_of
 from .deliveries import Deliveries
 from .disk import DiskMeter
 from .gpus import GpuMeter
+from .models import Models
+from .predictors import Predictors
 from .queue import Queue
 from .roots import Roots
 from .roster import Roster
@@ -41,6 +43,7 @@ class Service:
         hosts: Names that the Host header may have.
         max_body_bytes: Of a request.
         allows_private_webhooks: Whether webhooks may lead to addresses of this network only.
+        max_upload_bytes: Of a request with media to predict.
         stopping: Set when the server is about to end; streams end then.
     """
 
@@ -50,6 +53,7 @@ class Service:
     hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
     max_body_bytes: int = 1 << 20
     allows_private_webhooks: bool = False
+    max_upload_bytes: int = 256 << 20
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -65,6 +69,10 @@ class Service:
         self.stores = Stores(self.roots)
         self.media = MediaViewer(self.roots)
         self.swapper = Swapper(self.queue, self.roots, is_stopping=self.stopping.is_set)
+        self.models = Models(self.queue.folder)
+        self.predictors = Predictors(
+            self.queue.folder / "predict.log", is_stopping=self.stopping.is_set
+        )
         self.sessions = Sessions(self.queue.folder, self.tokens)
 
     def actor(self, secret: str, *, address: str) -> Actor:

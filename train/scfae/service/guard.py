@@ -1,5 +1,6 @@
 """What stands before every route: the Host header, cross-site posts, and the size of a body."""
 
+import re
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +9,7 @@ from .context import Service
 from .problems import problem
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_UPLOADS = re.compile(r"/api/v1/models/[^/]+/predict$")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -35,7 +37,7 @@ class Guard:
         origin = headers.get(b"origin")
         length = headers.get(b"content-length", "0")
         is_foreign = origin is not None and not self._is_ours(origin, headers.get(b"host", ""))
-        limit = self._service.max_body_bytes
+        limit = self._limit_of(scope["path"], headers.get(b"content-type", ""))
         if host not in self._service.hosts:
             refusal = problem(421, f"this service is not called {host!r}; see --allow-host.")
         elif scope["method"] not in _SAFE and is_foreign:
@@ -54,6 +56,11 @@ class Guard:
         # Whatever else serves pages on this machine, at another port, is not this service.
         name = _name_of(origin)
         return name in self._service.hosts and name not in LOOPBACK
+
+    def _limit_of(self, path: str, content_type: str) -> int:
+        """Return the bytes that a body may have; media are larger than settings."""
+        is_upload = bool(_UPLOADS.search(path)) and content_type.startswith("multipart/form-data")
+        return self._service.max_upload_bytes if is_upload else self._service.max_body_bytes
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

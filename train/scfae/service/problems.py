@@ -18,6 +18,7 @@ from scfae.store.errors import (
     EditConflict,
     JobNotFound,
     JobStateError,
+    MediaError,
     RunStateError,
     ScfaeError,
     ServiceBusy,
@@ -31,12 +32,17 @@ from .web.site import render
 logger = logging.getLogger("scfae.service.http")
 MEDIA_TYPE = "application/problem+json"
 PREFIX = "urn:scfae:"
+_HEADERS: dict[int, dict[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "10"},
+}
 _STATUS: dict[type[ScfaeError], int] = {
     ConfigError: 422,
     EditConflict: 412,
     JobNotFound: 404,
     JobStateError: 409,
     RunStateError: 409,
+    MediaError: 422,
     ServiceBusy: 503,
     StoreFull: 507,
 }
@@ -68,8 +74,7 @@ def problem(status: int, detail: str, *, kind: str = "", **more: Any) -> JSONRes
         "detail": detail,
         **more,
     }
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return _Problem(content, status, headers=headers)
+    return _Problem(content, status, headers=_HEADERS.get(status))
 
 
 def add_problems(app: FastAPI) -> None:

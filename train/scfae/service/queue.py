@@ -28,6 +28,7 @@ from .database import Database
 from .etags import etag
 from .folder import JobFolder, job_folders
 from .jobs import JobRequest
+from .models import refuse_promoted
 from .record import HistoryEvent, JobRecord, Process, Submitted, Wish, apply
 from .roots import Roots
 from .states import ACTIVE, ENDED, State, check_move
@@ -348,12 +349,13 @@ class Queue:
         """Move a job that has ended into the trash.
 
         Raises:
-            JobStateError: It has not ended.
+            JobStateError: It has not ended, or a model is its run.
         """
         with self.database.writing() as connection:
             record = self._current(connection, job_id)
             if record.state not in ENDED:
                 raise JobStateError(f"job {job_id} is {record.state}: cancel it first.")
+            refuse_promoted(self.folder, job_id)
             trash = self.folder / "trash"
             trash.mkdir(exist_ok=True)
             self.job(job_id).path.rename(trash / f"{job_id}-{secrets.token_hex(3)}")

@@ -103,6 +103,7 @@ def serve(app: FastAPI, *, host: str, port: int, worker: Sequence[str] | None) -
     try:
         Server(config).run(sockets=[listening])
     finally:
+        app.state.service.predictors.close()
         if beside is not None:
             beside.stop()
 

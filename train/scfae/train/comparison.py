@@ -1,16 +1,16 @@
 """Runs side by side: what differs in their configs, figures by condition, curves in one picture."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scfae.store.errors import RunStateError
 
+from .alike import alike_notes
 from .figures import condition_figure, figure, interval_of, scale_of, title
 from .overlays import learning, matrix, thresholds
 from .plots import NUM_COLOURS, interval_axis, interval_plot
 from .runs import RunFolder
-from .seeds import figures_over_seeds, same_but_for_seed
+from .seeds import common_name, figures_over_seeds, same_but_for_seed
 
 TABLES = ("accuracy", "balanced_accuracy", "roc_auc")
 """Of a classification; other tasks show the figures of their own tables."""
@@ -60,7 +60,7 @@ def comparison(
         "tables": [_table(metric, conditions, evaluations) for metric in tables],
         "seeds": _over_seeds([run for run, _ in runs], evaluations, names, tables),
         "metric": title(metric),
-        "notes": _notes(names, evaluations),
+        "notes": [*alike_notes(names, evaluations), *_drawn(names)],
     }
 
 
@@ -108,7 +108,7 @@ def _over_seeds(
     if all(len(group) == 1 for group in groups):
         return None
     found = [figures_over_seeds([evaluations[place] for place in group]) for group in groups]
-    shown = [_common_name([names[place] for place in group]) for group in groups]
+    shown = [common_name([names[place] for place in group]) for group in groups]
     conditions = list(dict.fromkeys(name for one in found for name in one))
     return [
         {
@@ -133,29 +133,10 @@ def _over_seeds(
     ]
 
 
-def _common_name(names: Sequence[str]) -> str:
-    """Return the name of runs of a sweep without its seed, or all names."""
-    without = {re.sub(r"(^|,)seed=\d+$", "", name) for name in names}
-    only = without.pop()
-    return ", ".join(names) if without or not only else only
-
-
-def _notes(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
-    notes = [
-        f"{name} reads {', '.join(one['is_random'])} through random weights: noise, a baseline."
-        for name, one in zip(names, evaluations, strict=True)
-        if one["is_random"]
-    ]
-    if len(names) > NUM_COLOURS:
-        notes.append(f"Curves are drawn of the first {NUM_COLOURS} runs.")
-    labels = {one["label"] for one in evaluations}
-    if len(labels) > 1:
-        notes.append(f"The runs answer different questions ({', '.join(sorted(labels))}).")
-    if len({one["task"] for one in evaluations}) > 1:
-        notes.append("The runs are of different tasks: what one has not is left empty.")
-    if len({one["n"] for one in evaluations}) > 1:
-        notes.append("The runs were evaluated on different numbers of samples.")
-    return notes
+def _drawn(names: Sequence[str]) -> list[str]:
+    if len(names) <= NUM_COLOURS:
+        return []
+    return [f"Curves are drawn of the first {NUM_COLOURS} runs."]
 
 
 def differences(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:

@@ -9,13 +9,9 @@ split, logits are divided by it, so that probabilities are calibrated.
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import torch
+from types import TracebackType
+from typing import Any, Self
 
 from scfae.extract import Encoder, Limits, load_encoder
 from scfae.extract.batching import ShardBatcher
@@ -30,14 +26,12 @@ from scfae.store import ColumnInfo
 from scfae.store.branches import branches_of, modalities_of
 from scfae.store.errors import ConfigError, RunStateError
 
-from .calibrated import run_temperature
+from .answering import SampleRows, line
 from .device import choose_device
 from .loading import LoadedRun, load_run
 from .media_inputs import Media, MediaInput, media_inputs
-from .model import apply_model
 from .raw_columns import Encoded, RawColumn, raw_column
 
-Rows = npt.NDArray[np.float32]
 Files = dict[MediaSource, dict[str, Recipe]]
 """Files of a sample, each with the recipes of the columns that it feeds."""
 
@@ -76,39 +70,88 @@ def predict(
     """
     if isinstance(media, Sized) and not len(media):
         raise ConfigError("no media given: name at least one file.")
-    place = choose_device(device)
-    loaded = load_run(run, device=place)
-    modalities = modalities_of(list(loaded.columns))
-    named = modalities if only is None else tuple(only)
-    for modality in named:
-        if modality not in modalities:
-            raise ConfigError(
-                f"only: the run has no modality '{modality}'; it has {', '.join(modalities)}."
-            )
-    wanted = branches_of(named, list(loaded.columns))
-    store = loaded.config.data.store
-    columns = {m: raw_column(m, loaded.columns[m], store) for m in wanted}
-    bases = {info.name: info for one in columns.values() for info in one.encoders()}
-    of_modality = {info.name: m for m, one in columns.items() for info in one.encoders()}
-    encoders = {name: _load(of_modality[name], info, place) for name, info in bases.items()}
-    pool = DecoderPool(
-        1,
-        Limits(timeout_s=timeout_s),
-        decoder=_decoder(bases.values()),
-        ahead=0 if is_streaming else 2,
-    )
-    begun: deque[tuple[MediaInput, Files]] = deque()
-    samples = media_inputs(media)
+    limits = Limits(timeout_s=timeout_s)
+    with Predictor(run, device=device, limits=limits, ahead=0 if is_streaming else 2) as predictor:
+        for sample in predictor.read(media, only=only):
+            yield line(predictor.loaded, sample, predictor.device)
 
-    def requests() -> Iterator[Request]:
-        for sample in samples:
-            files = _files(sample, encoders)
-            begun.append((sample, files))
-            for path, recipes in files.items():
-                yield Request(path, recipes)
 
-    with pool:
-        messages: Iterator[Any] = pool.decode(requests())
+class Predictor:
+    """A run's model, and what brings media to it; use it in a `with` block.
+
+    Encoders and decoding processes are begun when media first want them, and kept.
+
+    Args:
+        run: The run folder.
+        device: Of the encoders and the model.
+        limits: Bounds on each file.
+        ahead: Files that are decoded before their turn.
+
+    Attributes:
+        loaded: The run.
+        device: As it was found.
+
+    Raises:
+        RunNotFound, CheckpointError: If there is no run, or nothing was selected yet.
+        ConfigError: If there is no such device.
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        *,
+        device: str = "cpu",
+        limits: Limits | None = None,
+        ahead: int = 2,
+    ) -> None:
+        self.device = choose_device(device)
+        self.loaded: LoadedRun = load_run(run, device=self.device)
+        self._limits, self._ahead = limits or Limits(), ahead
+        self._encoders: dict[str, Encoder] = {}
+        self._pools: dict[DecoderName, DecoderPool] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for pool in self._pools.values():
+            pool.close()
+
+    def read(
+        self, media: Iterable[Media], *, only: Iterable[str] | None = None
+    ) -> Iterator[SampleRows]:
+        """Yield the rows of each sample as the run's columns have them, in order.
+
+        Args:
+            media: As for `predict`.
+            only: Modalities to read; all of the run's if None.
+
+        Raises:
+            ConfigError, ManifestError, RunStateError: As for `predict`.
+        """
+        columns = self._columns(only)
+        bases = {info.name: info for one in columns.values() for info in one.encoders()}
+        for modality, one in columns.items():
+            for info in one.encoders():
+                if info.name not in self._encoders:
+                    self._encoders[info.name] = _load(modality, info, self.device)
+        encoders = {name: self._encoders[name] for name in bases}
+        begun: deque[tuple[MediaInput, Files]] = deque()
+        samples = media_inputs(media)
+
+        def requests() -> Iterator[Request]:
+            for sample in samples:
+                files = _files(sample, encoders)
+                begun.append((sample, files))
+                for path, recipes in files.items():
+                    yield Request(path, recipes)
+
+        messages: Iterator[Any] = self._pool(_decoder(bases.values())).decode(requests())
         while True:
             if not begun:
                 # Samples come with the requests that the pool asks for before it gives a message.
@@ -120,7 +163,35 @@ def predict(
             batchers = {name: _batcher(encoders[name], info) for name, info in bases.items()}
             reasons: dict[str, str] = {}
             encoded = _encode(files, batchers, messages, reasons)
-            yield _answer(loaded, sample, columns, encoded, reasons, encoders, place)
+            yield _rows(sample, columns, encoded, reasons, encoders)
+
+    def check(self, only: Iterable[str] | None) -> tuple[str, ...]:
+        """Return the modalities that are asked for; all of the run's for None.
+
+        Raises:
+            ConfigError: If one is not the run's.
+        """
+        modalities = modalities_of(list(self.loaded.columns))
+        named = modalities if only is None else tuple(only)
+        for modality in named:
+            if modality not in modalities:
+                raise ConfigError(
+                    f"only: the run has no modality '{modality}'; it has {', '.join(modalities)}."
+                )
+        return named
+
+    def _columns(self, only: Iterable[str] | None) -> dict[str, RawColumn]:
+        """Return how the columns of some modalities are made, by branch."""
+        named = self.check(only)
+        store = self.loaded.config.data.store
+        wanted = branches_of(named, list(self.loaded.columns))
+        return {m: raw_column(m, self.loaded.columns[m], store) for m in wanted}
+
+    def _pool(self, decoder: DecoderName) -> DecoderPool:
+        if decoder not in self._pools:
+            pool = DecoderPool(1, self._limits, decoder=decoder, ahead=self._ahead)
+            self._pools[decoder] = pool
+        return self._pools[decoder]
 
 
 def _load(modality: str, info: ColumnInfo, device: str) -> Encoder:
@@ -202,58 +273,23 @@ def _encode(
     return encoded
 
 
-def _answer(
-    loaded: LoadedRun,
+def _rows(
     sample: MediaInput,
     columns: Mapping[str, RawColumn],
     encoded: Mapping[str, Encoded],
     reasons: Mapping[str, str],
     encoders: Mapping[str, Encoder],
-    device: str,
-) -> dict[str, Any]:
-    """Return a sample's line."""
+) -> SampleRows:
+    """Return a sample's rows by branch, or why it has none."""
     if sample.error is not None:
-        return {**sample.label, "error": sample.error}
-    rows: dict[str, Rows] = {}
-    absent: dict[str, str] = {}
+        return SampleRows(sample.label, error=sample.error)
+    found = SampleRows(sample.label)
     for modality, column in columns.items():
         made = column.rows(encoded)
         if made is not None:
-            rows[modality] = made.rows
+            found.rows[modality] = made.rows
             continue
         without = next(one.name for one in column.encoders() if one.name not in encoded)
         accepts = " or ".join(encoders[without].spec.accepts)
-        absent[modality] = reasons.get(without, f"the encoder reads {accepts}")
-    return _line(loaded, sample.label, rows, absent, device)
-
-
-@torch.no_grad()
-def _line(
-    loaded: LoadedRun,
-    label: Mapping[str, Any],
-    rows: Mapping[str, Rows],
-    absent: Mapping[str, str],
-    device: str,
-) -> dict[str, Any]:
-    if not rows:
-        reasons = sorted(set(absent.values()))
-        return {**label, "error": "; ".join(reasons)}
-    features, lengths, present = {}, {}, []
-    for modality, info in loaded.columns.items():
-        mine = rows.get(modality, np.zeros((1, info.dim), dtype=np.float32))
-        features[modality] = torch.from_numpy(mine)[None].to(device)
-        lengths[modality] = torch.tensor([len(mine) if modality in rows else 0], device=device)
-        present.append(modality in rows)
-    here = torch.tensor([present], device=device)
-    output = apply_model(loaded.model, features, here, lengths)
-    temperature = run_temperature(loaded.run)
-    if temperature is not None and output.logits is not None:
-        output = replace(output, logits=output.logits / temperature)
-    shown = [modality for modality in loaded.columns if modality in rows]
-    return {
-        **label,
-        **loaded.task.predict(output, shown),
-        **({} if temperature is None else {"temperature": temperature}),
-        "present": shown,
-        "absent": dict(absent),
-    }
+        found.absent[modality] = reasons.get(without, f"the encoder reads {accepts}")
+    return found

@@ -5,12 +5,14 @@ how well the mean is known.
 """
 
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .config import RunConfig
 from .runs import EVALUATION_FILE, RunFolder
 
 
@@ -51,12 +53,22 @@ class OverSeeds:
 
 def same_but_for_seed(runs: Sequence[RunFolder]) -> list[list[int]]:
     """Return the places of the runs, those together that differ in nothing but the seed."""
+    return same_configs([run.config for run in runs])
+
+
+def same_configs(configs: Sequence[RunConfig]) -> list[list[int]]:
+    """Return the places of the configs, those together that differ in nothing but the seed."""
     groups: dict[str, list[int]] = {}
-    for place, run in enumerate(runs):
-        groups.setdefault(run.config.with_loop(seed=0, run="run", trackers=()).yaml(), []).append(
-            place
-        )
+    for place, config in enumerate(configs):
+        groups.setdefault(config.with_loop(seed=0, run="run", trackers=()).yaml(), []).append(place)
     return list(groups.values())
+
+
+def common_name(names: Sequence[str]) -> str:
+    """Return the name of runs of a sweep without its seed, or all names."""
+    without = {re.sub(r"(^|[,/])seed=\d+$", "", name) for name in names}
+    only = without.pop()
+    return ", ".join(names) if without or not only else only
 
 
 def figures_over_seeds(
