@@ -121,6 +121,7 @@ def test_only_so_many_may_wait(stopped: Any, model: Model) -> None:
         ask(predictors, model)
     child = predictors._child
     assert child is not None
+    time.sleep(0.6)  # at once, and it would be taken for one that had died before
     child.kill()
     for one in threads:
         one.join(timeout=60)
