@@ -378,7 +378,9 @@ def _alarms(column: Column, one: ColumnSummary) -> list[Alarm]:
         found.append(("missing", f"{absent} of {total} samples have no {one.modality}."))
     if one.counts["failed"]:
         why = next((each.reason for each in one.reasons if each.status == "failed"), "")
-        text = f"{one.counts['failed']} samples failed{f', e.g.: {why}' if why else ''}."
+        number = one.counts["failed"]
+        text = f"{number} {'sample' if number == 1 else 'samples'} failed"
+        text += f": {why}." if why else "."
         found.append(("failed", text))
     if one.is_random:
         found.append(("noise", "its weights are random: what it says is noise."))

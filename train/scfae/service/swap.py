@@ -154,7 +154,9 @@ class Swapper:
         request = JobRequest(job=job, name=name, tags=("swap",))
         checked = request.checked(self._roots, self._queue.runs)
         words = checked.job.words(self._queue.folder)
-        report = self._dry_run(words)
+        # Of what the store has, it need not say that it stays.
+        size = str(opened.store.samples.shard_size)
+        report = self._dry_run([*words, "--shard-size", size])
         ((new_column, facts),) = _one_column(report)
         foreseen = report["estimate"] or {}
         return Swap(

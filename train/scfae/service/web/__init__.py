@@ -11,7 +11,15 @@ from another host, so the pages work where there is no network.
 
 from fastapi import APIRouter
 
-from . import login_page, new_page, run_pages, runs_pages, site
+from . import (
+    login_page,
+    new_page,
+    run_pages,
+    runs_pages,
+    site,
+    stores_pages,
+    system_pages,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     site.router,
@@ -19,5 +27,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs_pages.router,
     new_page.router,
     run_pages.router,
+    stores_pages.router,
+    system_pages.router,
 )
 """Of every page."""

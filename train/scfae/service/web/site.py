@@ -17,7 +17,12 @@ from . import words
 
 router = APIRouter(include_in_schema=False)
 
-PLACES: Final = (("runs", "Runs", "/"), ("new", "New run", "/new"))
+PLACES: Final = (
+    ("runs", "Runs", "/"),
+    ("new", "New run", "/new"),
+    ("stores", "Stores", "/stores"),
+    ("system", "System", "/system"),
+)
 """Of the bar at the top: name, title and path."""
 
 _POLICY: Final = "; ".join(

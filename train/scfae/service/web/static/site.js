@@ -109,7 +109,7 @@ document.addEventListener("click", async (event) => {
 
 const help = document.getElementById("key-help");
 document.getElementById("keys")?.addEventListener("click", () => help.showModal());
-const places = { r: "/", n: "/new", s: "/stores", m: "/models" };
+const places = { r: "/", n: "/new", s: "/stores", m: "/models", y: "/system" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
   const inField = event.target.closest("input:not([type=checkbox]), textarea, select");
