@@ -1,7 +1,10 @@
 """Stores over HTTP: what is in them, their samples and media, and another backbone for one."""
 
+import contextlib
 import csv
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,7 +233,8 @@ def test_a_backbone_is_swapped_beside_the_old_one(served: Served) -> None:
     assert ask(column="none", encoder="ge2e").status_code == 404
     assert "it is of audio" in ask(column="video", encoder="ge2e").json()["detail"]
     assert "did you mean" in ask(column="audio", encoder="ge2").json()["detail"].lower()
-    assert ask(column="audio", encoder="ge2e", media="/etc").status_code == 422
+    for media in ("/etc", "x" * 150, "x" * 300, "é" * 190):
+        assert ask(column="audio", encoder="ge2e", media=media).status_code == 422, media
     answer = ask(column="audio", encoder="ge2e@random:0")
     assert answer.status_code == 200, answer.text
     found = answer.json()
@@ -263,3 +267,49 @@ def test_the_job_of_a_swap_extracts_what_was_said(served: Served) -> None:
 def _ended(client: httpx.Client, job: str) -> Any:
     found = client.get(f"/api/v1/runs/{job}").json()
     return found if found["ended_s"] is not None else None
+
+
+def test_many_stores_are_kept_open_but_not_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        FeatureStore.create(tmp_path / f"s{number}", [SampleRow(f"{i}") for i in range(10)])
+    stores = Stores(Roots(stores=(str(tmp_path),)))
+    first = {one: stores.open(one) for one in stores.paths()}
+    assert all(stores.open(one) is opened for one, opened in first.items())
+    monkeypatch.setattr("scfae.service.stores.MAX_SAMPLES", 25)
+    again = Stores(Roots(stores=(str(tmp_path),)))
+    before = {one: again.open(one) for one in again.paths()}
+    is_kept = [again.open(one) is before[one] for one in reversed(before)]
+    assert is_kept[:2] == [True, True]
+    assert not any(is_kept[2:])
+
+
+def test_a_server_ends_within_seconds_while_something_is_estimated(
+    root: Path, tmp_path: Path
+) -> None:
+    words = ["--store-root", str(root), "--media-root", str(root), "--no-worker"]
+    with start_server(tmp_path, *words) as served:
+        one = id_of(served, "small")
+        params = {"column": "audio", "encoder": "ge2e@random:1"}
+        url = f"http://127.0.0.1:{served.port}/api/v1/stores/{one}/swap"
+        asking = threading.Thread(target=_ask_in_vain, args=[url, params])
+        asking.start()
+        wait_for(lambda: _estimates(served.process.pid))
+        (child,) = _estimates(served.process.pid)
+        begun_s = time.monotonic()
+        served.process.terminate()
+        assert served.process.wait(timeout=20) == 143
+        assert time.monotonic() - begun_s < 8
+        asking.join()
+        wait_for(lambda: not Path(f"/proc/{child}").exists())
+
+
+def _ask_in_vain(url: str, params: dict[str, str]) -> None:
+    with contextlib.suppress(httpx.TransportError):
+        httpx.get(url, params=params, timeout=60)
+
+
+def _estimates(server: int) -> list[int]:
+    children = Path(f"/proc/{server}/task").glob("*/children")
+    return [int(pid) for one in children for pid in one.read_text().split()]

@@ -136,6 +136,24 @@ def test_nothing_is_lost_or_doubled_over_restarts(
     assert {one.webhook for one in deliveries.page().deliveries} == {hook.id}
 
 
+def test_an_interruption_is_told_and_an_adoption_is_not(
+    tmp_path: Path, queue: Queue, receiver: Receiver
+) -> None:
+    (job,) = submit(queue, tmp_path)
+    one, hooks, _ = deliverer(queue)
+    hooks.add(receiver.url, [], actor="ann")
+    queue.claim("w", 0)
+    queue.adopt(job, worker="v", slot=0, before="w")
+    queue.move(job, "interrupted", actor="v", reason="its process went")
+    queue.move(job, "queued", actor="v")
+    (queue.runs / "0123456789ab").mkdir()  # a damaged folder does not keep the others
+    one.step()
+    told = [
+        (each["event"], each["job"]["state"], each["job"]["reason"]) for each in receiver.told()
+    ]
+    assert told == [("job.interrupted", "interrupted", "its process went")]
+
+
 def test_one_that_does_not_answer_is_tried_less_and_less_and_holds_up_nobody(
     tmp_path: Path, queue: Queue, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +222,16 @@ def test_public_addresses() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["example.org", "http://", "http://a:b@example.org", "http://[", "http://x:99999"]
+    "url",
+    [
+        "example.org",
+        "http://",
+        "http://a:b@example.org",
+        "http://[",
+        "http://x:99999",
+        "http://..",
+        f"http://{80 * 'x'}",
+    ],
 )
 def test_addresses_that_are_none(queue: Queue, url: str) -> None:
     with pytest.raises(ConfigError, match="url"):

@@ -93,7 +93,7 @@ class Deliverer:
                 delivery=delivery.id,
                 allows_private=self._webhooks.allows_private,
             )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ConfigError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, ConfigError) as error:
             self._deliveries.failed(delivery, None, f"{type(error).__name__}: {error}"[:300])
             return False
         if 200 <= status < 300:

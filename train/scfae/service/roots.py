@@ -55,9 +55,13 @@ def _confined(name: str, roots: tuple[str, ...], field: str, flag: str) -> str:
                 return name
             continue
         base_path = Path(root).resolve()
-        path = (base_path / name).resolve()  # an absolute name replaces the root
+        try:
+            path = (base_path / name).resolve()  # an absolute name replaces the root
+            is_there = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # too long, or links in a circle
+            raise ConfigError(f"{field}: no file can be called that ({error}).") from None
         if path.is_relative_to(base_path):
-            if path.exists():
+            if is_there:
                 return str(path)
             found.append(str(path))
     if found:

@@ -22,8 +22,9 @@ from .roots import Roots
 
 T = TypeVar("T")
 DEPTH: Final = 2
-MAX_OPEN: Final = 4
-"""Stores that are kept open; one of a million samples takes about 100 MB."""
+MAX_OPEN: Final = 64
+MAX_SAMPLES: Final = 5_000_000
+"""Of all stores that are kept open together; a million takes about 100 MB."""
 
 
 def find_stores(roots: Roots) -> list[Path]:
@@ -130,9 +131,15 @@ class Stores:
             opened = _opened(wanted, path)
             with self._lock:
                 self._open[wanted] = opened
-                while len(self._open) > MAX_OPEN:
-                    self._open.popitem(last=False)
+                self._close_oldest()
             return opened
+
+    def _close_oldest(self) -> None:
+        while len(self._open) > 1:
+            num_samples = sum(len(one.store.samples) for one in self._open.values())
+            if len(self._open) <= MAX_OPEN and num_samples <= MAX_SAMPLES:
+                return
+            self._open.popitem(last=False)
 
     def _kept(self, wanted: str, path: Path) -> OpenStore | None:
         with self._lock:

@@ -25,7 +25,7 @@ from scfae.extract.registry import find_entry
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError, ManifestError, ServiceBusy, UnknownColumn
 
-from .jobs import ExtractJob, JobRequest
+from .jobs import ExtractJob, JobRequest, read_request
 from .queue import Queue
 from .roots import Roots
 from .store_search import rows_at
@@ -143,15 +143,16 @@ class Swapper:
                 f"{info.modality}; there are: {', '.join(fit) or 'none'}."
             )
         media = ask.media or media_of(self._queue, self._roots, opened)
-        job = ExtractJob(
-            media=media,
-            store=str(opened.path),
-            encoders=(ask.encoder,),
-            device=ask.device,
-            dtype=info.dtype,
-        )
+        job = {
+            "kind": "extract",
+            "media": media,
+            "store": str(opened.path),
+            "encoders": [ask.encoder],
+            "device": ask.device,
+            "dtype": info.dtype,
+        }
         name = f"{ask.column} by {ask.encoder}"[:200]
-        request = JobRequest(job=job, name=name, tags=("swap",))
+        request = read_request({"job": job, "name": name, "tags": ["swap"]})
         checked = request.checked(self._roots, self._queue.runs)
         words = checked.job.words(self._queue.folder)
         # Of what the store has, it need not say that it stays.

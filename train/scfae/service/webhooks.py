@@ -124,7 +124,7 @@ class Webhooks:
         host, port = host_of(url)
         try:
             addresses_of(host, port, allows_private=self.allows_private)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of what cannot be a name
             raise ConfigError(f"url = {url!r}: {host} is not found ({error}).") from None
         made = Webhook(
             id=secrets.token_hex(6),
