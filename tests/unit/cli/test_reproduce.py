@@ -38,3 +38,12 @@ def test_a_table_as_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert document["rows"][2]["printed"]["AUC (AV)"] == "98.70"
     assert f"report: {tmp_path / 'out' / 'report.html'}" in captured.err
     assert document["protocol"]["name"] == "honest"
+
+
+def test_a_table_of_costs_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert run(["table12", *out]) == 0
+    assert "Table 12" in capsys.readouterr().out
+    assert "24,141,824" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(ConfigError, match="these tables need none, so what is s/ for"):
+        run(["table12", "--data", "s/", *out])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import tyro
 
 from scfae.store.errors import ConfigError
-from scfae.train.reproduce.tables import DatasetName, read_table, table_names
+from scfae.train.reproduce.tables import COSTS, DatasetName, read_table, table_names
 
 from .arguments import parse, print_json, say
 from .interrupt import Stopped
@@ -76,9 +76,8 @@ def run(argv: Sequence[str]) -> int:
     from scfae.train import RunFolder, SweepInterrupted
     from scfae.train.reproduce.data import check_columns, official_part
     from scfae.train.reproduce.exports import to_markdown
-    from scfae.train.reproduce.page import table_document, write_reproduction
+    from scfae.train.reproduce.page import documents_of, sheets_of, write_reproduction
     from scfae.train.reproduce.running import reproduce
-    from scfae.train.reproduce.verdicts import summary
 
     columns = dict(flags.columns)
     check_columns(columns)
@@ -113,11 +112,9 @@ def run(argv: Sequence[str]) -> int:
         ) from None
     page = write_reproduction(found)
     if flags.json:
-        print_json({one.table.name: table_document(found, one) for one in found.results})
+        print_json(documents_of(found))
     else:
-        for one in found.results:
-            conclusion = summary(one, found.verdicts.get(one.table.name, ()))
-            print(to_markdown(one, found.protocol, conclusion))
+        print("\n".join(map(to_markdown, sheets_of(found))), end="")
     for name, old in found.superseded.items():
         say(f"{name} was run anew: the data have changed since {', '.join(old)}, which stays.")
     say(f"report: {page}")
@@ -136,12 +133,14 @@ def _stores(data: Sequence[str], names: Sequence[str]) -> "dict[DatasetName, str
         ConfigError: A set is unknown, or what a table is of was not given.
     """
     known: tuple[DatasetName, ...] = get_args(DatasetName)
-    wanted = {read_table(name).dataset for name in names}
+    wanted = {read_table(name).dataset for name in names if name not in COSTS}
     stores: dict[DatasetName, str] = {}
     for word in data:
         head, equals, rest = word.partition("=")
         of = next((one for one in known if one == head and equals), None)
         if of is None:
+            if not wanted:
+                raise ConfigError(f"data: these tables need none, so what is {word} for?")
             if len(wanted) > 1:
                 raise ConfigError(
                     f"data: these tables are of {', '.join(sorted(wanted))}: say which {word} is, "
@@ -151,7 +150,7 @@ def _stores(data: Sequence[str], names: Sequence[str]) -> "dict[DatasetName, str
         if of in stores:
             raise ConfigError(f"data: two stores of {of}: {stores[of]} and {rest}.")
         stores[of] = rest
-    if not stores:
+    if wanted and not stores:
         raise ConfigError(
             "data: missing. It is: the store of each data set, as scfae data and scfae extract "
             f"make it ({', '.join(sorted(wanted))} for these tables)."

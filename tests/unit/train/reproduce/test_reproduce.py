@@ -13,7 +13,7 @@ import pytest
 from scfae.store import FeatureStore
 from scfae.train.evaluation import EVALUATION_FILE
 from scfae.train.reproduce.exports import lines_of
-from scfae.train.reproduce.page import write_reproduction
+from scfae.train.reproduce.page import documents_of, write_reproduction
 from scfae.train.reproduce.results import ResultRow, ResultTable
 from scfae.train.reproduce.running import Reproduction, reproduce
 from scfae.train.reproduce.verdicts import summary
@@ -173,6 +173,7 @@ def test_again_nothing_is_run(made: Reproduction, store: FeatureStore) -> None:
     again = go(store, made.path, tell=heard)
     assert heard.ended == []
     assert [one.rows for one in again.results] == [one.rows for one in made.results]
+    assert documents_of(again) == documents_of(made)
 
 
 def test_a_further_seed_method_and_table_run_only_what_is_new(

@@ -8,7 +8,9 @@ fractions, with everything that is known of it.
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from .costs import CostTable
 from .protocols import Protocol
 from .results import Measurement, ResultRow, ResultTable
 from .tables import Table
@@ -28,6 +30,8 @@ _LATEX = {
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
     "λ": r"$\lambda$",
+    "²": r"$^2$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--",
 }
 
@@ -123,37 +127,80 @@ def notes(result: ResultTable, protocol: Protocol) -> list[str]:
     return found + list(result.table.footnotes)
 
 
-def to_markdown(result: ResultTable, protocol: Protocol, conclusion: str = "") -> str:
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table as text.
+
+    Attributes:
+        name: As `scfae reproduce` takes it.
+        caption: Its number, its title, on what data ours is.
+        heads: Names of the columns, the first two (row, whose) aside.
+        lines: (row, whose, figures).
+        notes: What stands under it.
+        conclusion: What is more than noise; empty for nothing.
+    """
+
+    name: str
+    caption: str
+    heads: tuple[str, ...]
+    lines: tuple[tuple[str, str, list[str]], ...]
+    notes: tuple[str, ...]
+    conclusion: str = ""
+
+
+def sheet_of(result: ResultTable, protocol: Protocol, conclusion: str = "") -> Sheet:
+    """Return a table of figures as text."""
+    return Sheet(
+        result.table.name,
+        caption(result),
+        tuple(column.head for column in result.table.columns),
+        tuple(lines_of(result)),
+        tuple(notes(result, protocol)),
+        conclusion,
+    )
+
+
+def sheet_of_costs(table: CostTable) -> Sheet:
+    """Return Table 12 or 13 as text."""
+    width = len(table.heads) - len(table.rows[0].ours)
+    lines = []
+    for row in table.rows:
+        printed = [one or DASH for one in row.printed] + [DASH] * (width - len(row.printed))
+        lines.append((row.name, "", [*printed, *(one or DASH for one in row.ours)]))
+    title = f"Table {table.number}: {table.title}"
+    return Sheet(table.name, title, table.heads, tuple(lines), table.notes)
+
+
+def to_markdown(sheet: Sheet) -> str:
     """Return a table as GitHub reads it."""
-    heads = ["method", "", *(column.head for column in result.table.columns)]
-    lines = [f"### {caption(result)}", ""]
+    heads = ["", "", *sheet.heads]
+    lines = [f"### {sheet.caption}", ""]
     lines.append("| " + " | ".join(heads) + " |")
     lines.append("|" + "---|" * len(heads))
-    for name, whose, figures in lines_of(result):
+    for name, whose, figures in sheet.lines:
         cells = [one.replace("|", "\\|") for one in (name, whose, *figures)]
         lines.append("| " + " | ".join(cells) + " |")
-    if conclusion:
-        lines += ["", conclusion]
-    lines += ["", *(f"- {note}" for note in notes(result, protocol)), ""]
+    if sheet.conclusion:
+        lines += ["", sheet.conclusion]
+    lines += ["", *(f"- {note}" for note in sheet.notes), ""]
     return "\n".join(lines)
 
 
-def to_latex(result: ResultTable, protocol: Protocol) -> str:
+def to_latex(sheet: Sheet) -> str:
     """Return a table for a paper; it needs the package booktabs."""
-    columns = result.table.columns
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
-        f"\\caption{{{_latex(caption(result))}. Protocol: {protocol.name}.}}",
-        f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}",
+        f"\\caption{{{_latex(sheet.caption)}}}",
+        f"\\begin{{tabular}}{{ll{'r' * len(sheet.heads)}}}",
         "\\toprule",
-        " & ".join(["Method", "", *(_latex(column.head) for column in columns)]) + r" \\",
+        " & ".join(["", "", *map(_latex, sheet.heads)]) + r" \\",
         "\\midrule",
     ]
-    for name, whose, figures in lines_of(result):
+    for name, whose, figures in sheet.lines:
         lines.append(" & ".join(_latex(one) for one in (name, whose, *figures)) + r" \\")
     lines += ["\\bottomrule", "\\end{tabular}"]
-    lines += [f"% {note}" for note in notes(result, protocol)]
+    lines += [f"% {note}" for note in sheet.notes]
     return "\n".join([*lines, "\\end{table}", ""])
 
 
@@ -213,4 +260,14 @@ def to_csv(result: ResultTable, protocol: Protocol) -> str:
                         "baseline": result.baseline[column.head][place],
                     }
                 writer.writerow(line)
+    return buffer.getvalue()
+
+
+def costs_to_csv(table: CostTable) -> str:
+    """Return a line for each row of Table 12 or 13, printed figures first, then ours."""
+    sheet = sheet_of_costs(table)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["table", "row", *sheet.heads])
+    writer.writerows([table.name, name, *figures] for name, _, figures in sheet.lines)
     return buffer.getvalue()

@@ -9,13 +9,17 @@ from scfae.store.atomic import write_atomic
 from ..plots import Interval, interval_axis, interval_plot, interval_scale
 from ..report import render
 from ..runs import write_json
+from .costs import CostTable
 from .exports import (
+    DASH,
+    Sheet,
     baseline_name,
-    caption,
+    costs_to_csv,
     figures_text,
-    notes,
     row_name,
     seeds_text,
+    sheet_of,
+    sheet_of_costs,
     to_csv,
     to_latex,
     to_markdown,
@@ -27,22 +31,40 @@ from .verdicts import summary
 PAGE = "report.html"
 
 
+def sheets_of(found: Reproduction) -> list[Sheet]:
+    """Return every table as text, in the order they were asked for."""
+    return [
+        sheet_of_costs(one)
+        if isinstance(one, CostTable)
+        else sheet_of(one, found.protocol, summary(one, found.verdicts.get(one.table.name, ())))
+        for one in found.tables
+    ]
+
+
 def write_reproduction(found: Reproduction) -> Path:
     """Write every table as .md, .tex, .csv and .json, and the page; return the page."""
-    for result in found.results:
-        name = result.table.name
-        conclusion = summary(result, found.verdicts.get(name, ()))
-        texts = {
-            "md": to_markdown(result, found.protocol, conclusion),
-            "tex": to_latex(result, found.protocol),
-            "csv": to_csv(result, found.protocol),
-        }
+    for one, sheet in zip(found.tables, sheets_of(found), strict=True):
+        if isinstance(one, CostTable):
+            lines, document = costs_to_csv(one), one.as_dict()
+        else:
+            lines, document = to_csv(one, found.protocol), table_document(found, one)
+        texts = {"md": to_markdown(sheet), "tex": to_latex(sheet), "csv": lines}
         for kind, text in texts.items():
-            write_atomic(found.path / f"{name}.{kind}", text.encode())
-        write_json(found.path / f"{name}.json", table_document(found, result))
+            write_atomic(found.path / f"{sheet.name}.{kind}", text.encode())
+        write_json(found.path / f"{sheet.name}.json", document)
     path = found.path / PAGE
     write_atomic(path, render("reproduce.html.j2", _page(found)))
     return path
+
+
+def documents_of(found: Reproduction) -> dict[str, Any]:
+    """Return every table as plain JSON values, by name."""
+    return {
+        one.name if isinstance(one, CostTable) else one.table.name: one.as_dict()
+        if isinstance(one, CostTable)
+        else table_document(found, one)
+        for one in found.tables
+    }
 
 
 def table_document(found: Reproduction, result: ResultTable) -> dict[str, Any]:
@@ -79,10 +101,10 @@ def table_document(found: Reproduction, result: ResultTable) -> dict[str, Any]:
 
 
 def _page(found: Reproduction) -> dict[str, Any]:
-    first = found.results[0].table
-    title = f"Table {first.number}" if first.number else first.title
-    if len(found.results) > 1:
-        title = f"{len(found.results)} tables of the paper"
+    sheets = sheets_of(found)
+    title = sheets[0].caption.partition(":")[0]
+    if len(sheets) > 1:
+        title = f"{len(sheets)} tables of the paper"
     return {
         "title": title,
         "subtitle": "arXiv 2410.15475v2, printed figures beside measured ones",
@@ -90,44 +112,65 @@ def _page(found: Reproduction) -> dict[str, Any]:
         "facts": list(found.protocol.sentences().items()),
         "failed": list(found.failed.items()),
         "superseded": [(name, ", ".join(old)) for name, old in found.superseded.items()],
-        "tables": [_table(found, result) for result in found.results],
+        "tables": [
+            _costs(sheet) if isinstance(one, CostTable) else _table(one, sheet)
+            for one, sheet in zip(found.tables, sheets, strict=True)
+        ],
         "footer": f"scfae {metadata.version('scfae')}. Written from the run folders in "
-        f"{found.path.name}/runs, and from nothing else; the same command writes it again.",
+        f"{found.path.name}/runs; the same command writes it again.",
     }
 
 
-def _table(found: Reproduction, result: ResultTable) -> dict[str, Any]:
+def _costs(sheet: Sheet) -> dict[str, Any]:
+    rows = [
+        {
+            "name": name,
+            "is_scfae": False,
+            "note": "",
+            "whose": [],
+            "cells": [{"printed": one, "ours": []} for one in figures],
+        }
+        for name, _, figures in sheet.lines
+    ]
+    return _section(sheet, rows) | {"baseline": None, "plot": None}
+
+
+def _section(sheet: Sheet, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": sheet.name,
+        "caption": sheet.caption,
+        "heads": sheet.heads,
+        "rows": rows,
+        "conclusion": sheet.conclusion,
+        "notes": sheet.notes,
+    }
+
+
+def _table(result: ResultTable, sheet: Sheet) -> dict[str, Any]:
     table = result.table
     rows = []
     for row in result.rows:
         printed = table.printed(row.row)
+        is_measured = row.state == "measured"
+        whose = ["printed"] if printed else []
+        whose += [f"ours, {seeds_text(row.num_seeds)}"] if is_measured else []
+        cells = []
+        for column in table.columns:
+            figures = row.figures.get(column.head, ())
+            ours = _split(figures_text(table, figures)) if is_measured else []
+            cells.append(
+                {"printed": printed.get(column.head, DASH) if printed else "", "ours": ours}
+            )
         rows.append(
             {
                 "name": row_name(row),
                 "is_scfae": row.row.method == "scfae",
                 "note": row.note,
-                "seeds": seeds_text(row.num_seeds) if row.state == "measured" else "",
-                "cells": [
-                    {
-                        "printed": printed.get(column.head, ""),
-                        "ours": _split(figures_text(table, row.figures[column.head]))
-                        if row.state == "measured"
-                        else None,
-                    }
-                    for column in table.columns
-                ],
+                "whose": whose,
+                "cells": cells,
             }
         )
-    return {
-        "name": table.name,
-        "caption": caption(result),
-        "heads": [column.head for column in table.columns],
-        "rows": rows,
-        "baseline": _baseline(result),
-        "conclusion": summary(result, found.verdicts.get(table.name, ())),
-        "plot": _plot(result),
-        "notes": notes(result, found.protocol),
-    }
+    return _section(sheet, rows) | {"baseline": _baseline(result), "plot": _plot(result)}
 
 
 def _split(text: str) -> list[tuple[str, str]]:
@@ -148,7 +191,7 @@ def _baseline(result: ResultTable) -> dict[str, Any] | None:
         values = result.baseline[column.head]
         shown = [None if one is None else one * table.scale for one in values]
         texts.append(
-            " / ".join("\N{EN DASH}" if one is None else f"{one:.{table.digits}f}" for one in shown)
+            " / ".join(DASH if one is None else f"{one:.{table.digits}f}" for one in shown)
         )
     return {"name": baseline_name(result), "texts": texts}
 

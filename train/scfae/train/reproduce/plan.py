@@ -99,6 +99,11 @@ class Planner:
                 raise ConfigError(f"settings.{key}: the table decides that.")
         self._fingerprints: dict[str, str] = {}
 
+    @property
+    def device(self) -> str:
+        """Where everything runs, unless a setting says otherwise: auto."""
+        return str(self._overrides.get("device", "auto"))
+
     def plan(self, table: Table, part: Part | None) -> PlannedTable:
         """Return a table's rows with their runs.
 

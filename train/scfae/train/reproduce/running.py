@@ -25,11 +25,12 @@ from ..sweeps.folder import SweepFolder, is_done
 from ..sweeps.plan import Cell, SweepPlan
 from ..sweeps.running import Tell
 from ..sweeps.sweep import open_sweep, run_cells
+from .costs import CostTable, table_12
 from .data import Part
 from .plan import PlannedTable, Planner, all_cells, superseded
 from .protocols import PROTOCOLS, Protocol, ProtocolName
 from .results import ResultTable, read_table_results
-from .tables import DatasetName, read_table
+from .tables import COSTS, DatasetName, read_table
 from .verdicts import Verdict, verdicts
 
 RUNS = "runs"
@@ -42,7 +43,7 @@ class Reproduction:
     Attributes:
         path: The folder.
         protocol: How methods were trained.
-        results: Every table.
+        tables: Every table, in the order they were asked for.
         verdicts: SCFAE beside the other rows, by table.
         failed: Why runs failed, by run.
         superseded: Runs on an earlier state of the data, by the run that took their place.
@@ -50,10 +51,15 @@ class Reproduction:
 
     path: Path
     protocol: Protocol
-    results: tuple[ResultTable, ...]
+    tables: tuple[ResultTable | CostTable, ...]
     verdicts: Mapping[str, tuple[Verdict, ...]]
     failed: Mapping[str, str]
     superseded: Mapping[str, Sequence[str]]
+
+    @property
+    def results(self) -> tuple[ResultTable, ...]:
+        """The tables of figures that runs have."""
+        return tuple(one for one in self.tables if isinstance(one, ResultTable))
 
 
 def reproduce(
@@ -73,7 +79,7 @@ def reproduce(
     """Run what tables of the paper need and is not there; return their figures.
 
     Args:
-        names: Of `TABLES`.
+        names: Of `TABLES` and `COSTS`.
         parts: The data of each data set that there is; tables of others are as printed.
         out: The folder, made if needed.
         protocol: How methods are trained.
@@ -98,27 +104,47 @@ def reproduce(
         methods=methods,
         overrides=settings,
     )
-    tables = [read_table(name) for name in names]
-    planned = [planner.plan(table, parts.get(table.dataset)) for table in tables]
-    cells = all_cells(planned)
+    planned = {
+        name: planner.plan(table, parts.get(table.dataset))
+        for name, table in ((name, read_table(name)) for name in names if name not in COSTS)
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    if not cells:
-        results = tuple(read_table_results(one, None) for one in planned)
-        return Reproduction(folder, chosen, results, {}, {}, {})
-    record = SweepPlan(
-        {}, tuple(cell.setting for cell in cells), tuple(sorted({cell.seed for cell in cells}))
-    )
-    sweep = open_sweep(record, folder / RUNS, jobs)
-    with sweep.lock(), StopSignals() as stop:
-        sweep.ask(record.as_dict())
-        earlier = superseded(cells, sweep.runs())
-        run_cells(
-            sweep, cells, jobs=jobs, bootstrap=bootstrap, stop=stop, tell=tell, progress=progress
+    cells = all_cells(list(planned.values()))
+    sweep, earlier = None, {}
+    if cells:
+        record = SweepPlan(
+            {}, tuple(cell.setting for cell in cells), tuple(sorted({c.seed for c in cells}))
         )
-        _mask_branches(planned, bootstrap)
-    results = tuple(read_table_results(one, sweep) for one in planned)
+        sweep = open_sweep(record, folder / RUNS, jobs)
+        with sweep.lock(), StopSignals() as stop:
+            sweep.ask(record.as_dict())
+            earlier = superseded(cells, sweep.runs())
+            run_cells(
+                sweep,
+                cells,
+                jobs=jobs,
+                bootstrap=bootstrap,
+                stop=stop,
+                tell=tell,
+                progress=progress,
+            )
+            _mask_branches(list(planned.values()), bootstrap)
+    tables = tuple(
+        _costs(name, planner.device) if name in COSTS else read_table_results(planned[name], sweep)
+        for name in names
+    )
+    results = [one for one in tables if isinstance(one, ResultTable)]
     found = {one.table.name: verdicts(one, resamples=bootstrap) for one in results}
-    return Reproduction(folder, chosen, results, found, _failed(sweep, cells), earlier)
+    failed = {} if sweep is None else _failed(sweep, cells)
+    return Reproduction(folder, chosen, tables, found, failed, earlier)
+
+
+def _costs(name: str, device: str) -> CostTable:
+    if name == "table12":
+        return table_12()
+    from .timing import table_13  # timm takes a while to import
+
+    return table_13(device=device)
 
 
 def _mask_branches(planned: Sequence[PlannedTable], bootstrap: int) -> None:
