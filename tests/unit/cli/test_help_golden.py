@@ -39,6 +39,7 @@ COMMANDS = {
     "sweep": ["sweep"],
     "evaluate": ["evaluate"],
     "compare": ["compare"],
+    "analyse": ["analyse"],
     "reproduce": ["reproduce"],
     "predict": ["predict"],
     "export": ["export"],

@@ -18,7 +18,10 @@ from scfae.train.reproduce.timing import table_13
 def test_formulas_by_hand() -> None:
     """Widths 3 and 6, n = 2, b = half: 3 and 6 shared of 6 and 12."""
     first, second = (
-        {one.name: (one.parameters, one.flops) for one in formula_costs({"i": 3, "v": 6}, m)}
+        {
+            one.name: (float(one.parameters), float(one.flops))
+            for one in formula_costs({"i": 3, "v": 6}, m)
+        }
         for m in ("i", "v")
     )
     assert first == {

@@ -228,14 +228,17 @@ def test_a_run_that_fails_is_a_row_that_says_why_and_is_tried_again(
     assert again.ended == heard.ended
 
 
-def test_figures_of_training_are_left_out_until_they_are_measured(
+def test_orders_are_the_same_cycle_and_have_their_gradients(
     store: FeatureStore, tmp_path: Path
 ) -> None:
     found = go(store, tmp_path / "out", ["table7"], num_seeds=1, bootstrap=0)
-    orders = [row.figures["Avg."] for row in found.results[0].rows]
-    assert orders[1] == orders[2]  # the same cycle
-    assert orders[0] != orders[1]
-    assert found.results[0].rows[0].figures["Neg."][0].seeds.mean is None
+    rows = found.results[0].rows
+    assert rows[1].figures["Avg."] == rows[2].figures["Avg."]
+    assert rows[0].figures["Avg."] != rows[1].figures["Avg."]
+    for row in rows:
+        kept = RunFolder(row.runs["full"][0]).read("gradients.json")["modalities"]["all"]
+        assert row.figures["Neg."][0].seeds.mean == kept["negative_share"]
+        assert row.figures["Grad. norm"][0].seeds.mean == kept["task_norm"]
 
 
 def test_without_data_a_table_is_as_printed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .costs import CostTable
 from .protocols import Protocol
 from .results import Measurement, ResultRow, ResultTable
-from .tables import Table
+from .tables import Column, Table
 
 DASH = "\N{EN DASH}"
 _LATEX = {
@@ -58,10 +58,7 @@ def lines_of(result: ResultTable) -> list[tuple[str, str, list[str]]]:
             (
                 baseline_name(result),
                 "ours",
-                [
-                    "/".join(_number(table, value) for value in result.baseline[column.head])
-                    for column in table.columns
-                ],
+                [baseline_text(result, column) for column in table.columns],
             )
         )
     return lines
@@ -91,16 +88,24 @@ def figures_text(table: Table, figures: Sequence[Measurement]) -> str:
 
 def figure_text(table: Table, one: Measurement) -> str:
     """Return one figure with its deviation and interval, as far as there are any."""
-    text = _number(table, one.seeds.mean)
+    text = _number(table, one.metric, one.seeds.mean)
     if one.seeds.mean is not None and one.seeds.sd is not None:
-        text += f" ± {_number(table, one.seeds.sd)}"
+        text += f" ± {_number(table, one.metric, one.seeds.sd)}"
     if one.interval is not None:
-        text += f" [{', '.join(_number(table, end) for end in one.interval)}]"
+        text += f" [{', '.join(_number(table, one.metric, end) for end in one.interval)}]"
     return text
 
 
-def _number(table: Table, value: float | None) -> str:
-    return DASH if value is None else f"{value * table.scale:.{table.digits}f}"
+def baseline_text(result: ResultTable, column: Column) -> str:
+    """Return what who sees no features scores, a number for each metric of a column."""
+    values = zip(column.metrics, result.baseline[column.head], strict=True)
+    return " / ".join(_number(result.table, metric, value) for metric, value in values)
+
+
+def _number(table: Table, metric: str, value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value * table.scale(metric):.{table.digits(metric)}f}"
 
 
 def caption(result: ResultTable) -> str:

@@ -14,6 +14,7 @@ from .exports import (
     DASH,
     Sheet,
     baseline_name,
+    baseline_text,
     costs_to_csv,
     figures_text,
     row_name,
@@ -185,27 +186,21 @@ def _split(text: str) -> list[tuple[str, str]]:
 def _baseline(result: ResultTable) -> dict[str, Any] | None:
     if not result.baseline:
         return None
-    table = result.table
-    texts = []
-    for column in table.columns:
-        values = result.baseline[column.head]
-        shown = [None if one is None else one * table.scale for one in values]
-        texts.append(
-            " / ".join(DASH if one is None else f"{one:.{table.digits}f}" for one in shown)
-        )
+    texts = [baseline_text(result, column) for column in result.table.columns]
     return {"name": baseline_name(result), "texts": texts}
 
 
 def _plot(result: ResultTable) -> dict[str, Any] | None:
     """Return dots of the headline column, printed and ours, with our intervals."""
     table, head = result.table, result.table.headline
+    scale_of_figure = table.scale(table.headline_column.metrics[0])
     rows: list[tuple[str, list[Interval]]] = []
     values: list[float | None] = []
     for row in result.rows:
         dots = []
         printed = table.printed(row.row).get(head, "").split("/")[0].split("±")[0]
         if printed not in ("", "-"):
-            dots.append(Interval("printed", float(printed) / table.scale, None, None, 1))
+            dots.append(Interval("printed", float(printed) / scale_of_figure, None, None, 1))
         if row.state == "measured":
             one = row.figures[head][0]
             low, high = one.interval or (None, None)

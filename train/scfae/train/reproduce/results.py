@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from ..branch_masking import BRANCHES_FILE
 from ..evaluation import EVALUATION_FILE
+from ..gradients import ALL, GRADIENTS_FILE
 from ..runs import RunFolder
 from ..seeds import OverSeeds
 from ..sweeps.folder import SweepFolder
 from ..sweeps.plan import Cell
 from .data import Part
 from .plan import PlannedRow, PlannedTable
-from .tables import Column, Row, Table
+from .tables import FULL, GRADIENT_METRICS, Column, Row, Table
 
 State = Literal["published", "waiting", "failed", "measured"]
 
@@ -143,6 +144,8 @@ def conditions_of(part: Part, column: Column) -> list[tuple[str, str]]:
 
 
 def _measurement(part: Part, row: PlannedRow, column: Column, metric: str) -> Measurement:
+    if column.is_of_gradients:
+        return Measurement(metric, OverSeeds.of(_gradients(row, metric)), None)
     by_seed: dict[int, list[Mapping[str, Any]]] = {}
     for letters, condition in conditions_of(part, column):
         for cell in row.cells_for(letters):
@@ -160,6 +163,16 @@ def _measurement(part: Part, row: PlannedRow, column: Column, metric: str) -> Me
             statistics.fmean(ends[1] for ends in known),
         )
     return Measurement(metric, OverSeeds.of(values), interval)
+
+
+def _gradients(row: PlannedRow, metric: str) -> list[float | None]:
+    """Return a figure of gradients of each seed, of all modalities together."""
+    found: list[float | None] = []
+    for cell in row.cells_for(FULL):
+        run = RunFolder(cell.config.loop.run)
+        if (run.path / GRADIENTS_FILE).is_file():
+            found.append(run.read(GRADIENTS_FILE)["modalities"][ALL][GRADIENT_METRICS[metric]])
+    return found
 
 
 def _conditions(cell: Cell, row: Row) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..branch_masking import BRANCHES_FILE, mask_branches
 from ..device import choose_device
+from ..gradients import GRADIENTS_FILE, analyse_gradients
 from ..loop import Progress
 from ..stopping import StopSignals
 from ..sweeps.folder import SweepFolder, is_done
@@ -129,6 +130,7 @@ def reproduce(
                 progress=progress,
             )
             _mask_branches(list(planned.values()), bootstrap)
+            _analyse(list(planned.values()))
     tables = tuple(
         _costs(name, planner.device) if name in COSTS else read_table_results(planned[name], sweep)
         for name in names
@@ -154,6 +156,15 @@ def _mask_branches(planned: Sequence[PlannedTable], bootstrap: int) -> None:
         run = Path(cell.config.loop.run)
         if is_done(cell) and not (run / BRANCHES_FILE).is_file():
             mask_branches(run, device=choose_device(cell.config.loop.device), bootstrap=bootstrap)
+
+
+def _analyse(planned: Sequence[PlannedTable]) -> None:
+    """Take the gradients of runs, where a table has a column of them."""
+    tables = [one for one in planned if any(column.is_of_gradients for column in one.table.columns)]
+    for cell in all_cells(tables):
+        run = Path(cell.config.loop.run)
+        if is_done(cell) and not (run / GRADIENTS_FILE).is_file():
+            analyse_gradients(run, device=cell.config.loop.device)
 
 
 def _failed(sweep: SweepFolder, cells: Sequence[Cell]) -> dict[str, str]:

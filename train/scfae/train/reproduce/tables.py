@@ -24,7 +24,8 @@ FULL = "full"
 """Key of the model that is trained once for all conditions of a row."""
 
 
-GRADIENT_METRICS = ("gradient_norm", "negative_share")
+GRADIENT_METRICS = {"gradient_norm": "task_norm", "negative_share": "negative_share"}
+"""Figures of training, and what `scfae analyse` calls them."""
 
 
 class Column(Frozen):
@@ -44,7 +45,7 @@ class Column(Frozen):
 
     @property
     def is_of_gradients(self) -> bool:
-        """Whether its figures are of training, which no evaluation has."""
+        """Whether its figures are of gradients, which no evaluation has."""
         return not set(self.metrics).isdisjoint(GRADIENT_METRICS)
 
 
@@ -120,15 +121,13 @@ class Table(Frozen):
             raise ValueError(f"{self.name}: there is no column {self.headline!r}")
         return self
 
-    @property
-    def scale(self) -> float:
-        """What a fraction is multiplied by to be shown as the table shows it."""
-        return 100.0 if self.unit == "percent" else 1.0
+    def scale(self, metric: str) -> float:
+        """Return what a figure is multiplied by to be shown as the table shows it."""
+        return 100.0 if self.unit == "percent" and metric not in GRADIENT_METRICS else 1.0
 
-    @property
-    def digits(self) -> int:
-        """Digits after the point of what is shown."""
-        return 1 if self.unit == "percent" else 3
+    def digits(self, metric: str) -> int:
+        """Return the digits after the point of what is shown."""
+        return 1 if self.scale(metric) > 1 else 3
 
     @property
     def headline_column(self) -> Column:

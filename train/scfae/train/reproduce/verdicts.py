@@ -198,7 +198,7 @@ def summary(result: ResultTable, found: Sequence[Verdict]) -> str:
 
 
 def _told(result: ResultTable, one: Verdict) -> str:
-    scale, digits = result.table.scale, result.table.digits
+    scale, digits = result.table.scale(one.metric), result.table.digits(one.metric)
     low, high = (end * scale for end in one.interval)
     difference = one.difference * scale
     return f"{one.row.label} ({difference:+.{digits}f}, {low:+.{digits}f} to {high:+.{digits}f})"
