@@ -174,3 +174,17 @@ def test_a_sweep_counts_as_its_runs(served: Served, root: Path, client: Client) 
     assert [run.id for run in found.runs] == [f"{job.id}/seed=1", f"{job.id}/seed=2", other.id]
     assert Queue(served.queue.folder).get(job.id).kind == "sweep"
     assert found.groups[0].name.startswith("seeds")
+
+
+def test_the_page_shows_what_differs_and_seeds_together(served: Served, jobs: list[str]) -> None:
+    page = served.client.get("/compare", params={"ids": ",".join(jobs), "metric": "accuracy"})
+    assert page.status_code == 200
+    assert "4 runs side by side" in page.text
+    assert "options.expansion" in page.text
+    assert "mean ± deviation of 2 seeds" in page.text
+    assert "Not evaluated yet: =slow." in page.text
+    assert f"/api/v1/compare?ids={','.join(jobs)}&amp;metric=accuracy&amp;format=csv" in page.text
+    assert "Choose two runs or more" in served.client.get("/compare").text
+    html = {"Accept": "text/html"}
+    wrong = served.client.get("/compare", params={"ids": jobs[0]}, headers=html)
+    assert (wrong.status_code, "2 to 50 jobs" in wrong.text) == (422, True)

@@ -118,7 +118,7 @@ def compare(jobs: Sequence[JobFolder], keys: Sequence[str] = (), points: int = 5
         metric=there[0]["headline_metric"] if there else None,
         metrics=_unique(metric for one in there for metric in one["metrics"]),
         conditions=_unique(name for one in there for name in one["conditions"]),
-        groups=tuple(_groups(runs, names, evaluations)),
+        groups=tuple(_groups(runs, evaluations)),
         keys=_unique(key for one in drawn.values() for key in one.keys),
         curves=drawn if keys else {},
         notes=tuple(_notes(names, evaluations)),
@@ -196,9 +196,7 @@ def _flat(config: RunConfig) -> dict[str, JsonValue]:
 
 
 def _groups(
-    runs: Sequence[Source],
-    names: Sequence[str],
-    evaluations: Sequence[Mapping[str, Any] | None],
+    runs: Sequence[Source], evaluations: Sequence[Mapping[str, Any] | None]
 ) -> Iterable[SeedGroup]:
     for group in same_configs([run.config for run in runs]):
         if len(group) < 2:
@@ -211,7 +209,7 @@ def _groups(
                 by_seed.setdefault(runs[place].config.loop.seed, evaluation)
         yield SeedGroup(
             runs=tuple(runs[place].id for place in group),
-            name=_group_name([names[place] for place in group]),
+            name=_group_name([runs[place].name for place in group]),
             seeds=tuple(by_seed),
             conditions={
                 condition: {

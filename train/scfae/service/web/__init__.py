@@ -12,7 +12,9 @@ from another host, so the pages work where there is no network.
 from fastapi import APIRouter
 
 from . import (
+    compare_pages,
     login_page,
+    models_pages,
     new_page,
     run_pages,
     runs_pages,
@@ -29,5 +31,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_pages.router,
     stores_pages.router,
     system_pages.router,
+    compare_pages.router,
+    models_pages.router,
 )
 """Of every page."""

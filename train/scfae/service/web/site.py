@@ -21,6 +21,7 @@ PLACES: Final = (
     ("runs", "Runs", "/"),
     ("new", "New run", "/new"),
     ("stores", "Stores", "/stores"),
+    ("models", "Models", "/models"),
     ("system", "System", "/system"),
 )
 """Of the bar at the top: name, title and path."""
