@@ -17,13 +17,14 @@ MOSAIC := mosaicml-streaming==0.13.0 brotli==1.2.1 catalogue==2.0.10 cramjam==2.
 	huggingface_hub==0.36.2 python-snappy==0.7.3 regex==2026.11.19 tokenizers==0.22.2 \
 	transformers==4.57.6 xxhash==3.8.2 zstd==1.5.7.2
 
-.PHONY: setup demo serve test test-slow test-all check format bench bench-peers bench-scale bench-fusion clean help
+.PHONY: setup demo serve test test-slow test-browser test-all check format bench bench-peers bench-scale bench-fusion clean help
 
 help:
 	@echo "make demo       the whole system on real input: media -> features -> fusion -> report"
 	@echo "make serve      the training service over the stores of make demo"
 	@echo "make test       the tests (under 40 minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
+	@echo "make test-browser  the pages of the service in a real Chromium; draws the README's pictures anew"
 	@echo "make check      format, lint, types, import directions"
 	@echo "make bench      side by side with a raw memory map and the peers, as ratios in one run"
 	@echo "make bench-scale  a store of a million samples beside a small one (many minutes)"
@@ -54,7 +55,12 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
 
-test-all: check test test-slow
+test-all: check test test-slow test-browser
+
+test-browser: $(STAMP)
+	@command -v chromium >/dev/null || { \
+		echo "these tests drive a real Chromium (Debian: apt install chromium)"; exit 1; }
+	$(BIN)/python -m pytest -q -m browser tests/browser
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

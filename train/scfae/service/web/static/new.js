@@ -116,7 +116,11 @@ function request() {
 
 let due = null;
 let turn = 0;
+let looked = "";
 function soon() {
+  const asked = JSON.stringify(request());
+  if (asked === looked) return; // a field that is left says again what it said before
+  looked = asked;
   clearTimeout(due);
   id("submit").disabled = true;
   due = setTimeout(look, 350);
@@ -202,6 +206,7 @@ form.addEventListener("submit", async (event) => {
     location.href = url(`/runs/${made.id}`);
   } catch (error) {
     say(error.message);
+    looked = "";
     soon();
   }
 });
