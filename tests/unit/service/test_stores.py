@@ -269,6 +269,16 @@ def _ended(client: httpx.Client, job: str) -> Any:
     return found if found["ended_s"] is not None else None
 
 
+def test_no_link_leads_to_a_store_elsewhere(tmp_path: Path) -> None:
+    for name in ("under", "elsewhere"):
+        FeatureStore.create(tmp_path / name / "s", [SampleRow("a")])
+    (tmp_path / "under" / "link").symlink_to(tmp_path / "elsewhere" / "s")
+    (tmp_path / "under" / "again").symlink_to(tmp_path / "under" / "s")
+    (tmp_path / "root").symlink_to(tmp_path / "under")
+    stores = Stores(Roots(stores=(str(tmp_path / "root"),)))
+    assert list(stores.paths().values()) == [(tmp_path / "under" / "s").resolve()]
+
+
 def test_many_stores_are_kept_open_but_not_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

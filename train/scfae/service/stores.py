@@ -28,14 +28,15 @@ MAX_SAMPLES: Final = 5_000_000
 
 
 def find_stores(roots: Roots) -> list[Path]:
-    """Return the folders of stores under the roots, to a depth of two."""
+    """Return the folders of stores under the roots, to a depth of two; no link leads outside."""
     found = []
     for root in map(Path, roots.stores):
         patterns = ["/".join(["*"] * depth) for depth in range(DEPTH + 1)]
         for pattern in patterns:
             paths = [root] if not pattern else root.glob(pattern)
-            found += [path for path in paths if (path / "store.json").is_file()]
-    return sorted({path.resolve() for path in found})
+            there = [path.resolve() for path in paths if (path / "store.json").is_file()]
+            found += [path for path in there if path.is_relative_to(root.resolve())]
+    return sorted(set(found))
 
 
 def store_id(path: Path) -> str:
