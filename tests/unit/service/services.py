@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +101,11 @@ def start_server(service: Path, *words: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "scfae.cli", "serve", "--service", str(service)]
     process = subprocess.Popen([*command, "--port", "0", *words], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
+    reader = threading.Thread(target=process.stderr.read)  # a full pipe would stop the server
     try:
         line = next((line for line in process.stderr if "serves on" in line), "")
         port = int(line.rpartition(":")[2])
+        reader.start()
         url = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=url, timeout=60) as client:
             wait_for(lambda: _answers(client))
@@ -110,6 +113,8 @@ def start_server(service: Path, *words: str) -> Iterator[Served]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+        if reader.ident is not None:
+            reader.join()
         process.stderr.close()
 
 

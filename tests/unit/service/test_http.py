@@ -143,6 +143,11 @@ def test_a_stream_goes_on_where_it_was_and_leaves_a_half_line(served: Served) ->
     assert (rest[-1]["event"], rest[-1]["data"]) == ("end", {"state": "cancelled"})
 
 
+def test_a_stream_of_no_job_is_refused(served: Served) -> None:
+    answer = served.client.get(f"/api/v1/runs/{'0' * 12}/events")
+    assert (answer.status_code, "no job" in answer.json()["detail"]) == (404, True)
+
+
 def test_curves_keep_their_extremes(served: Served) -> None:
     job = submit(served)["id"]
     write_events(served, job, 500)

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -28,6 +28,11 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 _OFFSET = re.compile(r"^[0-9]{1,18}\Z")
 _QUIET = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def _job_there(service: AService, job_id: str) -> JobFolder:
+    """Return the job before an answer begins: a stream that has begun cannot be refused."""
+    return service.queue.job(job_id)
 
 
 @router.post("", status_code=201)
@@ -132,7 +137,7 @@ async def events(
     request: Request,
     service: AService,
     actor: Viewer,
-    job_id: str,
+    folder: Annotated[JobFolder, Depends(_job_there)],
     last_event_id: Annotated[str | None, Header()] = None,
     offset: Annotated[int, Query(ge=0)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
@@ -140,7 +145,6 @@ async def events(
 
     The last event, `end`, tells the state of a job that has ended.
     """
-    folder = service.queue.job(job_id)
     is_ours = last_event_id is not None and _OFFSET.match(last_event_id)
     begin = int(last_event_id) if is_ours and last_event_id else offset
 

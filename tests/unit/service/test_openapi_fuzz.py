@@ -1,0 +1,85 @@
+"""Whatever fits or breaks the OpenAPI document: the service answers, and never with a 5xx."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error, response_schema_conformance
+from schemathesis.core.result import Ok
+
+from scfae.service import Queue, Roots
+from scfae.service.app import make_app
+from scfae.service.context import Service
+
+from .services import Served, make_service_store, start_server, training
+
+MOST = 8
+"""Requests of each kind to each route."""
+
+
+def _document() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        document: dict[str, Any] = make_app(Service(Queue(folder), Roots())).openapi()
+    return document
+
+
+SCHEMA = schemathesis.openapi.from_dict(_document())
+OPERATIONS = {
+    found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("stores")
+    roots = make_service_store(root)
+    words = ["--no-worker", "--store-root", str(root), "--media-root", str(root)]
+    with start_server(tmp_path_factory.mktemp("service"), *words) as served:
+        for _ in range(8):
+            job = served.queue.submit(training(), actor="ann", roots=roots)
+            served.queue.wish(job.id, "kill", actor="ann")  # so that streams of events end
+        yield served
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("label", list(OPERATIONS))
+def test_no_request_breaks_the_service(served: Served, label: str, mode: GenerationMode) -> None:
+    operation = OPERATIONS[label]
+    jobs = [path.name for path in served.queue.runs.iterdir()]
+
+    @settings(max_examples=MOST, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(
+        case=operation.as_strategy(generation_mode=mode),
+        job=st.sampled_from([*jobs, None]),
+    )
+    def send(case: Any, job: str | None) -> None:
+        if job is not None and "job_id" in (case.path_parameters or {}):
+            if label.endswith("/events") and served.queue.get(job).state != "cancelled":
+                return  # its stream goes on for ever
+            case.path_parameters["job_id"] = job
+        answer = case.call(base_url=f"http://127.0.0.1:{served.port}", timeout=60)
+        case.validate_response(answer, checks=[not_a_server_error, response_schema_conformance])
+        if answer.status_code >= 400:
+            assert "application/problem+json" in answer.headers["content-type"][0]
+            assert json.loads(answer.text)["status"] == answer.status_code
+
+    try:
+        send()
+    except Unsatisfiable:  # a route whose only part is any text: nothing that fits it not
+        assert mode is GenerationMode.NEGATIVE
+
+
+def test_nothing_was_left_outside(served: Served, tmp_path: Path) -> None:
+    """After the requests above: the index is as the folders are, and the server answers."""
+    before = {job.id: job for job in served.queue.page(limit=500).jobs}
+    served.queue.reindex()
+    assert {job.id: job for job in served.queue.page(limit=500).jobs} == before
+    assert served.client.get("/readyz").status_code == 200
