@@ -80,6 +80,29 @@ def test_small_batches_without_gradients_are_batched_and_nothing_else() -> None:
     assert not model._is_batched(batch(EQUAL, 1)[0])
 
 
+@pytest.mark.parametrize(
+    ("width", "rows", "is_batched"),
+    [
+        (32, 64, True),
+        (32, 65, False),
+        (128, 32, True),
+        (128, 33, False),
+        (512, 2, True),
+        (512, 3, False),
+        (1024, 1, False),
+    ],
+)
+def test_the_batched_path_is_taken_only_where_it_was_measured_to_be_no_slower(
+    width: int, rows: int, is_batched: bool
+) -> None:
+    dims = {"a": width, "v": width}
+    with torch.no_grad(), torch.device("meta"):
+        model = SCFAE(dims)
+    assert model._is_batched({m: torch.zeros(rows, width) for m in dims}) is False  # with gradients
+    with torch.no_grad():
+        assert model._is_batched({m: torch.zeros(rows, width) for m in dims}) is is_batched
+
+
 def test_a_stack_lies_on_the_layers_own_memory() -> None:
     layers = [torch.nn.Linear(3, 2) for _ in range(4)]
     stack = LinearStack(layers, per=2)
