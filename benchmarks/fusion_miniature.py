@@ -8,7 +8,7 @@ A family is one task and the methods whose purpose it is (`fusion_tasks.py` make
     missing     trained on complete samples, tested without the view that was the easy one
     dialogue    a sample alone says little; the samples around it, of one mood, say it
     crossing    one stream marks a moment, the other says what happens at it
-    mismatch    whether both views are of one identity
+    mismatch    whether both views are of one identity, or of another that resembles it
     retrieval   the nearest of the other view has the same class
     shared      few labels; what both views share tells the class, louder parts of each do not
     product     the label is the sign of a product of both views
@@ -17,8 +17,8 @@ All methods get the same samples, steps and learning rate, small editions of the
 (`SMALL`), their own loss weights, stages and combiner; nothing is hidden but by a method itself.
 Figures are the mean over seeds of test accuracy (mismatch: area under the ROC
 curve; retrieval: precision of the nearest) in %.
-What `fusion_miniature.json` has of as many seeds is not run again. `WHY` has a sentence for each
-method that does not pass concat by two standard errors.
+What `fusion_miniature.json` has of as many seeds is not run again. Why a method passes concat by
+two standard errors, or does not, is tested by a change of it (`fusion_reasons.py`).
 """
 
 import argparse
@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.fusion_sets import FeatureSet
-from benchmarks.fusion_tasks import FAMILIES, MISMATCH, RETRIEVAL, TEST, WITHOUT
+from benchmarks.fusion_reasons import CHANGES, Change
+from benchmarks.fusion_tasks import FAMILIES, MISMATCH, RETRIEVAL, TEST, WITHOUT, Task
 from benchmarks.fusion_training import Trained, batches, evaluate, run, train
 from sklearn.metrics import roc_auc_score
 
@@ -41,6 +41,8 @@ from scfae.fusion import fusion_info
 RESULTS = Path(__file__).parent / "results"
 LR, EPOCHS = 2e-3, 24
 BY_DISTANCE = ("mds", "vfd", "emo_foren")
+Figures = dict[str, dict[str, list[float]]]
+"""By family, then by method, one figure a seed."""
 SMALL: dict[str, dict[str, Any]] = {
     "align_maskrecon": {"width": 32},
     "avoid_df": {"width": 32, "num_layers": 2, "num_selected": 2},
@@ -79,28 +81,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "uavm": {"width": 32, "num_own": 1, "num_shared": 2, "max_steps": 8},
 }
 """Editions that train in seconds; every other method has its default size."""
-
-_NO_MATCH = "has not learned in 192 steps to match the moments of two streams"
-_NOTHING_LEFT = "concat tells these forgeries too, and leaves nothing to win"
-_BELOW = f"{_NOTHING_LEFT}; why it is below was not looked into"
-WHY: dict[str, str] = {
-    "mds": _BELOW,
-    "vfd": _NOTHING_LEFT,
-    "emo_foren": _NOTHING_LEFT,
-    "avoid_df": _BELOW,
-    "align_maskrecon": _BELOW,
-    "aadml": "its triplets compare an embedding with a proxy, which a learned map has turned: two "
-    "embeddings are never compared",
-    "momke": "its second stage has met complete samples alone; the authors train it anew for each "
-    "condition of the test",
-    "macb_df": "its heads keep each view's encoder able, but the joint head has met no absence",
-    "bottleneck": _NO_MATCH,
-    "cross_attention": _NO_MATCH,
-    "perceiver": _NO_MATCH,
-    "meter": _NO_MATCH,
-    "mamba_ltc_align": _NO_MATCH,
-}
-"""Why a method does not pass concat on its own task."""
 
 
 @torch.no_grad()
@@ -144,11 +124,24 @@ def area_of_forged(trained: Trained, name: str, rows: torch.Tensor) -> float:
     return float(roc_auc_score(trained.data.labels[rows].numpy(), torch.cat(found).numpy()))
 
 
-def measure(name: str, family: str, data: FeatureSet, seed: int) -> float:
-    """Return the figure of one method on one family's set."""
-    options = SMALL.get(name, {})
-    info = fusion_info(name)
-    trained = train(info, data, 0.0, seed, EPOCHS, options=options, lr=LR, hidden=0.0)
+def measure(
+    name: str, family: str, data: Task, seed: int, *, change: Change | None = None
+) -> float:
+    """Return the figure of one method on one family's set, as it is or with a change."""
+    change = change or Change("", "")
+    if change.data is not None:
+        data = change.data(data)
+    trained = train(
+        fusion_info(name),
+        data,
+        0.0,
+        seed,
+        EPOCHS * change.epochs,
+        options=SMALL.get(name, {}) | dict(change.options),
+        lr=LR,
+        hidden=change.hidden,
+        own_losses=change.own_losses,
+    )
     rows = torch.from_numpy(data.split(seed)["test"])
     if family == RETRIEVAL:
         return precision_of_nearest(trained, rows)
@@ -164,27 +157,36 @@ def passes(mine: list[float], concats: list[float]) -> bool:
     return means[0] - means[1] > 2 * math.sqrt(sum(errors))
 
 
-def markdown(found: dict[str, dict[str, list[float]]]) -> str:
+def explains(mine: list[float], concats: list[float], changed: list[float]) -> bool:
+    """Return whether a change moved the figure as its reason has it; see `fusion_reasons.py`."""
+    return passes(mine, changed) if passes(mine, concats) else passes(changed, mine)
+
+
+def markdown(found: Figures, changed: Figures) -> str:
     """Return the families' tables for reading."""
     lines = [
         "# Fusion methods on what they were made for, in miniature",
         "",
         "Generated sets, small editions, mean over seeds in %, the number of seeds in brackets. "
-        "Made by `python -m benchmarks.fusion_miniature`; how, its docstring says.",
+        "Made by `python -m benchmarks.fusion_miniature`; how, its docstring says. The reason why "
+        "a method passes concat, or does not, is tested by one change of it: `then` is its figure "
+        "with the change, `shown` whether that moved by two standard errors as the reason has it.",
         "",
-        "| family | method | it | concat | passes | why not |",
-        "|---|---|---|---|---|---|",
+        "| family | method | it | concat | passes | because | the change | then | shown |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for family, methods in found.items():
         concats = methods["concat"]
         for name, mine in methods.items():
             if name == "concat":
                 continue
-            is_above = passes(mine, concats)
-            figures = [f"{100 * statistics.mean(x):.1f} ({len(x)})" for x in (mine, concats)]
-            words = "yes" if is_above else "no"
-            why = "" if is_above else WHY.get(name, "not looked into")
-            lines.append("| " + " | ".join([family, name, *figures, words, why]) + " |")
+            change, after = CHANGES[family][name], changed.get(family, {}).get(name)
+            cells = [family, name, _shown(mine), _shown(concats)]
+            cells += ["yes" if passes(mine, concats) else "no", change.reason, change.words]
+            cells += ["", "not run"]
+            if after:
+                cells[-2:] = [_shown(after), "yes" if explains(mine, concats, after) else "no"]
+            lines.append("| " + " | ".join(cells) + " |")
     left = [
         f"{name} ({family})"
         for family, (_, methods) in FAMILIES.items()
@@ -198,6 +200,10 @@ def markdown(found: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shown(values: list[float]) -> str:
+    return f"{100 * statistics.mean(values):.1f} ({len(values)})"
+
+
 def main() -> None:
     """Measure, print each method's line, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -208,25 +214,31 @@ def main() -> None:
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message="gcnet: no groups")
     path = args.results / "fusion_miniature.json"
-    found: dict[str, dict[str, list[float]]] = {}
+    found: Figures = {}
+    changed: Figures = {}
     if path.exists():
-        found = json.loads(path.read_text())["found"]
+        document = json.loads(path.read_text())
+        found, changed = document["found"], document["changed"]
     for family in args.families:
         make, methods = FAMILIES[family]
         for name in ("concat", *methods):
             if args.methods and name not in (*args.methods, "concat"):
                 continue
-            if len(found.get(family, {}).get(name, [])) == len(args.seeds):
-                continue
-            begin = time.perf_counter()
-            mine = [measure(name, family, make(seed), seed) for seed in args.seeds]
-            spent_s = (time.perf_counter() - begin) / len(mine)
-            found.setdefault(family, {})[name] = mine
-            print(f"{family:10} {name:18} {100 * statistics.mean(mine):5.1f}  {spent_s:.0f} s")
-            setting = {"lr": LR, "epochs": EPOCHS, "seeds": args.seeds, "small": SMALL}
-            document = {"setting": setting, "found": found}
-            path.write_text(json.dumps(document, indent=1) + "\n")
-            (args.results / "fusion_miniature.md").write_text(markdown(found))
+            for figures, change in ((found, None), (changed, CHANGES[family].get(name))):
+                if change is None and figures is changed:
+                    continue
+                if len(figures.get(family, {}).get(name, [])) == len(args.seeds):
+                    continue
+                begin = time.perf_counter()
+                mine = [measure(name, family, make(s), s, change=change) for s in args.seeds]
+                spent_s = (time.perf_counter() - begin) / len(mine)
+                figures.setdefault(family, {})[name] = mine
+                words = change.words if change else ""
+                print(f"{family:10} {name:18} {_shown(mine):10} {spent_s:4.0f} s  {words}")
+                setting = {"lr": LR, "epochs": EPOCHS, "seeds": args.seeds, "small": SMALL}
+                document = {"setting": setting, "found": found, "changed": changed}
+                path.write_text(json.dumps(document, indent=1) + "\n")
+                (args.results / "fusion_miniature.md").write_text(markdown(found, changed))
 
 
 if __name__ == "__main__":

@@ -118,6 +118,7 @@ def train(
     options: Mapping[str, Any],
     lr: float,
     hidden: float = HIDDEN,
+    own_losses: bool = True,
 ) -> Trained:
     """Train on the part `train`, select on `val`.
 
@@ -130,6 +131,7 @@ def train(
         options: Of the method.
         lr: Learning rate at the end of the warm-up.
         hidden: Share of the views present that a step hides.
+        own_losses: Train on the method's own losses beside the task's.
     """
     optim = OptimConfig(epochs=epochs, batch_size=data.batch_size, lr=lr, clip_norm=CLIP_NORM)
     seed_everything(seed)
@@ -171,7 +173,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             out = run(model, batch, learn=True)
             losses = [nn.functional.cross_entropy(out.logits.float(), batch.labels)]
-            losses += weighted_losses(out.losses, weights).values()
+            if own_losses:
+                losses += weighted_losses(out.losses, weights).values()
             combined_backward(losses, learning, info.recipe.combiner)
             nn.utils.clip_grad_norm_(learning, CLIP_NORM)
             optimizer.step()

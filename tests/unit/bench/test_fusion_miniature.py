@@ -1,7 +1,11 @@
 """The miniatures: every method has a task or a reason, and the tasks are what they say."""
 
+import json
+
+import pytest
 import torch
 from benchmarks import fusion_miniature
+from benchmarks.fusion_reasons import CHANGES, joined
 from benchmarks.fusion_tasks import (
     FAMILIES,
     WITHOUT,
@@ -20,7 +24,10 @@ from scfae.fusion import FusionOutput, list_fusions
 def test_every_method_has_a_task_or_a_reason() -> None:
     made_for = {name for _, methods in FAMILIES.values() for name in methods}
     assert made_for | set(WITHOUT) == {info.name for info in list_fusions()}
-    assert set(fusion_miniature.SMALL) | set(fusion_miniature.WHY) <= made_for
+    assert set(fusion_miniature.SMALL) <= made_for
+    assert {family: set(methods) for family, (_, methods) in FAMILIES.items()} == {
+        family: set(changes) for family, changes in CHANGES.items()
+    }
 
 
 def test_chance_is_no_pass() -> None:
@@ -28,6 +35,56 @@ def test_chance_is_no_pass() -> None:
     assert not fusion_miniature.passes([0.74], [0.7])  # 512 samples tell 4 points from none: no
     assert fusion_miniature.passes([0.74] * 3, [0.7] * 3)
     assert not fusion_miniature.passes([0.6], [0.7])
+
+
+def test_a_change_shows_a_reason_if_the_figure_moves_as_the_reason_has_it() -> None:
+    concat, good, bad = [0.5] * 3, [0.9] * 3, [0.5] * 3
+    assert fusion_miniature.explains(good, concat, [0.6] * 3)  # taken away, and it falls
+    assert not fusion_miniature.explains(good, concat, [0.9] * 3)
+    assert fusion_miniature.explains(bad, concat, [0.6] * 3)  # given, and it rises
+    assert not fusion_miniature.explains(bad, concat, [0.4] * 3)
+
+
+def test_the_table_is_that_of_its_figures() -> None:
+    document = json.loads((fusion_miniature.RESULTS / "fusion_miniature.json").read_text())
+    text = fusion_miniature.markdown(document["found"], document["changed"])
+    assert (fusion_miniature.RESULTS / "fusion_miniature.md").read_text() == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("missing", "mctn"),
+        ("missing", "mmin"),
+        ("mismatch", "vfd"),
+        ("mismatch", "emo_foren"),
+        ("retrieval", "cmmp"),
+        ("retrieval", "aadml"),
+        ("retrieval", "xmodal_distill"),
+    ],
+)
+def test_a_method_passes_on_its_own_task_for_its_reason(family: str, name: str) -> None:
+    make, _ = FAMILIES[family]
+    seeds = (1, 2, 3)
+    concats = [fusion_miniature.measure("concat", family, make(s), s) for s in seeds]
+    mine = [fusion_miniature.measure(name, family, make(s), s) for s in seeds]
+    change = CHANGES[family][name]
+    changed = [fusion_miniature.measure(name, family, make(s), s, change=change) for s in seeds]
+    for each, concat, without in zip(mine, concats, changed, strict=True):  # in every seed
+        assert fusion_miniature.passes([each], [concat])
+        assert fusion_miniature.passes([each], [without])
+
+
+def test_the_views_become_one_with_zeros_for_what_is_absent() -> None:
+    data = missing(0)
+    one = joined(data)
+    both = one.features["ab"]
+    assert one.present(0.0, 0).shape == (len(data.labels), 1)
+    assert torch.equal(both[:, :, :16], data.features["a"])
+    gone = ~data.present(0.0, 0)[:, 1]
+    assert (both[gone, :, 16:] == 0).all()
+    assert torch.equal(both[~gone, :, 16:], data.features["b"][~gone])
 
 
 def test_dialogues_stay_whole_and_in_order() -> None:
