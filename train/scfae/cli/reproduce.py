@@ -11,7 +11,7 @@ from scfae.store.errors import ConfigError
 from scfae.train.reproduce.tables import COSTS, DatasetName, read_table, table_names
 
 from .arguments import parse, print_json, say
-from .interrupt import Stopped
+from .interrupt import Stopped, raise_on_sigterm
 from .pairs import Pairs
 from .progress import Progress
 
@@ -24,6 +24,7 @@ EXAMPLE = """\
   scfae reproduce table3 table9 --data activitynet/ --protocol paper --out repro-paper/
   scfae reproduce all --data mosei=mosei/ fakeavceleb=features/ activitynet=activitynet/ \\
       --seeds 5 --jobs 2 --out repro/
+  scfae reproduce all --demo --out repro-demo/     # on generated media, with no data at all
   scfae reproduce table4 --data features/ --columns video=r2plus1d-34 audio=wavlm-base \\
       --methods scfae misa --out repro/            # only these rows are run
 
@@ -46,6 +47,8 @@ class ReproduceArguments:
     """Folder for runs, tables and the page."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[SET=]STORE …")] = ()
     """Stores of activitynet, fakeavceleb and mosei; of one set the name may be left out."""
+    demo: bool = False
+    """Play all three sets by generated media, made in OUT/demo: what the tables say of these."""
     columns: Pairs = ()
     """Which column is which modality, where a store has several; e.g. video=r2plus1d-34, or
     mosei.video=manet_UTT for one set alone."""
@@ -71,7 +74,9 @@ def run(argv: Sequence[str]) -> int:
     names = table_names(flags.tables)
     if not names:
         raise ConfigError("reproduce: name a table, such as table5, or all.")
-    stores = _stores(flags.data, names)
+    if flags.demo and (flags.data or flags.columns):
+        raise ConfigError("demo: the generated media are the data; leave --data and --columns out.")
+    stores = {} if flags.demo else _stores(flags.data, names)
 
     from scfae.train import RunFolder, SweepInterrupted
     from scfae.train.reproduce.data import check_columns, official_part
@@ -81,9 +86,12 @@ def run(argv: Sequence[str]) -> int:
 
     columns = dict(flags.columns)
     check_columns(columns)
+    settings = _settings(flags.settings)
     parts: dict[DatasetName, Part] = {
         dataset: official_part(dataset, store, columns) for dataset, store in stores.items()
     }
+    if flags.demo:
+        parts, settings = _generated(flags.out, settings)
 
     def tell(cell: "Cell", failure: str | None) -> None:
         failed = f"{cell.name}: failed: {failure}"
@@ -99,7 +107,7 @@ def run(argv: Sequence[str]) -> int:
                 num_seeds=flags.seeds,
                 jobs=flags.jobs,
                 methods=flags.methods or None,
-                settings=_settings(flags.settings),
+                settings=settings,
                 bootstrap=flags.bootstrap,
                 tell=tell,
                 progress=progress,
@@ -156,6 +164,22 @@ def _stores(data: Sequence[str], names: Sequence[str]) -> "dict[DatasetName, str
             f"make it ({', '.join(sorted(wanted))} for these tables)."
         )
     return stores
+
+
+def _generated(
+    out: Path, settings: dict[str, Any]
+) -> "tuple[dict[DatasetName, Part], dict[str, Any]]":
+    """Return the data sets played by generated media, and settings that suit their size."""
+    from scfae.demo.paper_data import SETTINGS, make_paper_data
+    from scfae.extract import ExtractionInterrupted
+
+    raise_on_sigterm()
+    try:
+        with Progress("demo", "steps") as progress:
+            parts = make_paper_data(out / "demo", say=say, progress=progress)
+    except ExtractionInterrupted as stop:
+        raise Stopped("stopped; the same command goes on.", stop.signum) from None
+    return parts, SETTINGS | settings
 
 
 def _settings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:

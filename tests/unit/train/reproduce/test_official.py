@@ -1,0 +1,63 @@
+"""The README's commands for each table, on miniatures in the official layouts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scfae.cli.main import main
+
+from ..data.layouts import write_apivr, write_clip, write_fakeavceleb, write_gcnet
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("--methods", "scfae", "--seeds", "1", "--bootstrap", "10")
+SETTINGS = ("--settings", "epochs=1", "batch_size=4", "device=cpu", "options.map_groups=64")
+"""In 64 groups the maps of 1024-d features are small enough for a test."""
+
+
+def reproduced(out: Path, *words: str) -> dict[str, Any]:
+    """Run the command; return its tables by name."""
+    assert main(["reproduce", *words, "--out", str(out), *QUICK, *SETTINGS]) == 0
+    return {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+
+
+def measured(table: dict[str, Any]) -> list[str]:
+    return [row["name"] for row in table["rows"] if row["state"] == "measured"]
+
+
+def test_tables_of_activitynet(tmp_path: Path) -> None:
+    write_apivr(tmp_path / "apivr", videos=(24, 2, 140))
+    store = tmp_path / "activitynet"
+    assert main(["data", "activitynet", str(tmp_path / "apivr"), str(store)]) == 0
+    tables = reproduced(
+        tmp_path / "out", "table3", "table8", "table9", "--data", str(store), "--protocol", "paper"
+    )
+    assert measured(tables["table3"]) == ["128-128 SCFAE", "4096-128 SCFAE"]
+    assert len(measured(tables["table8"])) == 2
+    assert len(measured(tables["table9"])) == 4
+
+
+def test_tables_of_mosei(tmp_path: Path) -> None:
+    labels = write_gcnet(tmp_path / "utt")
+    store = tmp_path / "mosei"
+    words = ["data", "mosei", str(tmp_path / "utt"), str(store), "--labels", str(labels)]
+    assert main(words) == 0
+    names = ("table5", "table7", "table10", "table11")
+    tables = reproduced(tmp_path / "out", *names, "--data", str(store))
+    assert [len(measured(tables[name])) for name in names] == [1, 3, 9, 5]
+
+
+def test_tables_of_fakeavceleb(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4")
+    write_fakeavceleb(tmp_path / "FakeAVCeleb_v1.2", clip, identities=8)
+    manifest, store = str(tmp_path / "fakeavceleb.csv"), tmp_path / "fakeavceleb"
+    shares = ["--test", "0.34", "--val", "0.25"]
+    root = str(tmp_path / "FakeAVCeleb_v1.2")
+    assert main(["data", "fakeavceleb", root, manifest, *shares]) == 0
+    encoders = ["-e", "efficientnet-lite0", "-e", "ge2e"]
+    assert main(["extract", manifest, str(store), *encoders, "--workers", "1"]) == 0
+    tables = reproduced(tmp_path / "out", "table4", "table14", "--data", str(store))
+    assert measured(tables["table4"]) == ["SCFAE"]
+    assert len(measured(tables["table14"])) == 3
