@@ -8,6 +8,7 @@ import pytest
 
 from scfae.fusion import list_fusions
 from scfae.store import FeatureStore
+from scfae.store.errors import ConfigError
 from scfae.store.testing import make_store
 from scfae.train.evaluation import evaluate
 from scfae.train.loading import load_run
@@ -23,10 +24,12 @@ from .small_runs import (
     failing_at,
     make_config,
     small_store,
+    task_store,
     train_small,
 )
 
 TWO_STAGES = [info.name for info in list_fusions() if info.method.num_stages > 1]
+LEARN_FROM_VALUES = ("drfuse", "macb_df", "momke", "weight_merge", "dlf", "dicmor")
 DIALOGUES = [info.name for info in list_fusions() if "dialogue" in info.needs]
 
 
@@ -103,3 +106,19 @@ def test_every_method_trains_by_its_authors_recipe_and_is_evaluated(
     )
     evaluation = evaluate(run.path, bootstrap=BOOTSTRAP)
     assert [one.name for one in evaluation.conditions] == ["video", "audio", "video+audio"]
+
+
+@pytest.mark.parametrize("fusion", LEARN_FROM_VALUES)
+def test_methods_that_learn_from_labels_take_values(tmp_path: Path, fusion: str) -> None:
+    values = task_store(tmp_path / "store")
+    settings: dict[str, Any] = {"fusion": fusion, "epochs": 2, "task": "regression"}
+    options = json.loads(json.dumps(SMALL.get(fusion, {})))
+    run = train_small(values.path, tmp_path / "run", label="mood", options=options, **settings)
+    assert run.state()["state"] == "finished"
+
+
+def test_a_method_that_compares_classes_refuses_values(tmp_path: Path) -> None:
+    values = task_store(tmp_path / "store")
+    with pytest.raises(ConfigError, match="'aadml' cannot learn from a regression: labels: must"):
+        train_small(values.path, tmp_path / "run", fusion="aadml", task="regression", label="mood")
+    assert not (tmp_path / "run").exists()

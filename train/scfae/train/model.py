@@ -64,10 +64,13 @@ def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, i
         dims: Width of each modality's rows in the store.
 
     Raises:
-        ConfigError: Names the weights without a loss, and the model's losses.
+        ConfigError: Names the weights without a loss, and the model's losses; or the method
+            cannot take the task's labels.
     """
     fusion = fusion_of(model).train()
     labels = torch.arange(_TRIAL_SIZE) % 2  # some losses compare samples of a class
+    if config.data.task == "regression":
+        labels = labels.float()  # with the one output that values have
     losses: dict[str, None] = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         widths = mapped_dims(dims, config.model.linear_maps)
@@ -75,8 +78,15 @@ def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, i
         for stage in range(fusion.num_stages):
             fusion.begin_stage(stage)
             # As one dialogue: a method that wants dialogues does not complain here.
-            groups = torch.zeros_like(labels)
-            losses |= dict.fromkeys(fusion(features, labels=labels, groups=groups).losses)
+            groups = torch.zeros(_TRIAL_SIZE, dtype=torch.int64)
+            try:
+                output = fusion(features, labels=labels, groups=groups)
+            except ValueError as error:  # a method that compares classes, given values
+                raise ConfigError(
+                    f"fusion = {config.model.fusion!r} cannot learn from a {config.data.task}: "
+                    f"{error}."
+                ) from None
+            losses |= dict.fromkeys(output.losses)
     unknown = [name for name in config.model.loss_weights if name not in losses]
     if unknown:
         raise ConfigError(

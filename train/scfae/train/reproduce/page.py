@@ -27,7 +27,7 @@ from .exports import (
 )
 from .results import ResultTable
 from .running import Reproduction
-from .verdicts import summary
+from .verdicts import brief, summary
 
 PAGE = "report.html"
 
@@ -113,6 +113,11 @@ def _page(found: Reproduction) -> dict[str, Any]:
         "facts": list(found.protocol.sentences().items()),
         "failed": list(found.failed.items()),
         "superseded": [(name, ", ".join(old)) for name, old in found.superseded.items()],
+        "briefs": [
+            (sheet.caption, brief(found.verdicts[sheet.name]))
+            for sheet in sheets
+            if found.verdicts.get(sheet.name)
+        ],
         "tables": [
             _costs(sheet) if isinstance(one, CostTable) else _table(one, sheet)
             for one, sheet in zip(found.tables, sheets, strict=True)

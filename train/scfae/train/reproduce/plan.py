@@ -151,7 +151,8 @@ class Planner:
         try:
             check_method(config, splits, task)
         except ConfigError as error:
-            return str(error).partition(": choose")[0]  # the rest is advice on settings
+            # What follows is advice on settings, which are the table's here.
+            return str(error).partition(": choose")[0].removeprefix("fusion = ")
         return None
 
     def _cells(self, part: Part, row: Row, key: str, seeds: Sequence[int]) -> tuple[Cell, ...]:

@@ -7,6 +7,7 @@ change. With one seed a row, it holds the former alone.
 Shapes: N samples, R resamples.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,17 @@ def _verdict(result: ResultTable, row: ResultRow, ours: Draws, other: Draws) -> 
         (low, high),
         outcome,
         (len(ours), len(other)),
+    )
+
+
+def brief(found: Sequence[Verdict]) -> str:
+    """Return of how many rows SCFAE is ahead; empty without verdicts."""
+    if not found:
+        return ""
+    count = Counter(one.outcome for one in found)
+    return (
+        f"SCFAE is ahead of {count['ahead']} rows beyond noise, behind {count['behind']}, and not "
+        f"to be told from {count['within noise']}."
     )
 
 
