@@ -12,6 +12,7 @@ from typing import Any
 from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.derivation import is_derived
 from scfae.store.errors import ConfigError
+from scfae.store.joined import medium_of
 
 from ..config import suggest
 from .tables import DatasetName
@@ -163,6 +164,9 @@ def official_part(
     )
 
 
+_MEDIA = {"video": "pictures", "image": "pictures", "audio": "audio", "text": "text"}
+
+
 def _column(
     store: FeatureStore, place: str, dataset: str, modality: str, asked: Mapping[str, str]
 ) -> ColumnInfo:
@@ -170,7 +174,9 @@ def _column(
     name = asked.get(f"{dataset}.{modality}", asked.get(modality))
     if name is not None:
         return store.column(name).info
-    there = [info for info in store.columns.values() if info.modality == modality]
+    # Encoders of pictures read the frames of clips, too.
+    every = [info for info in store.columns.values() if medium_of(info) == _MEDIA[modality]]
+    there = [info for info in every if info.modality == modality] or every
     found = [info for info in there if not is_derived(info)] or there
     if len(found) == 1:
         return found[0]

@@ -179,8 +179,8 @@ def brief(found: Sequence[Verdict]) -> str:
         return ""
     count = Counter(one.outcome for one in found)
     return (
-        f"SCFAE is ahead of {count['ahead']} rows beyond noise, behind {count['behind']}, and not "
-        f"to be told from {count['within noise']}."
+        f"Of {len(found)} other rows SCFAE is ahead of {count['ahead']} beyond noise, behind "
+        f"{count['behind']}, and not to be told from {count['within noise']}."
     )
 
 
