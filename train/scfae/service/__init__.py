@@ -30,8 +30,9 @@ a worker's nor the server's end takes a training with it.
 """
 
 from .folder import JobFolder
+from .index import Page
 from .jobs import Job, JobRequest
-from .queue import Page, Queue
+from .queue import Queue
 from .record import HistoryEvent, JobRecord, Process
 from .roots import Roots
 from .states import ENDED, State

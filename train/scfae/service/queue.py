@@ -6,12 +6,10 @@ that the folder is ahead and believes the folder.
 """
 
 import hashlib
-import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +22,18 @@ from scfae.store.errors import (
     ServiceError,
 )
 
+from . import index
 from .database import Database
 from .etags import etag
 from .folder import JobFolder, job_folders
+from .index import Page
 from .jobs import JobRequest
 from .models import refuse_promoted
 from .record import HistoryEvent, JobRecord, Process, Submitted, Wish, apply
 from .roots import Roots
 from .states import ACTIVE, ENDED, State, check_move
 
-logger = logging.getLogger("scfae.service.queue")
-
 EDITABLE = ("name", "tags", "notes", "priority")
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some jobs of a list.
-
-    Attributes:
-        jobs: The newest first.
-        cursor: Where the next page begins; None after the last.
-    """
-
-    jobs: list[JobRecord]
-    cursor: str | None
 
 
 class Queue:
@@ -131,7 +116,7 @@ class Queue:
                 return self._same(job_id, asked)
             folder.create(submitted)
             record = folder.record()
-            _put(connection, record)
+            index.put(connection, record)
         return record
 
     def get(self, job_id: str) -> JobRecord:
@@ -163,28 +148,10 @@ class Queue:
         Raises:
             ConfigError: The cursor is not one of ours.
         """
-        terms: list[str] = ["1"]
-        values: list[Any] = []
-        for column, wanted in (("state", states), ("kind", kinds)):
-            if wanted:
-                terms.append(f"{column} IN ({','.join('?' * len(wanted))})")
-                values += wanted
-        for word in q.split():
-            terms.append(f"({_SEARCHED}) LIKE ? ESCAPE '\\'")
-            escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            values.append(f"%{escaped}%")
-        if cursor is not None:
-            terms.append("(submitted_s, id) < (?, ?)")
-            values += _read_cursor(cursor)
         with self.database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT record FROM jobs WHERE {' AND '.join(terms)} "
-                "ORDER BY submitted_s DESC, id DESC LIMIT ?",
-                [*values, limit + 1],
-            ).fetchall()
-        jobs = [JobRecord.model_validate_json(row["record"]) for row in rows]
-        more, jobs = len(jobs) > limit, jobs[:limit]
-        return Page(jobs, f"{jobs[-1].submitted_s!r}_{jobs[-1].id}" if more else None)
+            return index.find(
+                connection, states=states, kinds=kinds, words=q.split(), cursor=cursor, limit=limit
+            )
 
     def counts(self) -> dict[str, int]:
         """Return how many jobs there are in each state."""
@@ -234,7 +201,7 @@ class Queue:
                 try:
                     record = self._current(connection, row["id"])
                 except ServiceError:
-                    _leave_out(connection, row["id"])
+                    index.leave_out(connection, row["id"])
                     continue
                 if record.state != "queued":
                     continue  # the index was behind, and no longer is
@@ -362,9 +329,9 @@ class Queue:
             connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
 
     def leave_out(self, job_id: str) -> None:
-        """Strike a job from the index whose folder was taken away or damaged; see `_leave_out`."""
+        """Strike a job from the index whose folder was taken away or damaged."""
         with self.database.writing() as connection:
-            _leave_out(connection, job_id)
+            index.leave_out(connection, job_id)
 
     def restore(self, path: Path) -> JobRecord:
         """Put a job back that was moved into the trash.
@@ -398,7 +365,7 @@ class Queue:
         """Make the index anew from the folders; return how many jobs there are."""
         with self.database.writing() as connection:
             connection.execute("DELETE FROM jobs")
-            return _put_all(connection, job_folders(self.runs))
+            return index.put_all(connection, job_folders(self.runs))
 
     def _index_missing(self) -> None:
         """Index folders without a row: of a submission that a kill cut short, or a lost index."""
@@ -407,7 +374,7 @@ class Queue:
         missing = [folder for folder in job_folders(self.runs) if folder.id not in known]
         if missing:
             with self.database.writing() as connection:
-                _put_all(connection, missing)
+                index.put_all(connection, missing)
 
     def _same(self, job_id: str, asked: str) -> JobRecord:
         folder = JobFolder(self.runs / job_id)
@@ -418,7 +385,7 @@ class Queue:
     def _current(self, connection: sqlite3.Connection, job_id: str) -> JobRecord:
         """Return a job by its folder, and bring its row up to that; under the lock."""
         record = self.job(job_id).record()
-        _put(connection, record)
+        index.put(connection, record)
         return record
 
     def _append(
@@ -440,57 +407,5 @@ class Queue:
         )
         after = apply(record, event)
         self.job(record.id).append(event)
-        _put(connection, after)
+        index.put(connection, after)
         return after
-
-
-_SEARCHED = " || ' ' || ".join(
-    f"ifnull(json_extract(record, '$.{name}'), '')"
-    for name in ("id", "name", "tags", "kind", "state", "actor", "about")
-)
-
-
-def _put(connection: sqlite3.Connection, record: JobRecord) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO jobs (id, seq, state, kind, priority, queued_s, submitted_s,"
-        " worker, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            record.id,
-            record.seq,
-            record.state,
-            record.kind,
-            record.priority,
-            record.queued_s,
-            record.submitted_s,
-            record.worker,
-            record.model_dump_json(),
-        ],
-    )
-
-
-def _put_all(connection: sqlite3.Connection, folders: Iterable[JobFolder]) -> int:
-    """Index folders; return how many. One that cannot be read is left out."""
-    count = 0
-    for folder in folders:
-        try:
-            record = folder.record()
-        except ServiceError:
-            _leave_out(connection, folder.id)
-            continue
-        _put(connection, record)
-        count += 1
-    return count
-
-
-def _leave_out(connection: sqlite3.Connection, job_id: str) -> None:
-    """Strike a job whose folder cannot be read: one alone must not hold up all the others."""
-    logger.exception("job %s is left out of the index", job_id)
-    connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
-
-
-def _read_cursor(cursor: str) -> tuple[float, str]:
-    submitted, _, job_id = cursor.partition("_")
-    try:
-        return float(submitted), job_id
-    except ValueError:
-        raise ConfigError("cursor: not one that a list has given.") from None
