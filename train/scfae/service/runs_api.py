@@ -19,8 +19,8 @@ from .folder import JobFolder
 from .jobs import JobRequest, SweepJob, TrainJob
 from .record import Wish
 from .series import Curves, as_csv, curves
-from .states import ENDED, State
-from .stream import follow
+from .states import State
+from .stream import Ending, follow
 from .views import Ask, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, log_part
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -148,12 +148,8 @@ async def events(
     is_ours = last_event_id is not None and _OFFSET.match(last_event_id)
     begin = int(last_event_id) if is_ours and last_event_id else offset
 
-    def has_ended() -> str | None:
-        state = folder.record().state
-        return state if state in ENDED else None
-
     async for event in follow(
-        folder.events_path, begin, has_ended=has_ended, is_stopping=service.stopping.is_set
+        folder.events_path, begin, has_ended=Ending(folder), is_stopping=service.stopping.is_set
     ):
         yield event
 

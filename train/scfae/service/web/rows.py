@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from ..context import Service
+from ..folder import JobFolder
 from ..jobs import SweepJob, TrainJob
 from ..pace import Pace
 from ..record import JobRecord
@@ -81,7 +82,7 @@ def row_of(service: Service, record: JobRecord, waiting: list[str]) -> Row:
         record: Of the job.
         waiting: Ids of the jobs that wait, in order.
     """
-    folder = service.queue.job(record.id)
+    folder = JobFolder(service.queue.runs / record.id)  # it may be deleted meanwhile
     is_active = record.state in ACTIVE
     progress = folder.progress() if is_active else record.summary
     pace = folder.pace() if is_active else Pace(spark=tuple(record.summary.get("spark", ())))
