@@ -1,0 +1,117 @@
+"""The whole story on media: train two, compare, promote, predict a clip, swap a backbone."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+from tests.unit.service.services import Served, start_server
+
+from scfae.demo.clips import make_media
+from scfae.extract import extract
+from scfae.store import FeatureStore
+
+from .browsing import Browsing, browsing
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+SLOW_MS = 300_000
+RUN = re.compile(r"/runs/[0-9a-f]{12}$")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of drifting digits and voices, some of them faked, and their features in `store`."""
+    root = tmp_path_factory.mktemp("root")
+    make_media(root / "media", {"train": 8, "val": 4, "test": 4}, fake_ratio=0.5, seed=2)
+    encoders = ("efficientnet-lite0:fps=2", "ge2e")
+    extract(root / "media" / "manifest.csv", root / "store", encoders, shard_size=8, batch_size=4)
+    return root
+
+
+@pytest.fixture(scope="module")
+def served(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    words = ["--store-root", str(root), "--media-root", str(root), "--gpus", "none"]
+    with start_server(tmp_path_factory.mktemp("service"), *words) as served:
+        yield served
+
+
+@pytest.fixture
+def story(served: Served) -> Iterator[Browsing]:
+    shots = Path(__file__).parent / "shots"
+    with browsing(f"http://127.0.0.1:{served.port}", shots) as story:
+        story.page.set_default_timeout(SLOW_MS)
+        expect.set_options(timeout=SLOW_MS)
+        yield story
+
+
+def train(story: Browsing, name: str, fusion: str) -> None:
+    """Fill in the rest of the form, and wait until the run is trained and measured."""
+    page = story.page
+    page.get_by_label("label", exact=True).fill("fake")
+    page.get_by_label("fusion", exact=True).select_option(fusion)
+    page.get_by_label("epochs").fill("8")
+    page.get_by_label("batch size").fill("4")
+    page.get_by_label("device").fill("cpu")
+    page.get_by_label("name", exact=True).fill(name)
+    start = page.get_by_role("button", name="Start")
+    expect(start).to_be_enabled()
+    start.click()
+    page.wait_for_url(RUN)
+    expect(page.locator("#head .state")).to_have_text("finished")
+
+
+def test_from_a_store_to_a_prediction_and_another_backbone(story: Browsing, root: Path) -> None:
+    page = story.page
+    story.go("/stores")
+    page.get_by_role("link", name="store", exact=True).first.click()
+    story.shot("store", readme=True)
+    page.get_by_role("link", name="Train on it").click()
+    train(story, "fakes by SCFAE", "scfae")
+    story.go(f"/new?store={root / 'store'}")
+    train(story, "fakes by concat", "concat")
+
+    story.go("/")
+    for key in ("j", "x", "j", "x", "c"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("heading", name="2 runs side by side")).to_be_visible()
+    expect(page.locator("thead")).to_contain_text("fusion")
+    page.wait_for_selector(".charts canvas")
+    story.check_access()
+    story.shot("compare", readme=True)
+
+    page.get_by_role("link", name="fakes by SCFAE").first.click()
+    page.wait_for_url(RUN)
+    page.wait_for_load_state("load")  # the buttons are the script's
+    page.get_by_role("button", name="Promote").click()
+    page.get_by_label("Name of the model").fill("fakes")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="fakes", exact=True)).to_be_visible()
+    clip = sorted((root / "media").rglob("*.mp4"))[0]
+    page.locator("#clip").set_input_files(clip)
+    expect(page.locator("#bars .one")).to_have_count(2)
+    both = page.locator("#bars .value").all_inner_texts()
+    page.get_by_label("audio").uncheck()
+    seen = page.locator("#bars .value").all_inner_texts()
+    assert seen != both, "without its sound the clip looks otherwise"
+    story.check_access()
+    story.shot("model", readme=True)
+    page.get_by_label("audio").check()
+    assert page.locator("#bars .value").all_inner_texts() == both
+
+    story.go("/stores")
+    page.get_by_role("link", name="store", exact=True).first.click()
+    page.get_by_role("link", name=re.compile("Swap")).first.click()
+    page.get_by_label("Beside the column").select_option("ge2e")
+    page.get_by_label("The encoder").fill("resnetse34v2@random:1")
+    page.get_by_role("button", name="What would it take?").click()
+    expect(page.locator("#plan")).to_contain_text("resnetse34v2")
+    story.shot("swap")
+    page.wait_for_load_state("load")
+    page.locator("[data-start]").click()
+    page.wait_for_url(RUN)
+    expect(page.locator("#head .state")).to_have_text("finished")
+    assert "resnetse34v2" in "".join(FeatureStore.open(root / "store").columns)
+    page.wait_for_load_state("load")
+    story.shot("extract")
