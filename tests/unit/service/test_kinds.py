@@ -102,6 +102,22 @@ def test_from_media_to_predictions_by_jobs_alone(served: Served, root: Path) -> 
     assert not [line for line in lines if "error" in json.loads(line)]
 
 
+def test_tables_of_the_paper_by_a_job(served: Served) -> None:
+    made = done(served, kind="reproduce", tables=["table12"])
+    assert "24,141,824" in read(served, made, "artifacts/table12.md")
+    assert "<html" in read(served, made, "artifacts/report.html")
+    page = served.client.get(f"/runs/{made['id']}", headers={"Accept": "text/html"}).text
+    assert "artifacts/report.html" in page
+    for wrong, said in (
+        ({"tables": ["table6"]}, "not built yet"),
+        ({"tables": ["table99"]}, "no such table"),
+        ({"tables": ["table5"], "data": {"mosei": "/etc"}}, "outside of the folders"),
+    ):
+        answer = served.client.post("/api/v1/runs", json={"job": {"kind": "reproduce", **wrong}})
+        assert answer.status_code == 422
+        assert said in answer.json()["detail"]
+
+
 def test_a_job_that_cannot_be_done_says_why(served: Served, root: Path) -> None:
     (root / "broken").mkdir()
     (root / "broken" / "clip.mp4").write_bytes(b"no clip")

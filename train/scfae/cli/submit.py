@@ -18,8 +18,9 @@ EXAMPLE = """\
   scfae submit job.json            # {"job": {"kind": "evaluate", "run": "3f2a9c01b7de"}}
 
 A YAML file holds the settings of a training, as for scfae train, without `run`. A JSON file holds
-a whole request: {"job": {"kind": "train|sweep|evaluate|extract|derive|predict-batch", …}}. Stores
-and media are named as the service sees them, under its --store-root and --media-root.
+a whole request: {"job": {"kind": K, …}} with K one of train, sweep, evaluate, extract, derive,
+predict-batch, reproduce. Stores and media are named as the service sees them, under its
+--store-root and --media-root.
 """
 
 

@@ -5,7 +5,6 @@ Each kind is a command of `scfae`, so what a job did can be done again by hand.
 """
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,61 +15,18 @@ from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
 from scfae.train.config import load_config
 
+from .kind import Kind, Name
+from .reproduce_job import ReproduceJob
 from .roots import Roots
 from .submitted import checked_config, checked_grid
 
 JOB_ID = re.compile(r"^[0-9a-f]{12}$")
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 Modality = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(:\w+)?$", max_length=100)]
 """Of a run, or a branch of one; never a flag of the command that gets it as a word."""
 RunId = Annotated[str, Field(pattern=JOB_ID.pattern)]
 Rates = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(max_length=20)]
 _ENCODER = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(@[^:]+(:\d+)?)?(:[\w=.,+-]*)?$")
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-
-
-class Kind(Frozen, ABC):
-    """What every kind of job can be asked for.
-
-    Attributes:
-        prints: The artifact that its standard output is; None for the log.
-    """
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    @abstractmethod
-    def checked(self, roots: Roots, runs: Path) -> "Kind":
-        """Return the same with every setting checked and every path absolute.
-
-        Args:
-            roots: What may be named.
-            runs: Folder of the jobs, for those that name another job's run.
-
-        Raises:
-            ConfigError: A setting cannot be used; names it.
-        """
-
-    def settings(self, folder: Path) -> dict[str, Any] | None:
-        """Return what belongs in request.yaml, or None."""
-        return None
-
-    @abstractmethod
-    def words(self, folder: Path) -> list[str]:
-        """Return the words after `scfae` that do the job, and go on with it after a stop."""
-
-    def then(self, folder: Path) -> list[list[str]]:
-        """Return the words of commands that follow when the first has done its work."""
-        return []
-
-    @property
-    def prints(self) -> str | None:
-        """Name of the artifact that standard output becomes; None for the log."""
-        return None
-
-    @property
-    def about(self) -> str:
-        """Words to find the job by."""
-        return ""
 
 
 class TrainJob(Kind):
@@ -314,7 +270,7 @@ class PredictJob(Kind):
 
 
 Job = Annotated[
-    TrainJob | SweepJob | EvaluateJob | ExtractJob | DeriveJob | PredictJob,
+    TrainJob | SweepJob | EvaluateJob | ExtractJob | DeriveJob | PredictJob | ReproduceJob,
     Field(discriminator="kind"),
 ]
 """One of the kinds."""

@@ -11,7 +11,7 @@ from ..pace import Pace
 from ..record import JobRecord
 from ..states import ACTIVE, STATES, State
 
-KINDS: Final = ("train", "sweep", "evaluate", "extract", "derive", "predict-batch")
+KINDS: Final = ("train", "sweep", "evaluate", "extract", "derive", "predict-batch", "reproduce")
 _WIDTH, _HEIGHT, _MARGIN = 84, 22, 2
 
 

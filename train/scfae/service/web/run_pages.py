@@ -82,6 +82,7 @@ def overview(request: Request, service: AService, actor: Viewer, job_id: str) ->
         sweep=sweep,
         printed=printed(folder),
         tail=_tail(folder) if failed or head.job.kind not in ("train", "sweep") else "",
+        has_tables=(folder.artifacts / "report.html").is_file(),
         has_report=(folder.run_path / "report.html").is_file(),
     )
 
