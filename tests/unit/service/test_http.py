@@ -200,9 +200,12 @@ def test_files_are_read_in_ranges_and_nothing_else_is(served: Served, tmp_path: 
 def test_other_hosts_and_other_sites_are_refused(served: Served) -> None:
     client = served.client
     assert client.get("/healthz", headers={"Host": "evil.example"}).status_code == 421
-    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
+    elsewhere = f"http://127.0.0.1:{served.port + 1}"  # another program's page on this machine
+    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example", elsewhere, ""):
         answer = client.post("/api/v1/runs", json=BODY, headers={"Origin": origin})
         assert answer.status_code == 403, origin
+    own = {"Origin": f"http://127.0.0.1:{served.port}"}
+    assert client.post("/api/v1/runs", json=BODY, headers=own).status_code == 201
     text = {"Content-Type": "text/plain"}
     assert client.post("/api/v1/runs", content=json.dumps(BODY), headers=text).status_code == 422
     large = json.dumps(BODY | {"name": "x" * (1 << 21)})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .folder import JobFolder
 from .record import JobRecord
-from .states import State
+from .states import ENDED, State
 
 _SIGNALLED = (130, 143)
 
@@ -22,6 +22,28 @@ class End:
     state: State
     reason: str = ""
     is_planned: bool = False
+
+
+class Ending:
+    """Tells whether a job has ended; reads its history again only when that has grown.
+
+    Args:
+        folder: Of the job.
+    """
+
+    def __init__(self, folder: JobFolder) -> None:
+        self._folder = folder
+        self._size, self._state = -1, ""
+
+    def __call__(self) -> str | None:
+        """Return the state of a job that has ended, else None."""
+        try:
+            size = (self._folder.path / "history.jsonl").stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size != self._size:
+            self._size, self._state = size, self._folder.record().state
+        return self._state if self._state in ENDED else None
 
 
 def end_of(record: JobRecord, folder: JobFolder) -> End:

@@ -14,14 +14,16 @@ from pydantic import ValidationError
 
 from scfae.store.atomic import atomic_folder, write_atomic
 from scfae.store.errors import JobNotFound, RunError, ServiceError
-from scfae.train.runs import RunFolder, read_events
+from scfae.train.runs import RunFolder
 
+from .events import Events
 from .jobs import JOB_ID
 from .pace import Pace, pace
 from .record import HistoryEvent, JobRecord, Process, Submitted, fold
 
 _TAIL_BYTES = 8192
 _HELD_S = 30.0
+_EVENTS = Events()
 
 
 class JobFolder:
@@ -183,9 +185,7 @@ class JobFolder:
 
     def pace(self) -> Pace:
         """Return how fast the run goes, or went."""
-        if not self.events_path.is_file():
-            return Pace()
-        return pace(read_events(self.events_path), self.progress())
+        return pace(_EVENTS.of(self.events_path), self.progress())
 
     def is_run_finished(self) -> bool:
         """Return whether the run is trained, and measured if that was asked for."""

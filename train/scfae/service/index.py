@@ -3,6 +3,7 @@
 Whoever writes one holds the index's write lock, and has changed the folder first.
 """
 
+import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -47,10 +48,11 @@ def find(
         if wanted:
             terms.append(f"{column} IN ({','.join('?' * len(wanted))})")
             values += wanted
-    for word in words:
-        terms.append(f"({_SEARCHED}) LIKE ? ESCAPE '\\'")
-        escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        values.append(f"%{escaped}%")
+    patterns = [_pattern(word) for word in words]
+    # Most rows fall away before any JSON is taken apart.
+    terms += ["record LIKE ? ESCAPE '\\'" for _ in patterns]
+    terms += [f"{_SEARCHED} LIKE ? ESCAPE '\\'" for _ in patterns]
+    values += patterns * 2
     if cursor is not None:
         terms.append("(submitted_s, id) < (?, ?)")
         values += _read_cursor(cursor)
@@ -64,10 +66,16 @@ def find(
     return Page(jobs, f"{jobs[-1].submitted_s!r}_{jobs[-1].id}" if more else None)
 
 
-_SEARCHED = " || ' ' || ".join(
-    f"ifnull(json_extract(record, '$.{name}'), '')"
-    for name in ("id", "name", "tags", "kind", "state", "actor", "about")
+_SEARCHED = (
+    "json_extract(record, '$.id', '$.name', '$.tags', '$.kind', '$.state', '$.actor', '$.about')"
 )
+"""A JSON list of what is searched: one look into the record, not seven."""
+
+
+def _pattern(word: str) -> str:
+    spelled = json.dumps(word, ensure_ascii=False)[1:-1]  # as it stands in JSON
+    escaped = spelled.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 def put(connection: sqlite3.Connection, record: JobRecord) -> None:

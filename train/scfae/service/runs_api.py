@@ -14,13 +14,14 @@ from scfae.train.runs import read_events
 from .artifacts import Artifact, artifacts, place_of
 from .check import Checked, check
 from .context import Admin, AService, Operator, Viewer
+from .ends import Ending
 from .etags import etag, seen
 from .folder import JobFolder
 from .jobs import JobRequest, SweepJob, TrainJob
 from .record import Wish
 from .series import Curves, as_csv, curves
 from .states import State
-from .stream import Ending, follow
+from .stream import follow
 from .views import Ask, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, log_part
 
 router = APIRouter(prefix="/runs", tags=["runs"])

@@ -7,9 +7,6 @@ from pathlib import Path
 import anyio
 from fastapi.sse import ServerSentEvent
 
-from .folder import JobFolder
-from .states import ENDED
-
 MOST_BYTES = 1 << 18
 POLL_S = 0.5
 
@@ -39,28 +36,6 @@ def lines_from(path: Path, offset: int) -> Iterator[tuple[str, int]]:
         except ValueError:
             continue
         yield line.decode().rstrip("\n"), offset
-
-
-class Ending:
-    """Tells whether a job has ended; reads its history again only when that has grown.
-
-    Args:
-        folder: Of the job.
-    """
-
-    def __init__(self, folder: JobFolder) -> None:
-        self._folder = folder
-        self._size, self._state = -1, ""
-
-    def __call__(self) -> str | None:
-        """Return the state of a job that has ended, else None."""
-        try:
-            size = (self._folder.path / "history.jsonl").stat().st_size
-        except FileNotFoundError:
-            size = 0
-        if size != self._size:
-            self._size, self._state = size, self._folder.record().state
-        return self._state if self._state in ENDED else None
 
 
 async def follow(
