@@ -21,7 +21,7 @@ MOSAIC := mosaicml-streaming==0.13.0 brotli==1.2.1 catalogue==2.0.10 cramjam==2.
 
 help:
 	@echo "make demo       the whole system on real input: media -> features -> fusion -> report"
-	@echo "make serve      the training service over the stores of make demo"
+	@echo "make serve      the training service and its pages over the stores of make demo"
 	@echo "make test       the tests (under 40 minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
 	@echo "make test-browser  the pages of the service in a real Chromium; draws the README's pictures anew"
@@ -47,6 +47,9 @@ demo: $(STAMP)
 	$(BIN)/scfae demo $(DEMO)
 
 serve: $(STAMP)
+	@test -d $(DEMO)/features || { \
+		echo "there is no store in $(DEMO)/ yet: the demo makes one first, in ten minutes or so"; \
+		$(BIN)/scfae demo $(DEMO); }
 	$(BIN)/scfae serve --store-root $(DEMO) --media-root $(DEMO)
 
 test: $(STAMP)
