@@ -10,6 +10,7 @@ trainer's pace, since a processor that trains would be measured and not the serv
 
 import argparse
 import json
+import multiprocessing
 import socket
 import statistics
 import tempfile
@@ -27,24 +28,24 @@ from scfae.service import Queue
 EPOCHS = 50
 
 
-class Reader(threading.Thread):
-    """An open page: follows the events of a run and notes how late they come."""
+def read_all(urls: list[str], ending: Any, found: Any) -> None:
+    """Follow events as open pages do, in a process of its own; tell how late each came."""
+    late_s: list[float] = []
+    readers = [threading.Thread(target=read, args=[url, late_s], daemon=True) for url in urls]
+    for reader in readers:
+        reader.start()
+    ending.wait()
+    found.put(list(late_s))
 
-    def __init__(self, url: str, late_s: list[float]) -> None:
-        super().__init__(daemon=True)
-        self._url, self._late_s = url, late_s
 
-    def run(self) -> None:
-        begun_s = time.time()
-        try:
-            with httpx.Client(timeout=None) as client, client.stream("GET", self._url) as stream:
-                for line in stream.iter_lines():
-                    if line.startswith("data:"):
-                        told_s = json.loads(line[5:]).get("time", 0.0)
-                        if told_s > begun_s:
-                            self._late_s.append(time.time() - told_s)
-        except httpx.TransportError:
-            return  # the server has ended
+def read(url: str, late_s: list[float]) -> None:
+    begun_s = time.time()
+    with httpx.Client(timeout=None) as client, client.stream("GET", url) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data:"):
+                told_s = json.loads(line[5:]).get("time", 0.0)
+                if told_s > begun_s:
+                    late_s.append(time.time() - told_s)
 
 
 class Clicks(threading.Thread):
@@ -90,11 +91,11 @@ def slow_client(port: int, path: str) -> socket.socket:
 def load(served: Served, ids: list[str], minutes: float, streams: int, trainers: int) -> Any:
     writers = Writers(served.queue, trainers)
     url = f"http://127.0.0.1:{served.port}"
-    late_s: list[float] = []
-    readers = [
-        Reader(f"{url}/api/v1/runs/{writers.ids[i % trainers]}/events", late_s)
-        for i in range(streams)
-    ]
+    pages = [f"{url}/api/v1/runs/{writers.ids[i % trainers]}/events" for i in range(streams)]
+    processes = multiprocessing.get_context("spawn")
+    ending, told = processes.Event(), processes.Queue()
+    reader = processes.Process(target=read_all, args=[pages, ending, told])
+    reader.start()
     clicks = {
         "list": Clicks(f"{url}/api/v1/runs?limit=50", 0.5),
         "found": Clicks(f"{url}/api/v1/runs?q=run%20123", 2.0),
@@ -104,7 +105,7 @@ def load(served: Served, ids: list[str], minutes: float, streams: int, trainers:
         "edit too": Clicks(f"{url}/api/v1/runs/{ids[4]}", 0.5, is_edit=True),
     }
     with slow_client(served.port, f"/api/v1/runs/{writers.ids[0]}/events"):
-        for thread in (writers, *readers, *clicks.values()):
+        for thread in (writers, *clicks.values()):
             thread.start()
         memory_mib = []
         before_s = cpu_s(served.process.pid)
@@ -118,6 +119,10 @@ def load(served: Served, ids: list[str], minutes: float, streams: int, trainers:
         for one in clicks.values():
             one.join()
         writers.ending.set()
+    ending.set()
+    late_s = told.get(timeout=60)
+    reader.terminate()
+    reader.join()
     cuts = statistics.quantiles(late_s, n=20)
     return {
         "requests": {name: one.figures() for name, one in clicks.items()},

@@ -114,7 +114,13 @@ class Writers(threading.Thread):
                 event = epoch(self.epochs, number)
                 with open(folder.events_path, "a") as file:
                     file.write(json.dumps(event) + "\n")
-                state = {"state": "running", "step": event["step"], "total_steps": 10_000_000}
+                best = {"metric": "figure_00", "value": 0.5, "epoch": 1}
+                state: dict[str, Any] = {
+                    "state": "running",
+                    "step": event["step"],
+                    "total_steps": 10_000_000,
+                }
+                state |= {"epochs": 100_000, "best": best}
                 temporary = folder.run_path / ".state"
                 temporary.write_text(json.dumps(state | {"epoch": self.epochs}))
                 temporary.replace(folder.run_path / "state.json")

@@ -53,9 +53,13 @@ async def follow(
         has_ended: Returns the state of a job that has ended, else None.
         is_stopping: Whether the server is about to end.
     """
+
+    def look(offset: int) -> tuple[str | None, list[tuple[str, int]]]:
+        ended = has_ended()  # before the last look at the file
+        return ended, list(lines_from(path, offset))
+
     while not is_stopping():
-        ended = await anyio.to_thread.run_sync(has_ended)  # before the last look at the file
-        lines = await anyio.to_thread.run_sync(lambda at: list(lines_from(path, at)), offset)
+        ended, lines = await anyio.to_thread.run_sync(look, offset)
         for line, after in lines:
             if is_stopping():
                 return
