@@ -78,6 +78,11 @@ def wait_for_state(queue: Queue, job_id: str, *states: str, seconds: float = 90.
     return record
 
 
+def within_s(idle_s: float) -> float:
+    """Return how long something may take here that takes so long on an idle machine."""
+    return idle_s * max(1.0, 3 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @dataclass
 class Served:
     """A running server.
@@ -112,7 +117,7 @@ def start_server(service: Path, *words: str) -> Iterator[Served]:
             yield Served(process, port, client, Queue(service))
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         if reader.ident is not None:
             reader.join()
         process.stderr.close()

@@ -78,7 +78,7 @@ def test_jobs_end_as_their_commands_do(queue: Queue, roots: Roots, worker: Start
     assert "scfae train" in queue.job(bad.id).log_path.read_text()
     (one,) = Roster(queue.database).workers()
     Roster(queue.database).drain(one.id)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     assert Roster(queue.database).workers() == []
 
 
@@ -163,7 +163,7 @@ def test_a_stopped_worker_leaves_its_jobs_or_has_them_save(
     before = wait_for_training(queue, job.id)
     assert before.process is not None
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     record = queue.get(job.id)
     if on_stop == "leave":
         assert record.state == "running"

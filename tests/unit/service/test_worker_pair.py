@@ -149,7 +149,7 @@ def test_a_process_that_came_late_does_not_work_beside_the_next_attempt(
     worker = Worker(queue, num_slots=0, id="one")
     worker.step()
     assert queue.get(job.id).state == "interrupted"
-    assert sleeper.wait(timeout=5) == -signal.SIGKILL
+    assert sleeper.wait(timeout=60) == -signal.SIGKILL
     worker.step()
     assert queue.get(job.id).state == "queued"
 
