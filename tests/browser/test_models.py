@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
+from tests.unit.service.services import Served, start_server
+from tests.unit.service.trained import trained_job
 
 from scfae.demo.clips import make_media
 from scfae.extract import extract
@@ -13,12 +16,8 @@ from scfae.service import Roots
 from scfae.service.client import Client
 from scfae.store import FeatureStore
 
-from .services import Served, start_server
-from .trained import trained_job
-
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,8 @@ def served(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
+    assert CHROMIUM is not None, "these tests drive a real Chromium: apt install chromium"
+    with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
