@@ -212,7 +212,8 @@ def check(machine: Machine, ids: set[str], reference: str) -> None:
         log = queue.job(job).log_path.read_text()
         attempts = queue.get(job).attempt
         assert 1 <= log.count("scfae train ") <= attempts
-        assert "finished" in log.splitlines()[-1]
+        assert any("finished, step" in line for line in log.splitlines())
+        assert log.splitlines()[-1].startswith("report: ")  # it was measured too
         assert machine.log_of(job) == log
     before = {job: queue.get(job) for job in ids}
     assert queue.reindex() == len(ids)
