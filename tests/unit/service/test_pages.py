@@ -124,6 +124,36 @@ def test_settings_stand_beside_the_defaults_or_another_run(
     assert "scfae train" in page
 
 
+def test_settings_of_a_clone_outlive_the_run_it_was_cloned_from(
+    client: TestClient, service: Service
+) -> None:
+    queue = service.queue
+    parent = queue.submit(training(), actor="ann", roots=service.roots)
+    request = training(epochs=5).model_copy(update={"parent": parent.id})
+    child = queue.submit(request, actor="ann", roots=service.roots)
+    assert f"Run {parent.id}" in client.get(f"/runs/{child.id}/settings").text
+    queue.wish(parent.id, "cancel", actor="ann")
+    queue.discard(parent.id)
+    page = client.get(f"/runs/{child.id}/settings")
+    assert page.status_code == 200
+    assert "Default</th>" in page.text
+    assert client.get(f"/runs/{child.id}/settings?against={parent.id}").status_code == 404
+    queue.wish(child.id, "cancel", actor="ann")
+
+
+def test_the_line_of_an_ended_run_is_for_its_page_alone(
+    client: TestClient, service: Service, finished: JobRecord
+) -> None:
+    assert len(service.queue.get(finished.id).summary["spark"]) == 3
+    job = client.get(f"/api/v1/runs/{finished.id}").json()
+    (listed,) = (
+        one for one in client.get("/api/v1/runs").json()["jobs"] if one["id"] == finished.id
+    )
+    for view in (job, listed):
+        assert view["progress"]["epoch"] == 3
+        assert "spark" not in view["progress"]
+
+
 def test_a_run_that_is_not_there_is_a_page_that_says_so(client: TestClient) -> None:
     page = client.get("/runs/0123456789ab")
     assert page.status_code == 404

@@ -66,16 +66,19 @@ class Queue:
             raise ServiceError(f"{folder} is no service's folder: there is no runs/ in it.")
         return cls(folder)
 
+    def has(self, job_id: str) -> bool:
+        """Return whether there is such a job; one in the trash is none."""
+        return "/" not in job_id and JobFolder(self.runs / job_id).exists()
+
     def job(self, job_id: str) -> JobFolder:
         """Return the folder of a job.
 
         Raises:
             JobNotFound: There is none.
         """
-        folder = JobFolder(self.runs / job_id)
-        if "/" in job_id or not folder.exists():
+        if not self.has(job_id):
             raise JobNotFound(f"there is no job {job_id}.")
-        return folder
+        return JobFolder(self.runs / job_id)
 
     def submit(
         self, request: JobRequest, *, actor: str, roots: Roots, key: str | None = None

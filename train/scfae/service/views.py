@@ -62,8 +62,8 @@ class JobView(Frozen):
     @classmethod
     def of(cls, record: JobRecord, folder: JobFolder) -> "JobView":
         """Return the view of a job; one that has ended needs no look at its run."""
-        progress = record.summary if record.ended_s is not None else folder.progress()
-        return cls(progress=progress or record.summary, **_shared(record))
+        now = {} if record.ended_s is not None else folder.progress()
+        return cls(progress=now or progress_of(record), **_shared(record))
 
 
 class JobDetail(JobView):
@@ -84,7 +84,7 @@ class JobDetail(JobView):
         """Return all that is known of a job."""
         record, request = folder.record(), folder.submitted().request
         return cls(
-            progress=folder.progress() or record.summary,
+            progress=folder.progress() or progress_of(record),
             request=request,
             history=tuple(folder.history()),
             words=("scfae", *request.job.words(folder.path)),
@@ -172,6 +172,11 @@ def log_part(folder: JobFolder, offset: int, limit: int) -> LogPart:
         data = data[: data.rfind(b"\n") + 1] or data
     text = data.decode("utf-8", "replace")
     return LogPart(text=text, offset=begin, next_offset=begin + len(data), size_bytes=size)
+
+
+def progress_of(record: JobRecord) -> dict[str, Any]:
+    """Return how far a job was when it last ended; its line is for the page of jobs alone."""
+    return {name: value for name, value in record.summary.items() if name != "spark"}
 
 
 def _shared(record: JobRecord) -> dict[str, Any]:

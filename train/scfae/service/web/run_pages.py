@@ -48,6 +48,7 @@ class Head:
         is_active: It is at work, or soon.
         can_clone: It is of a kind that the form of a new run can show.
         subject: The job whose run this one measures or uses; None for none.
+        evaluation: Of its run, as it was kept; None if there is none.
     """
 
     job: JobRecord
@@ -57,6 +58,7 @@ class Head:
     is_active: bool
     can_clone: bool
     subject: str | None
+    evaluation: dict[str, Any] | None
 
 
 @router.get("")
@@ -64,7 +66,7 @@ def overview(request: Request, service: AService, actor: Viewer, job_id: str) ->
     """Return the page's first tab."""
     folder = service.queue.job(job_id)
     head = head_of(service, folder)
-    evaluation = _evaluation(folder)
+    evaluation = head.evaluation
     matrix: Matrix | None = None
     rates: list[RateChart] = []
     if evaluation is not None:
@@ -76,7 +78,6 @@ def overview(request: Request, service: AService, actor: Viewer, job_id: str) ->
         actor,
         "overview",
         head,
-        evaluation=evaluation,
         matrix=matrix,
         rates=rates,
         sweep=sweep,
@@ -113,7 +114,10 @@ def settings(
     """Return the settings, beside those of another run or the defaults."""
     folder = service.queue.job(job_id)
     head = head_of(service, folder)
-    other = against or head.job.parent or ""
+    parent = head.job.parent or ""
+    if parent and not service.queue.has(parent):
+        parent = ""  # it is in the trash: the defaults stand beside instead
+    other = against or parent
     mine = settings_of(folder.submitted().request.job)
     beside: dict[str, Any] = defaults()
     if other and other != "defaults":
@@ -166,17 +170,19 @@ def head_of(service: Service, folder: JobFolder) -> Head:
     row = row_of(service, record, service.queue.waiting() if record.state == "queued" else [])
     job = folder.submitted().request.job
     parent = None
+    evaluation = _evaluation(folder)
     if record.parent:
         known = service.queue.names([record.parent])
         parent = known.get(record.parent, record.parent)
     return Head(
         job=record,
         row=row,
-        sentence=sentence(record, row, _evaluation(folder)),
+        sentence=sentence(record, row, evaluation),
         parent=parent,
         is_active=record.state not in ENDED,
         can_clone=record.kind in ("train", "sweep"),
         subject=getattr(job, "run", None),
+        evaluation=evaluation,
     )
 
 
