@@ -24,7 +24,7 @@ help:
 	@echo "make serve      the training service and its pages over the stores of make demo"
 	@echo "make test       the tests (under 40 minutes on two cores)"
 	@echo "make test-slow  the tests that take minutes each"
-	@echo "make test-browser  the pages of the service in a real Chromium; draws the README's pictures anew"
+	@echo "make test-browser  the pages of the service in a real Chromium (SCFAE_UPDATE_PICTURES=1: and the README's pictures)"
 	@echo "make check      format, lint, types, import directions"
 	@echo "make bench      side by side with a raw memory map and the peers, as ratios in one run"
 	@echo "make bench-scale  a store of a million samples beside a small one (many minutes)"

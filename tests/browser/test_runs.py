@@ -151,7 +151,9 @@ def test_the_list_obeys_keys(story: Browsing) -> None:
     page.wait_for_url(re.compile(r"/runs/[0-9a-f]{12}$"))
 
 
-def test_a_person_with_nothing_but_a_keyboard_can_start_a_run(story: Browsing) -> None:
+def test_a_person_with_nothing_but_a_keyboard_can_start_a_run(
+    story: Browsing, served: Served
+) -> None:
     page = story.page
     story.go("/")
     page.keyboard.press("g")
@@ -171,6 +173,8 @@ def test_a_person_with_nothing_but_a_keyboard_can_start_a_run(story: Browsing) -
             expect(page.get_by_role("button", name="Start")).to_be_enabled(timeout=SLOW_MS)
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/runs/[0-9a-f]{12}$"), timeout=SLOW_MS)
+    job = served.client.get(f"/api/v1/runs/{page.url.rsplit('/', 1)[1]}").json()
+    assert job["request"]["job"]["config"]["optim"]["epochs"] == 1, "what was typed is what runs"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

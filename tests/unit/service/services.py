@@ -1,6 +1,7 @@
 """Small services: a store, a queue beside it, and real workers and jobs that end soon."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,10 @@ import httpx
 
 from scfae.service import JobRecord, JobRequest, Queue, Roots
 from scfae.service.jobs import read_request
+from scfae.service.processes import is_alive
 from scfae.store.testing import make_store
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 SETTINGS: dict[str, Any] = {
     "store": "store",
@@ -57,6 +61,26 @@ def start_worker(service: Path, log: Path, *words: str) -> subprocess.Popen[byte
         )
 
 
+@contextmanager
+def workers(queue: Queue, log: Path) -> Iterator[StartWorker]:
+    """Yield what starts workers of a queue; kill them and what they leave after the block."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*words: str) -> "subprocess.Popen[bytes]":
+        started.append(start_worker(queue.folder, log, *words))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+        for record in queue.active():
+            if record.process is not None and is_alive(record.process):
+                os.killpg(record.process.pid, signal.SIGKILL)
+
+
 def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0) -> Any:
     """Return the first true answer; fail after so long."""
     until = time.monotonic() + seconds
@@ -80,7 +104,7 @@ def wait_for_state(queue: Queue, job_id: str, *states: str, seconds: float = 90.
 
 def within_s(idle_s: float) -> float:
     """Return how long something may take here that takes so long on an idle machine."""
-    return idle_s * max(1.0, 3 * os.getloadavg()[0] / (os.cpu_count() or 1))
+    return idle_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @dataclass

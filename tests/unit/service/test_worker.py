@@ -2,8 +2,7 @@
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,17 @@ from scfae.service import JobRecord, Queue, Roots
 from scfae.service.processes import is_alive
 from scfae.service.roster import Roster
 
-from .services import make_service_store, start_worker, training, wait_for, wait_for_state
+from .services import (
+    StartWorker,
+    make_service_store,
+    training,
+    wait_for,
+    wait_for_state,
+    workers,
+)
 
 LONG = 4000
 """Epochs of a training that a test stops."""
-
-StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +36,8 @@ def queue(tmp_path: Path) -> Queue:
 
 @pytest.fixture
 def worker(queue: Queue, tmp_path: Path) -> Iterator[StartWorker]:
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*words: str) -> "subprocess.Popen[bytes]":
-        started.append(start_worker(queue.folder, tmp_path / "worker.log", *words))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-    for record in queue.active():
-        if record.process is not None and is_alive(record.process):
-            os.killpg(record.process.pid, signal.SIGKILL)
+    with workers(queue, tmp_path / "worker.log") as start:
+        yield start
 
 
 def states(queue: Queue, job_id: str) -> list[str]:

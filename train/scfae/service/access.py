@@ -17,6 +17,8 @@ from scfae.store.errors import AccessRefused, ConfigError, ServiceError
 Role = Literal["viewer", "operator", "admin"]
 """viewer: reads; operator: submits, cancels, edits; admin: deletes, drains."""
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Of requests that change nothing."""
 _PREFIX = "scfae_"
 _NAME = re.compile(r"^[\w.@-]{1,60}$")
 

@@ -17,13 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
 
-from .access import Actor
+from .access import SAFE_METHODS, Actor
 
 MAX_BYTES: Final = 8 << 20
 KEPT_FILES: Final = 5
 REFUSALS_A_MINUTE: Final = 20
 _MOST_CHARS: Final = 300
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSED: Final = frozenset({401, 403, 421, 429})
 _MOST_ADDRESSES: Final = 10_000
 
@@ -177,7 +176,7 @@ class Auditing:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                if scope["method"] not in _SAFE or status in _REFUSED:
+                if scope["method"] not in SAFE_METHODS or status in _REFUSED:
                     self._audit.write(_event(scope, status, message, state.get("actor")))
             await send(message)
 

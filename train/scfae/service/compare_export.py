@@ -8,26 +8,11 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from scfae.store.errors import ConfigError
+from scfae.train.latex import latex
 
 from .compare_views import Comparison
 
 PLUS_MINUS, DASH = "\N{PLUS-MINUS SIGN}", "\N{EN DASH}"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    PLUS_MINUS: r"$\pm$",
-    DASH: "--",
-}
 
 
 def table(comparison: Comparison, metric: str | None = None) -> tuple[list[str], list[list[str]]]:
@@ -140,4 +125,4 @@ def _plain(cell: str) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in cells) + r" \\"
+    return " & ".join(map(latex, cells)) + r" \\"

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from scfae.store.errors import AccessRefused
 
-from .access import LOCAL, Actor, Role, Tokens
+from .access import LOCAL, SAFE_METHODS, Actor, Role, Tokens
 from .attempts import Attempts
 from .audit import Audit, address_of
 from .deliveries import Deliveries
@@ -27,7 +27,6 @@ from .system import System
 from .trash import Trash
 from .webhooks import Webhooks
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 """Headers of what came through a proxy, from who knows where."""
 
@@ -138,7 +137,7 @@ def actor_of(request: Request) -> Actor:
     cookie = request.cookies.get(COOKIE)
     if cookie and is_token_due(request):
         actor = _known(request, service.sessions.actor(cookie))
-        if request.method not in _SAFE:
+        if request.method not in SAFE_METHODS:
             service.sessions.check_csrf(cookie, request.headers.get(CSRF_HEADER, ""))
         return actor
     if is_token_due(request):

@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .access import SAFE_METHODS
 from .context import Service
 from .problems import problem
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _UPLOADS = re.compile(r"/api/v1/models/[^/]+/predict$")
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Guard:
@@ -40,7 +40,7 @@ class Guard:
         limit = self._limit_of(scope["path"], headers.get(b"content-type", ""))
         if host not in self._service.hosts:
             refusal = problem(421, f"this service is not called {host!r}; see --allow-host.")
-        elif scope["method"] not in _SAFE and is_foreign:
+        elif scope["method"] not in SAFE_METHODS and is_foreign:
             refusal = problem(403, f"a page of {origin} may not change anything here.")
         elif not length.isdigit() or int(length) > limit:
             refusal = problem(413, f"a request may have {limit} bytes.")

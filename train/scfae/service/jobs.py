@@ -13,7 +13,6 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
-from scfae.train.config import load_config
 
 from .kind import Kind, Name
 from .reproduce_job import ReproduceJob
@@ -56,10 +55,10 @@ class TrainJob(Kind):
         """Return the words of `scfae evaluate`."""
         if not self.evaluate:
             return []
-        settings = load_config(None, {**self.config, "run": "run"})
-        words = ["evaluate", str(folder / "run"), "--device", settings.loop.device]
+        config: Any = self.config
+        words = ["evaluate", str(folder / "run"), "--device", config["loop"]["device"]]
         # Retrieval embeds each modality alone, so none can be missing beside it.
-        if self.missing_rates and settings.data.task != "retrieval":
+        if self.missing_rates and config["data"]["task"] != "retrieval":
             words += ["--missing-rates", *map(str, self.missing_rates)]
         return [words]
 

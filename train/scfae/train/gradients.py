@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from scfae.fusion import Fusion, fusion_info
-from scfae.store import Batch, FeatureStore, FeatureStream
+from scfae.store import Batch, FeatureStore, FeatureStream, StoreView
 from scfae.store.errors import ConfigError
 
+from .config import RunConfig
 from .device import choose_device
 from .loading import LoadedRun, load_run
 from .model import apply_model, fusion_of, weighted_losses
 from .recipe import loss_weights
 from .runs import write_json
 from .splits import make_splits
-from .tasks.task import Encode
 
 GRADIENTS_FILE: Final = "gradients.json"
 ALL: Final = "all"
@@ -81,10 +81,12 @@ def analyse_gradients(
         raise ConfigError(f"batches must be at least 1, not {num_batches}.")
     place = choose_device(device)
     loaded = load_run(run, device=place)
-    probe = _Probe(loaded)
+    view = _training_split(loaded.config)
+    probe = _Probe(loaded, view)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(loaded.config.loop.seed)
-        pairs = [probe.gradients(batch.to(place)) for batch in _batches(loaded, num_batches)]
+        batches = _batches(loaded.config, view, num_batches)
+        pairs = [probe.gradients(batch.to(place)) for batch in batches]
     found = {
         name: gradient_figures([pair[name] for pair in pairs], probe.places[name])
         for name in probe.places
@@ -124,14 +126,15 @@ class _Probe:
 
     Args:
         loaded: The run.
+        view: Its training split.
     """
 
-    def __init__(self, loaded: LoadedRun) -> None:
+    def __init__(self, loaded: LoadedRun, view: StoreView) -> None:
         config = loaded.config
         self._loaded = loaded
         self._weights = loss_weights(fusion_info(config.model.fusion), config.model.loss_weights)
         self._fusion = fusion_of(loaded.model)
-        self._encode = _encoder(loaded)
+        self._encode = loaded.task.encoder(view)
         self._maps: dict[str, nn.Module] = {}
         for name, module in loaded.model.named_modules():
             head, _, modality = name.rpartition(".")
@@ -202,21 +205,18 @@ def flat_gradients(loss: Tensor | None, wanted: Mapping[str, list[Any]]) -> dict
     return found
 
 
-def _encoder(loaded: LoadedRun) -> Encode:
-    config = loaded.config
+def _training_split(config: RunConfig) -> StoreView:
     store = FeatureStore.open(config.data.store, check=config.loop.check)
-    return loaded.task.encoder(make_splits(store, config.data).train)
+    return make_splits(store, config.data).train
 
 
-def _batches(loaded: LoadedRun, count: int) -> list[Batch]:
+def _batches(config: RunConfig, view: StoreView, count: int) -> list[Batch]:
     """Return training batches as the run saw them from its first epoch on."""
-    config = loaded.config
-    store = FeatureStore.open(config.data.store, check=config.loop.check)
     found: list[Batch] = []
     epoch = 0
     while len(found) < count:
         stream = FeatureStream(
-            make_splits(store, config.data).train,
+            view,
             batch_size=config.optim.batch_size,
             seed=config.loop.seed,
             epoch=epoch,

@@ -110,6 +110,7 @@ def _assets() -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+@cache
 def _digest(name: str) -> str:
     return hashlib.sha256(_assets()[name]).hexdigest()[:12]
 

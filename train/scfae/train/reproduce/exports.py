@@ -10,30 +10,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..latex import latex
 from .costs import CostTable
 from .protocols import Protocol
 from .results import Measurement, ResultRow, ResultTable
 from .tables import Column, Table
 
 DASH = "\N{EN DASH}"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "→": r"$\rightarrow$",
-    "λ": r"$\lambda$",
-    "²": r"$^2$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{EN DASH}": "--",
-}
 
 
 def lines_of(result: ResultTable) -> list[tuple[str, str, list[str]]]:
@@ -196,21 +179,17 @@ def to_latex(sheet: Sheet) -> str:
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
-        f"\\caption{{{_latex(sheet.caption)}}}",
+        f"\\caption{{{latex(sheet.caption)}}}",
         f"\\begin{{tabular}}{{ll{'r' * len(sheet.heads)}}}",
         "\\toprule",
-        " & ".join(["", "", *map(_latex, sheet.heads)]) + r" \\",
+        " & ".join(["", "", *map(latex, sheet.heads)]) + r" \\",
         "\\midrule",
     ]
     for name, whose, figures in sheet.lines:
-        lines.append(" & ".join(_latex(one) for one in (name, whose, *figures)) + r" \\")
+        lines.append(" & ".join(latex(one) for one in (name, whose, *figures)) + r" \\")
     lines += ["\\bottomrule", "\\end{tabular}"]
     lines += [f"% {note}" for note in sheet.notes]
     return "\n".join([*lines, "\\end{table}", ""])
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
 CSV_FIELDS = (

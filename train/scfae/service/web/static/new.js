@@ -179,7 +179,7 @@ async function differences(settings) {
   parent ??= ask("GET", `/runs/${clone}`).then((job) => Object.assign({}, ...Object.values(job.request.job.config)));
   const before = await parent;
   const list = document.createDocumentFragment();
-  for (const name of new Set([...Object.keys(settings), ...form.querySelectorAll(".changed") ? Object.keys(before) : []])) {
+  for (const name of new Set([...Object.keys(settings), ...Object.keys(before)])) {
     const field = form.querySelector(`[data-field="${name}"][data-kind]`);
     const now = name in settings ? settings[name] : field ? typedDefault(field) : before[name];
     if (name === "run" || JSON.stringify(now) === JSON.stringify(before[name])) continue;
