@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from scfae.service import Queue, Roots
 from scfae.service.app import make_app
 from scfae.service.context import Service
-from scfae.service.folder import _yaml
+from scfae.train.yaml_text import to_yaml
 
 from .services import SETTINGS, make_service_store
 
@@ -175,4 +175,4 @@ TRICKS = st.sampled_from(
 
 @given(st.dictionaries(st.text() | TRICKS, VALUES | TRICKS, max_size=4))
 def test_settings_are_read_back_from_yaml_as_they_are(settings: dict[str, Any]) -> None:
-    assert yaml.safe_load(_yaml(settings)) == settings
+    assert yaml.safe_load(to_yaml(settings)) == settings

@@ -68,6 +68,12 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     assert config.model.options == {"expansion": 3, "reconstruct": False}
 
 
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\ufeff", "é", "\U0001d6fc", "#", ": "])
+def test_yaml_reads_back_whatever_letters_it_has(letter: str) -> None:
+    config = load_config(None, BASE | {"run": f"runs/a{letter}b"})
+    assert yaml.safe_load(config.yaml())["loop"]["run"] == f"runs/a{letter}b"
+
+
 def test_yaml_of_a_config_reads_back(tmp_path: Path) -> None:
     config = load_config(None, BASE | {"where": {"fake": 0, "name": "x"}, "clip_norm": 1.0})
     path = tmp_path / "config.yaml"

@@ -5,13 +5,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from pydantic import Field, JsonValue
 
 from scfae.store.config import Frozen
 from scfae.store.errors import ScfaeError
 from scfae.train.arguments import setting_words
 from scfae.train.config import RunConfig, load_config
+from scfae.train.yaml_text import to_yaml
 
 from .context import Service
 from .jobs import SweepJob, TrainJob, read_request
@@ -87,7 +87,7 @@ def _yaml(settings: Mapping[str, Any], job: TrainJob | SweepJob) -> str:
     if isinstance(job, SweepJob):
         varied = {"seeds": list(job.seeds), "grid": {k: list(v) for k, v in job.grid.items()}}
         document["sweep"] = {name: value for name, value in varied.items() if value}
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    return to_yaml(document)
 
 
 def _command(config: RunConfig, job: TrainJob | SweepJob) -> str:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from scfae.store.atomic import atomic_folder, write_atomic
 from scfae.store.errors import JobNotFound, RunError, ServiceError
 from scfae.train.runs import RunFolder
+from scfae.train.yaml_text import to_yaml
 
 from .events import Events
 from .jobs import JOB_ID
@@ -71,7 +71,7 @@ class JobFolder:
             (folder / "job.json").write_text(submitted.model_dump_json(indent=2) + "\n")
             settings = submitted.request.job.settings(self.path)
             if settings is not None:
-                (folder / "request.yaml").write_text(_yaml(settings), encoding="utf-8")
+                (folder / "request.yaml").write_text(to_yaml(settings), encoding="utf-8")
             (folder / "artifacts").mkdir()
             (folder / "log.txt").touch()
 
@@ -216,15 +216,6 @@ def job_folders(runs: Path) -> Iterator[JobFolder]:
         folder = JobFolder(path)
         if folder.exists():
             yield folder
-
-
-def _yaml(settings: dict[str, Any]) -> str:
-    """Return settings as YAML that is read back as they are."""
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    # PyYAML leaves bare a few characters that it takes for the end of a line when it reads.
-    if yaml.safe_load(text) != settings:
-        text = yaml.safe_dump(settings, sort_keys=False)
-    return text
 
 
 def _ends_a_line(descriptor: int, size: int) -> bool:

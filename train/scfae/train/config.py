@@ -19,6 +19,8 @@ from scfae.store.config import Frozen, digest
 from scfae.store.errors import ConfigError
 from scfae.store.masking import named_modalities, parse_policy
 
+from .yaml_text import to_yaml
+
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -232,7 +234,7 @@ class RunConfig(Frozen):
 
     def yaml(self) -> str:
         """Return the config as YAML, nested in its groups."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return to_yaml(self.model_dump(mode="json"))
 
 
 GROUPS: dict[str, type[Group]] = {

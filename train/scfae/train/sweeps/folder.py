@@ -32,6 +32,7 @@ from scfae.store.errors import ConfigError, RunNotFound, RunStateError, ScfaeErr
 from ..config import RunConfig
 from ..holding import hold
 from ..runs import EVALUATION_FILE, RunFolder, write_json
+from ..yaml_text import to_yaml
 from .plan import Cell, SweepPlan
 
 PLAN_FILE = "sweep.yaml"
@@ -244,5 +245,4 @@ def named_runs(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def _write_plan(path: Path, record: dict[str, Any]) -> None:
-    text = yaml.safe_dump({"format": FORMAT, **record}, sort_keys=False, allow_unicode=True)
-    write_atomic(path / PLAN_FILE, text.encode())
+    write_atomic(path / PLAN_FILE, to_yaml({"format": FORMAT, **record}).encode())
