@@ -14,7 +14,7 @@ from scfae.service import JobRecord, Process, Queue
 from scfae.service.processes import is_alive
 from scfae.service.roster import Roster, WorkerRecord
 
-from .services import SETTINGS, Served, make_service_store, start_server, wait_for, within_s
+from .services import SETTINGS, Served, busy_machine, make_service_store, start_server, wait_for
 
 NUM_STREAMS = 20
 
@@ -107,10 +107,11 @@ def test_the_server_ends_within_seconds_with_many_streams_and_its_run_goes_on_or
             for stream in streams:
                 stream.start()
             wait_for(lambda: all(stream.lines for stream in streams))
-            begun_s = time.monotonic()
-            served.process.send_signal(signal.SIGTERM)
-            assert served.process.wait(timeout=60) == 143
-            assert time.monotonic() - begun_s < within_s(5)
+            with busy_machine():
+                begun_s = time.monotonic()
+                served.process.send_signal(signal.SIGTERM)
+                assert served.process.wait(timeout=60) == 143
+                assert time.monotonic() - begun_s < 5
             for stream in streams:
                 stream.join(timeout=30)
                 assert not stream.is_alive()

@@ -21,7 +21,7 @@ from scfae.service.stores import Stores, store_id
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, ShardSample
 from scfae.store.atomic import write_atomic
 
-from .services import Served, make_service_store, start_server, wait_for, within_s
+from .services import Served, make_service_store, start_server, wait_for
 
 NAMES = [f"clip{i}" for i in range(6)]
 DIM = 100
@@ -310,7 +310,7 @@ def test_a_server_ends_within_seconds_while_something_is_estimated(
         begun_s = time.monotonic()
         served.process.terminate()
         assert served.process.wait(timeout=60) == 143
-        assert time.monotonic() - begun_s < within_s(8)
+        assert time.monotonic() - begun_s < 5
         asking.join()
         wait_for(lambda: not Path(f"/proc/{child}").exists())
 

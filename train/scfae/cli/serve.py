@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from .arguments import parse
-from .interrupt import Stopped, raise_on_sigterm
+from .interrupt import Stopped, end_at_once, raise_on_sigterm
 
 EXAMPLE = """\
   scfae serve --store-root features/ --media-root clips/
@@ -98,5 +98,5 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         signum = int(stop.args[0]) if stop.args else int(signal.SIGINT)
         on_stop = "go on" if flags.on_stop == "leave" else "save and are queued again"
-        raise Stopped(f"the service has ended; its jobs {on_stop}.", signum) from None
+        end_at_once(Stopped(f"the service has ended; its jobs {on_stop}.", signum))
     return 0
