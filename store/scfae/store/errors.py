@@ -3,6 +3,7 @@
 ```
 ScfaeError
 ├─ ConfigError(ValueError)              a field of a config or a flag; exit status 2
+│  └─ FilterError                       a filter of a list; says where
 ├─ ManifestError(ValueError)            the list of inputs; exit status 2
 ├─ MediaError                           one media file
 │  ├─ MediaNotFound(FileNotFoundError)
@@ -61,6 +62,10 @@ class ConfigError(ScfaeError, ValueError):
     """A setting is unknown, out of range or contradicts another; the message names the field."""
 
     exit_status = 2
+
+
+class FilterError(ConfigError):
+    """A filter of a list cannot be read; the message says at which character."""
 
 
 class ManifestError(ScfaeError, ValueError):

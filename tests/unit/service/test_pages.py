@@ -247,11 +247,16 @@ def test_a_sweep_shows_its_runs(client: TestClient, service: Service) -> None:
 
 
 def test_words_typed_to_find_runs() -> None:
-    search = Search.of("state:running kind:train mosei state:odd lr:x")
+    search = Search.of("state:running kind:train mosei lr<1 state:odd lr:x name=")
     assert search.states == ("running",)
     assert search.kinds == ("train",)
     assert search.words == "mosei lr:x"
-    assert search.unknown == ("state:odd",)
+    assert [(one.name, one.number) for one in search.terms] == []
+    assert search.complaints == (
+        "state:odd: there is no such state or kind.",
+        "filter, character 57: a value is due after name=.",
+    )
+    assert [(one.name, one.number) for one in Search.of("mosei lr < 1").terms] == [("lr", 1.0)]
 
 
 def test_words_of_times_sizes_and_figures() -> None:

@@ -36,6 +36,8 @@ class RunsArguments(ServiceFlags):
     """Only jobs in this state."""
     q: str = ""
     """Only jobs in which all of these words are found."""
+    filter: str = ""
+    """Only jobs of which all of these comparisons are true."""
     limit: int = 50
     """At most so many."""
 
@@ -74,14 +76,18 @@ class ResumeArguments(ServiceFlags):
 
 def run(argv: Sequence[str]) -> int:
     """Run `scfae runs`; return its exit status."""
-    example = "  scfae runs --state running\n  scfae runs 3f2a9c01b7de"
+    example = (
+        "  scfae runs --state running\n"
+        "  scfae runs --filter 'lr<1e-3 seed=3 metric>0.8'\n"
+        "  scfae runs 3f2a9c01b7de"
+    )
     flags = parse(RunsArguments, "scfae runs", argv, example)
 
     from scfae.service.client import Client
 
     with Client(flags.url) as client:
         if flags.job is None:
-            page = client.page(state=flags.state, q=flags.q, limit=flags.limit)
+            page = client.page(state=flags.state, q=flags.q, where=flags.filter, limit=flags.limit)
             if flags.json:
                 print_json(page.model_dump(mode="json"))
             for job in () if flags.json else page.jobs:

@@ -83,11 +83,24 @@ class Client:
         *,
         state: str | None = None,
         q: str = "",
+        where: str = "",
         cursor: str | None = None,
         limit: int = 50,
     ) -> JobList:
-        """Return a page of jobs, the newest first."""
-        given = {"state": state, "q": q or None, "cursor": cursor, "limit": limit}
+        """Return a page of jobs, the newest first.
+
+        Args:
+            state: Only jobs in this state.
+            q: Only jobs that have all of these words.
+            where: Only jobs of which this is true, e.g. `lr<1e-3 metric>0.8`.
+            cursor: Where to begin, from the page before.
+            limit: Jobs a page.
+
+        Raises:
+            FilterError: The filter cannot be read; says where.
+        """
+        given = {"state": state, "q": q or None, "filter": where or None}
+        given |= {"cursor": cursor, "limit": str(limit)}
         params = {name: value for name, value in given.items() if value is not None}
         return self._read(JobList, "GET", "/runs", params=params)
 

@@ -33,6 +33,20 @@ MIGRATIONS: tuple[str, ...] = (
         record TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN words TEXT;
+    DROP INDEX jobs_recent;
+    CREATE INDEX jobs_recent ON jobs (submitted_s DESC, id DESC, words);
+    CREATE TABLE facts (
+        job TEXT NOT NULL,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL,
+        number REAL
+    ) STRICT;
+    CREATE INDEX facts_job ON facts (job);
+    CREATE INDEX facts_number ON facts (name, number, job);
+    CREATE INDEX facts_text ON facts (name, text COLLATE NOCASE, job);
+    """,
 )
 """Each brings the schema from the version that is its index to the next one."""
 

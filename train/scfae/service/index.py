@@ -3,15 +3,16 @@
 Whoever writes one holds the index's write lock, and has changed the folder first.
 """
 
-import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scfae.store.errors import ConfigError, ServiceError
 
+from . import facts
+from .filters import Term
 from .folder import JobFolder
 from .record import JobRecord
 from .states import State
@@ -38,26 +39,30 @@ def find(
     states: Sequence[State],
     kinds: Sequence[str],
     words: Sequence[str],
+    terms: Sequence[Term],
+    live: Mapping[str, Mapping[str, Any]],
     cursor: str | None,
     limit: int,
 ) -> Page:
-    """Return a page of jobs; see `Queue.page`."""
-    terms: list[str] = ["1"]
+    """Return a page of jobs; see `Queue.page` and `facts.condition`."""
+    wheres: list[str] = ["1"]
     values: list[Any] = []
     for column, wanted in (("state", states), ("kind", kinds)):
         if wanted:
-            terms.append(f"{column} IN ({','.join('?' * len(wanted))})")
+            wheres.append(f"{column} IN ({','.join('?' * len(wanted))})")
             values += wanted
-    patterns = [_pattern(word) for word in words]
-    # Most rows fall away before any JSON is taken apart.
-    terms += ["record LIKE ? ESCAPE '\\'" for _ in patterns]
-    terms += [f"{_SEARCHED} LIKE ? ESCAPE '\\'" for _ in patterns]
-    values += patterns * 2
+    for word in words:
+        wheres.append("instr(words, ?)")
+        values.append(word.casefold())
+    for term in terms:
+        text, given = facts.condition(connection, term, live)
+        wheres.append(text)
+        values += given
     if cursor is not None:
-        terms.append("(submitted_s, id) < (?, ?)")
+        wheres.append("(submitted_s, id) < (?, ?)")
         values += _read_cursor(cursor)
     rows = connection.execute(
-        f"SELECT record FROM jobs WHERE {' AND '.join(terms)} "
+        f"SELECT record FROM jobs WHERE {' AND '.join(wheres)} "
         "ORDER BY submitted_s DESC, id DESC LIMIT ?",
         [*values, limit + 1],
     ).fetchall()
@@ -66,23 +71,19 @@ def find(
     return Page(jobs, f"{jobs[-1].submitted_s!r}_{jobs[-1].id}" if more else None)
 
 
-_SEARCHED = (
-    "json_extract(record, '$.id', '$.name', '$.tags', '$.kind', '$.state', '$.actor', '$.about')"
-)
-"""A JSON list of what is searched: one look into the record, not seven."""
-
-
-def _pattern(word: str) -> str:
-    spelled = json.dumps(word, ensure_ascii=False)[1:-1]  # as it stands in JSON
-    escaped = spelled.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+def add(connection: sqlite3.Connection, folder: JobFolder) -> JobRecord:
+    """Index a job that is new here: its settings, which stay as they are, and its row."""
+    record = folder.record()
+    facts.put(connection, record.id, facts.facts_of(folder.submitted().request))
+    put(connection, record)
+    return record
 
 
 def put(connection: sqlite3.Connection, record: JobRecord) -> None:
     """Bring a job's row up to what its folder says."""
     connection.execute(
         "INSERT OR REPLACE INTO jobs (id, seq, state, kind, priority, queued_s, submitted_s,"
-        " worker, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " worker, record, words) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             record.id,
             record.seq,
@@ -93,6 +94,7 @@ def put(connection: sqlite3.Connection, record: JobRecord) -> None:
             record.submitted_s,
             record.worker,
             record.model_dump_json(),
+            _words(record),
         ],
     )
 
@@ -102,11 +104,10 @@ def put_all(connection: sqlite3.Connection, folders: Iterable[JobFolder]) -> int
     count = 0
     for folder in folders:
         try:
-            record = folder.record()
+            add(connection, folder)
         except ServiceError:
             leave_out(connection, folder.id)
             continue
-        put(connection, record)
         count += 1
     return count
 
@@ -114,7 +115,19 @@ def put_all(connection: sqlite3.Connection, folders: Iterable[JobFolder]) -> int
 def leave_out(connection: sqlite3.Connection, job_id: str) -> None:
     """Strike a job whose folder cannot be read: one alone must not hold up all the others."""
     logger.exception("job %s is left out of the index", job_id)
+    strike(connection, job_id)
+
+
+def strike(connection: sqlite3.Connection, job_id: str) -> None:
+    """Take a job out of the index."""
     connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
+    facts.leave_out(connection, job_id)
+
+
+def _words(record: JobRecord) -> str:
+    """Return what is searched: short, and spelled in one way, so that a look takes microseconds."""
+    named = (record.id, record.name, *record.tags, record.kind, record.state, record.actor)
+    return "\n".join([*named, record.about]).casefold()
 
 
 def _read_cursor(cursor: str) -> tuple[float, str]:

@@ -25,6 +25,7 @@ from scfae.store.errors import (
 from . import index
 from .database import Database
 from .etags import etag
+from .filters import Term
 from .folder import JobFolder, job_folders
 from .index import Page
 from .jobs import JobRequest
@@ -118,9 +119,7 @@ class Queue:
             if folder.exists():
                 return self._same(job_id, asked)
             folder.create(submitted)
-            record = folder.record()
-            index.put(connection, record)
-        return record
+            return index.add(connection, folder)
 
     def get(self, job_id: str) -> JobRecord:
         """Return a job as it is now, by its folder.
@@ -136,6 +135,7 @@ class Queue:
         states: Sequence[State] = (),
         kinds: Sequence[str] = (),
         q: str = "",
+        terms: Sequence[Term] = (),
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page:
@@ -145,15 +145,26 @@ class Queue:
             states: Only jobs in these states.
             kinds: Only jobs of these kinds.
             q: Only jobs that have all of these words in id, name, tags, actor or settings.
+            terms: Only jobs of which all of these are true; see `facts`.
             cursor: Where to begin, from the page before.
             limit: Jobs a page.
 
         Raises:
             ConfigError: The cursor is not one of ours.
+            FilterError: No job can have what a term names.
         """
+        # The index has the figures of runs that ended; of the few that go on it is their folders.
+        live = self._live() if terms else {}
         with self.database.reading() as connection:
             return index.find(
-                connection, states=states, kinds=kinds, words=q.split(), cursor=cursor, limit=limit
+                connection,
+                states=states,
+                kinds=kinds,
+                words=q.split(),
+                terms=terms,
+                live=live,
+                cursor=cursor,
+                limit=limit,
             )
 
     def counts(self) -> dict[str, int]:
@@ -329,7 +340,7 @@ class Queue:
             trash = self.folder / "trash"
             trash.mkdir(exist_ok=True)
             self.job(job_id).path.rename(trash / f"{job_id}-{secrets.token_hex(3)}")
-            connection.execute("DELETE FROM jobs WHERE id = ?", [job_id])
+            index.strike(connection, job_id)
 
     def leave_out(self, job_id: str) -> None:
         """Strike a job from the index whose folder was taken away or damaged."""
@@ -354,7 +365,7 @@ class Queue:
                 path.rename(self.runs / job_id)
             except FileNotFoundError:
                 raise JobNotFound(f"there is no {path.name} in the trash.") from None
-            return self._current(connection, job_id)
+            return index.add(connection, self.job(job_id))
 
     def oldest_wait_s(self) -> float:
         """Return how long the oldest waiting job has waited, in seconds; 0 for none."""
@@ -368,16 +379,26 @@ class Queue:
         """Make the index anew from the folders; return how many jobs there are."""
         with self.database.writing() as connection:
             connection.execute("DELETE FROM jobs")
+            connection.execute("DELETE FROM facts")
             return index.put_all(connection, job_folders(self.runs))
 
     def _index_missing(self) -> None:
-        """Index folders without a row: of a submission that a kill cut short, or a lost index."""
+        """Index folders without a row: of a submission that a kill cut short, or a lost index.
+
+        Likewise those whose row is of an index that knew less.
+        """
         with self.database.reading() as connection:
-            known = {row["id"] for row in connection.execute("SELECT id FROM jobs")}
+            rows = connection.execute("SELECT id FROM jobs WHERE words IS NOT NULL")
+            known = {row["id"] for row in rows}
         missing = [folder for folder in job_folders(self.runs) if folder.id not in known]
         if missing:
             with self.database.writing() as connection:
                 index.put_all(connection, missing)
+
+    def _live(self) -> dict[str, dict[str, Any]]:
+        """Return how far the runs are that go on, by job."""
+        active = [record.id for record in self.active() if record.state in ACTIVE]
+        return {job_id: JobFolder(self.runs / job_id).progress() for job_id in active}
 
     def _same(self, job_id: str, asked: str) -> JobRecord:
         folder = JobFolder(self.runs / job_id)

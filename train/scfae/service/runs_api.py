@@ -16,6 +16,7 @@ from .check import Checked, check
 from .context import Admin, AService, Operator, Viewer
 from .ends import Ending
 from .etags import etag, seen
+from .filters import read_filter
 from .folder import JobFolder
 from .jobs import JobRequest, SweepJob, TrainJob
 from .record import Wish
@@ -53,12 +54,23 @@ def page(
     state: Annotated[list[State] | None, Query()] = None,
     kind: Annotated[list[str] | None, Query()] = None,
     q: Annotated[str, Query(max_length=500)] = "",
+    narrowed: Annotated[str, Query(alias="filter", max_length=1000)] = "",
     cursor: Annotated[str | None, Query(max_length=60)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobList:
-    """Return a page of jobs, the newest first; `q` is words that all must be found."""
+    """Return a page of jobs, the newest first.
+
+    `q` is words that all must be found. `filter` is comparisons that all must be true: of a
+    setting (`lr<1e-3 loop.seed=3 fusion=scfae`), of the best figure of the run (`metric>0.8`, or
+    by its name: `accuracy>0.8`), of `step`, `epoch`, `priority`, `attempt`, `actor`, `tag`, `name`.
+    """
     found = service.queue.page(
-        states=state or (), kinds=kind or (), q=q, cursor=cursor, limit=limit
+        states=state or (),
+        kinds=kind or (),
+        q=q,
+        terms=read_filter(narrowed),
+        cursor=cursor,
+        limit=limit,
     )
     # A job that is deleted meanwhile is shown as it was.
     jobs = tuple(JobView.of(one, JobFolder(service.queue.runs / one.id)) for one in found.jobs)

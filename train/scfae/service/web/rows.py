@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
+from scfae.store.errors import FilterError
+
 from ..context import Service
+from ..filters import Term, read_filter, split_filter
 from ..folder import JobFolder
 from ..jobs import SweepJob, TrainJob
 from ..pace import Pace
@@ -17,26 +20,29 @@ _WIDTH, _HEIGHT, _MARGIN = 84, 22, 2
 
 @dataclass(frozen=True)
 class Search:
-    """What was typed: `state:running kind:train mosei`.
+    """What was typed: `state:running kind:train mosei lr<1e-3`.
 
     Attributes:
         states: After `state:`.
         kinds: After `kind:`.
+        terms: Comparisons.
         words: The others, which all must be found.
-        unknown: Words after `state:` or `kind:` that are neither.
+        complaints: What of it cannot be used, a sentence each.
     """
 
     states: tuple[State, ...] = ()
     kinds: tuple[str, ...] = ()
+    terms: tuple[Term, ...] = ()
     words: str = ""
-    unknown: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, text: str) -> "Search":
         """Return what a text asks for."""
         states: list[Any] = []
-        kinds, words, unknown = [], [], []
-        for word in text.split():
+        kinds, words, complaints = [], [], []
+        typed, comparisons = split_filter(text)
+        for word in typed:
             field, colon, value = word.partition(":")
             if not colon or field not in ("state", "kind"):
                 words.append(word)
@@ -45,8 +51,13 @@ class Search:
             elif field == "kind" and value in KINDS:
                 kinds.append(value)
             elif value:
-                unknown.append(word)
-        return cls(tuple(states), tuple(kinds), " ".join(words), tuple(unknown))
+                complaints.append(f"{word}: there is no such state or kind.")
+        terms: tuple[Term, ...] = ()
+        try:
+            terms = read_filter(comparisons)
+        except FilterError as error:
+            complaints.append(f"{error}")
+        return cls(tuple(states), tuple(kinds), terms, " ".join(words), tuple(complaints))
 
 
 @dataclass(frozen=True)
