@@ -125,7 +125,10 @@ class DLF(Fusion):
         self.add_head(2 * num * w)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
-        """Return `fused [B, 2 M W]`; `z` holds each h_m `[B, W]`."""
+        """Return `fused [B, 2 M W]`; `z` holds each h_m `[B, W]`.
+
+        `specific` and `shared` hold the means over time of s_m and c_m `[B, W]`.
+        """
         valid = inputs.valid
         x, s, c, recon, again = {}, {}, {}, {}, {}
         for m in self.modalities:
@@ -151,7 +154,13 @@ class DLF(Fusion):
             losses |= self._own_errors(parts, inputs, inputs.labels)
             if inputs.labels.ndim == 1:
                 losses["triplet"] = self._triplet(c, inputs, inputs.labels)
-        return FusionOutput(fused=self.joint(torch.cat(joint, dim=1)), z=h, losses=losses)
+        return FusionOutput(
+            fused=self.joint(torch.cat(joint, dim=1)),
+            z=h,
+            specific={m: masked_mean(rows, valid[m]) for m, rows in s.items()},
+            shared={m: masked_mean(rows, valid[m]) for m, rows in c.items()},
+            losses=losses,
+        )
 
     def _drawn(self, modality: str, s: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         led = inputs.valid[self.leading]

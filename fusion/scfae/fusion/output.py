@@ -32,3 +32,16 @@ class FusionOutput:
     recon: dict[str, Tensor] = field(default_factory=dict)
     losses: dict[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+
+    @property
+    def shared_parts(self) -> dict[str, Tensor]:
+        """What modalities have in common, each by the modality that it comes from.
+
+        A method that names no `shared_from` computes each of `shared` from its own modality.
+        """
+        return self.shared_from or self.shared
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the method parts what is each modality's own from what they share."""
+        return bool(self.specific and self.shared_parts)
