@@ -9,12 +9,8 @@ from scfae.cli.analyse import run as analyse
 from scfae.fusion import InputNorm
 from scfae.store import FeatureStore, FeatureStream
 from scfae.store.errors import ConfigError
-from scfae.train.gradients import (
-    GRADIENTS_FILE,
-    analyse_gradients,
-    flat_gradients,
-    gradient_figures,
-)
+from scfae.train.gradient_probe import Meeting, flat_gradients
+from scfae.train.gradients import GRADIENTS_FILE, analyse_gradients, gradient_figures
 from scfae.train.loading import load_run
 from scfae.train.model import fusion_of
 from scfae.train.runs import RunFolder
@@ -33,8 +29,8 @@ def test_by_hand() -> None:
     others = (4 * x[0] - 3 * x[1], -x[0])
     first = flat_gradients(task, {"m": [x]})["m"]
     assert first.tolist() == [3.0, 4.0]
-    pairs = [(first, flat_gradients(other, {"m": [x]})["m"]) for other in others]
-    found = gradient_figures(pairs)
+    meetings = [Meeting.of(first, flat_gradients(other, {"m": [x]})["m"]) for other in others]
+    found = gradient_figures(meetings)
     assert found.task_norm == pytest.approx(5.0)
     assert found.auxiliary_norm == pytest.approx((5.0 + 1.0) / 2)
     assert found.cosine == pytest.approx((0.0 - 0.6) / 2)
@@ -48,7 +44,7 @@ def test_a_gradient_that_does_not_arrive_has_no_cosine() -> None:
     found = flat_gradients(x.sum(), {"x": [x], "y": [y]})
     assert found["y"].tolist() == [0.0, 0.0]
     nothing = flat_gradients(None, {"x": [x]})["x"]
-    figures = gradient_figures([(found["x"], nothing)])
+    figures = gradient_figures([Meeting.of(found["x"], nothing)])
     assert (figures.cosine, figures.negative_share, figures.num_batches) == (None, None, 0)
 
 

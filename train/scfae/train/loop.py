@@ -29,6 +29,7 @@ from .averaging import make_average
 from .checkpoint import restore_rng, rng_state
 from .config import RunConfig
 from .device import choose_device, seed_everything, seed_rank
+from .gradient_log import GradientLog
 from .journal import Journal
 from .keeper import Keeper
 from .loading import restore_model
@@ -181,6 +182,9 @@ class _Training:
             purge_step=self.step + 1,
             trackers=self.config.loop.trackers,
         )
+        self.gradients = GradientLog(
+            self.config, self.model, self.task, self.encode, step=self.step, world=self.world
+        )
         self._write_state("running")
         where = {"device": self.device, "processes": self.world.size}
         if self.attempt == 1:
@@ -285,6 +289,8 @@ class _Training:
             (num_samples,) = self.world.sum([len(batch)])
             count = self.world.least(min(optim.accumulate, most_parts(batch)))
             for number, part in enumerate(parts_of(batch, count)):
+                if number == 0:
+                    self.gradients.sample(part, self.step)
                 losses = self._losses(part)
                 share = len(part) / num_samples
                 scaled = self.precision.scale(loss * share for loss in losses)
@@ -403,6 +409,7 @@ class _Training:
         }
         if self.average is not None:
             state["average"] = self.average.state_dict()
+        self.gradients.secure()
         self.keeper.save(state)
 
     def _restore(self) -> None:

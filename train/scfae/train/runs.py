@@ -8,6 +8,7 @@ RUN/
   splits.json        sizes, digests of the ids, what was carved or left out
   task.json          the classes, in the order of the logits
   events.jsonl       one JSON object a line, only ever appended to
+  gradients.jsonl    how gradients met at sampled steps, if the run was to keep that
   state.json         running | finished | failed | interrupted, and how far
   checkpoints/       last.pt, best.pt
   evaluation.json    every subset of modalities on the test split, by `scfae evaluate`
