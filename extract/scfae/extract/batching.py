@@ -52,7 +52,7 @@ class ShardBatcher:
         self._waiting_bytes = 0
         self._counts: dict[str, int] = {}
         self._running: list[tuple[list[_Waiting], Callable[[], Rows]]] = []
-        self._gathered = GatheredRows()
+        self._gathered = GatheredRows(forward.encoder.stored_as or "float32")
 
     @classmethod
     def for_column(cls, info: ColumnInfo, forward: Forward) -> Self:

@@ -6,13 +6,14 @@ Shapes: B windows, N tokens of a window, R rows kept of a window, T rows of a fi
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from scfae.store.column import DType
 from scfae.store.errors import DecodeError, MediaNotFound, StreamMissing
 
 from .manifest import media_kind
@@ -72,9 +73,15 @@ class Encoder(ABC):
     Attributes:
         pads_batches: Batches may be filled up to their fixed size; not where windows have lengths
             of their own, so that most batches would be filling.
+        stored_as: The type that holds its rows exactly; None where the user chooses.
+        blocks: Parts of its network that learn or rest as a whole; see `trainable.blocks_of`.
+        unused: Parameters that its rows do not depend on, so that they cannot learn.
     """
 
     pads_batches: bool = True
+    stored_as: DType | None = None
+    blocks: ClassVar[tuple[str, ...]] = ()
+    unused: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: EncoderSpec, module: nn.Module, device: torch.device) -> None:
         self.spec = spec

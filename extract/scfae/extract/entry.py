@@ -30,6 +30,9 @@ class EncoderEntry:
         weights_hint: Where it comes from and where it goes.
         find: Returns the published file on this machine, or None.
         hub: The published file on the Hugging Face hub, `org/name/path`; empty if it is not there.
+        has_widths: Whether its loader heeds `width`.
+        is_trainable: Asked of the loader: the network with every layer that training needs.
+        width: Asked of the loader: channels of the first stage; None is the published network.
         loader: `module:function`, called as `function(entry, weights, device, options)`; returns an
             `Encoder`, or a list where the options ask for several. A name, so that listing encoders
             imports none of them.
@@ -47,6 +50,9 @@ class EncoderEntry:
     find: Callable[[], Path | None]
     loader: str
     hub: str = ""
+    has_widths: bool = False
+    is_trainable: bool = False
+    width: int | None = None
 
     def find_here(self) -> Path | None:
         """Return the published weights on this machine, also from the hub's cache, or None."""

@@ -7,20 +7,27 @@ Shapes: R rows of a window, D features, T rows of a sample.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.float32]
+from scfae.store.column import DType
+
+Rows = npt.NDArray[Any]
 Times = npt.NDArray[np.float64]
 _LEAST_ROWS = 64
 
 
 class GatheredRows:
-    """Rows and times of windows, by sample."""
+    """Rows and times of windows, by sample.
 
-    def __init__(self) -> None:
-        self._rows: Rows = np.empty((0, 0), dtype=np.float32)
+    Args:
+        dtype: How rows are kept: float32, or float16 where that holds them exactly.
+    """
+
+    def __init__(self, dtype: DType = "float32") -> None:
+        self._rows: Rows = np.empty((0, 0), dtype=dtype)
         self._times: Times = np.empty((0, 2), dtype=np.float64)
         self._used = 0
         self._places: dict[str, dict[int, slice]] = {}
@@ -59,7 +66,7 @@ class GatheredRows:
         return rows, np.concatenate([self._times[one] for one in pieces])
 
     def _grow(self, capacity: int, dim: int) -> None:
-        rows = np.empty((capacity, dim), dtype=np.float32)
+        rows: Rows = np.empty((capacity, dim), dtype=self._rows.dtype)
         times = np.empty((capacity, 2), dtype=np.float64)
         if self._used:
             rows[: self._used] = self._rows[: self._used]

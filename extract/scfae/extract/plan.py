@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
 
+import numpy as np
+
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, column_name
 from scfae.store.column import DType
 from scfae.store.container import Format
@@ -24,6 +26,7 @@ from .recipe import MediaKind, Recipe
 from .texts import MediaSource
 
 _HASHING_THREADS = 4
+_LARGE_SHARD_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def plan_columns(
             spec.modality,
             encoder=spec.canonical,
             dim=spec.dim,
-            dtype=dtype,
+            dtype=encoder.stored_as or dtype,
             format=form,
             weights=spec.weights,
             weights_sha256=spec.weights_sha256,
@@ -209,6 +212,7 @@ def plan_work(
         for shard in missing | changed | failed:
             work.shards.setdefault(shard, []).append(name)
     work.notices += [*_other_formats(store, columns), *_mixed_kinds(columns, items)]
+    work.notices += _wide_rows(columns, store.samples.shard_size)
     work.shards = dict(sorted(work.shards.items()))
     return work
 
@@ -248,6 +252,21 @@ def _other_formats(store: FeatureStore, columns: Mapping[str, ColumnPlan]) -> li
         and there[name].fingerprint == plan.info.fingerprint
         and there[name].format != plan.info.format
     ]
+
+
+def _wide_rows(columns: Mapping[str, ColumnPlan], shard_size: int) -> list[str]:
+    """Return what to say of columns whose shards, which are made in memory, are large."""
+    notices = []
+    for name, plan in columns.items():
+        row_bytes = plan.info.dim * np.dtype(plan.info.dtype).itemsize
+        if row_bytes * shard_size > _LARGE_SHARD_BYTES:
+            fitting = max(1, _LARGE_SHARD_BYTES // row_bytes)
+            notices.append(
+                f"{name}: a row is {row_bytes / 1e6:.1f} MB, so a shard of {shard_size} samples is "
+                f"{row_bytes * shard_size / 1e9:.1f} GB for each row that a sample has, and is "
+                f"twice in memory while it is made; a new store takes --shard-size {fitting}"
+            )
+    return notices
 
 
 def _mixed_kinds(columns: Mapping[str, ColumnPlan], items: Mapping[str, MediaItem]) -> list[str]:

@@ -10,7 +10,7 @@ import difflib
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from .families import (
     efficientnet,
     ge2e,
     hf,
+    inputs,
     r2plus1d,
     resnetse,
     timm_model,
@@ -92,6 +93,7 @@ _OPEN: dict[str, Callable[[str], EncoderEntry]] = {
     hf.TEXT_PREFIX: hf.text_entry_for,
     hf.PREFIX: hf.entry_for,
     timm_model.PREFIX: timm_model.entry_for,
+    inputs.PREFIX: inputs.entry_for,
 }
 
 
@@ -143,6 +145,11 @@ def open_names() -> list[str]:
     return [f"{prefix}MODEL" for prefix in _OPEN]
 
 
+def open_prefix(name: str) -> str:
+    """Return the prefix of a name that stands for all models of a library; empty for another."""
+    return next((prefix for prefix in _OPEN if name.startswith(prefix)), "")
+
+
 def list_encoders() -> list[EncoderInfo]:
     """Return every encoder and whether its published weights are on this machine."""
     return [
@@ -175,7 +182,9 @@ def parse_encoder(text: str) -> EncoderRequest:
     name, at, weights = head.partition("@")
     if at and not weights:
         raise ConfigError(f"{text}: nothing after '@'; give a weights file or random:SEED.")
-    prefix = next((one for one in _OPEN if name.startswith(one)), "")
+    prefix = open_prefix(name)
+    if prefix == inputs.PREFIX:  # whose rest is an encoder's name again
+        prefix += open_prefix(name.removeprefix(prefix))
     _, colon, stray = name.removeprefix(prefix).partition(":")
     if not at and colon:
         raise ConfigError(f"{text}: '{stray}' is no option; options are written name=value.")
@@ -231,18 +240,58 @@ def load_encoders(
 
     Arguments and errors are those of `load_encoder`.
     """
+    request = parse_encoder(name)
+    source = request.weights if weights is None else str(weights)
+    return _load(find_entry(request.name), source, device, request.options | options)
+
+
+def load_trainable_encoder(
+    name: str,
+    weights: str | None,
+    options: Options,
+    *,
+    width: int | None = None,
+    device: "str | torch.device" = "cpu",
+) -> "Encoder":
+    """Return an encoder whose network has every layer that training needs.
+
+    Args:
+        name: Its name alone.
+        weights: As for `load_encoder`.
+        options: The encoder's options.
+        width: Of its first stage, for a network of reduced size; None is the published one.
+        device: Where to put the network.
+
+    Raises:
+        UnknownEncoder, WeightsUnavailable, WeightsMismatch, ConfigError: As for `load_encoder`; or
+            there is no such reduced network.
+    """
+    entry = replace(find_entry(name), is_trainable=True, width=width)
+    if width is not None and not entry.has_widths:
+        having = ", ".join(one.name for one in entries().values() if one.has_widths)
+        raise ConfigError(f"{name}: there is no reduced network of it; there is of {having}.")
+    if width is not None and not (weights or "").startswith("random:"):
+        raise ConfigError(
+            f"{name}: a network of width {width} has no published weights; give random:SEED."
+        )
+    (loaded, *others) = _load(entry, weights, device, options)
+    if others:
+        raise ConfigError(f"{name}: is {1 + len(others)} encoders; one of them can be trained.")
+    return loaded
+
+
+def _load(
+    entry: EncoderEntry, weights: str | None, device: "str | torch.device", options: Options
+) -> "list[Encoder]":
     import torch
 
-    request = parse_encoder(name)
-    entry = find_entry(request.name)
-    source = request.weights if weights is None else str(weights)
     try:
         place = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(
             f"device: {device!r} is no device ({str(error).splitlines()[0]})"
         ) from None
-    loaded = _resolve(entry.loader)(entry, source, place, request.options | options)
+    loaded = _resolve(entry.loader)(entry, weights, place, options)
     return loaded if isinstance(loaded, list) else [loaded]
 
 

@@ -72,6 +72,8 @@ _DROPPED = ("mask_token", "decoder_", "head.")
 class AudioMAE(Encoder):
     """AudioMAE; `forward` takes normalised filter banks `[B, 1, 1024, 128]`."""
 
+    blocks = ("patch_embed", "+cls_token", "+pos_embed", "blocks.*", "+norm", "+fc_norm")
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the class token, then patch `1 + 8 t + f`: `[B, 513, 768]`."""
         tokens: Tensor = self.module.forward_features(x)  # type: ignore[operator]

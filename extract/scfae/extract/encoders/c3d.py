@@ -73,6 +73,19 @@ class Network(nn.Module):
 class C3D(Encoder):
     """C3D; `forward` takes `[B, 3, 16, 112, 112]`, RGB from 0 to 255 less a mean."""
 
+    blocks = (
+        "conv1",
+        "conv2",
+        "conv3a",
+        "+conv3b",
+        "conv4a",
+        "+conv4b",
+        "conv5a",
+        "+conv5b",
+        "fc6",
+        "+fc7",
+    )
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the chosen layer as the one token `[B, 1, 4096]`."""
         feature: Tensor = self.module(x, self.spec.recipe["layer"])

@@ -67,6 +67,8 @@ _RENAMED = (
 class DinoV3(Encoder):
     """DINOv3; `forward` takes `[B, 3, H, W]`, H and W multiples of 16, normalised."""
 
+    blocks = ("patch_embed", "+cls_token", "+reg_token", "blocks.*", "+norm")
+
     def forward(self, x: Tensor) -> Tensor:
         """Return class token, four registers, then patches, after the final norm `[B, N, D]`."""
         if x.shape[-2] % 16 or x.shape[-1] % 16:

@@ -50,6 +50,9 @@ _OTHER = {
 class EfficientNetLite0(Encoder):
     """EfficientNet-Lite0; `forward` takes `[B, 3, 224, 224]` scaled by `(x - 127) / 128`."""
 
+    blocks = ("conv_stem", "+bn1", "blocks.*", "+conv_head", "+bn2")
+    unused = ("classifier",)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the last map's places as tokens `[B, 49, 1280]`."""
         tokens: Tensor = self.module.forward_features(x).flatten(2).transpose(1, 2)  # type: ignore[operator]

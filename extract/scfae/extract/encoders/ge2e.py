@@ -48,6 +48,9 @@ class SpeakerLSTM(nn.Module):
 class GE2E(Encoder):
     """GE2E; `forward` takes mel frames `[B, frames, 40]`."""
 
+    blocks = ("lstm",)
+    unused = ("linear",)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the top layer's states `[B, frames, 256]`."""
         states: Tensor = self.module.lstm(x)[0]  # type: ignore[operator]

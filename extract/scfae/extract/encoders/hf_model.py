@@ -318,7 +318,7 @@ def _see(side: _Side, picture: Any, num_frames: int | None) -> Any:
 
 def _probe(encoder: str, run: Callable[[], Any]) -> Any:
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # what a network keeps of it must serve training too
             output = run()
             _tokens(output)
             return output

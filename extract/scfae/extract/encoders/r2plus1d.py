@@ -14,6 +14,7 @@ Both: the classifier is dropped; mean and deviation of Kinetics; the 512-d avera
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -58,6 +59,8 @@ class R2Plus1D(Encoder):
         *args: As `Encoder` takes them.
     """
 
+    blocks = ("stem", "layer1", "layer2", "layer3", "layer4")
+
     def __init__(self, prepare: PrepareFrame, *args: Any) -> None:
         super().__init__(*args)
         self._prepare = prepare
@@ -95,7 +98,7 @@ def load_18(
         weights,
         device,
         given,
-        build=_build_18,
+        build=_build_18 if entry.width is None else partial(_build_narrow_18, entry.width),
         windows=windows,
         prepare=partial(squash_and_crop, height=height, width=width, side=SIDE),
         resize={
@@ -140,6 +143,8 @@ def _load(
     resize: dict[str, Any],
 ) -> Encoder:
     module, found = load_network(entry, weights, build=build, drop=("fc.",))
+    if entry.width is not None:
+        entry = replace(entry, dim=8 * entry.width)
     spec = entry.spec(
         found,
         options=given,
@@ -154,11 +159,45 @@ def _load(
         },
         packages=("torch", "torchvision", "numpy", "av"),
     )
-    return R2Plus1D(prepare, spec, fold_batch_norms(module), device)
+    network = module if entry.is_trainable else fold_batch_norms(module)
+    return R2Plus1D(prepare, spec, network, device)
 
 
 def _build_18() -> nn.Module:
     return _finished(r2plus1d_18(weights=None))
+
+
+def _build_narrow_18(width: int) -> nn.Module:
+    """Return the network of R(2+1)D-18 with `width` channels in its first layer, not 64."""
+    with torch.device("meta"):
+        module = r2plus1d_18(weights=None)
+    middle = max(1, round(45 * width / 64))
+    module.stem = nn.Sequential(
+        nn.Conv3d(3, middle, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
+        nn.BatchNorm3d(middle),
+        nn.ReLU(inplace=True),
+        nn.Conv3d(middle, width, (3, 1, 1), 1, (1, 0, 0), bias=False),
+        nn.BatchNorm3d(width),
+        nn.ReLU(inplace=True),
+    )
+    inside = width
+    for number in range(1, 5):
+        outside = width * 2 ** (number - 1)
+        stride = 1 if number == 1 else 2
+        blocks = [_narrow_block(inside, outside, stride), _narrow_block(outside, outside, 1)]
+        setattr(module, f"layer{number}", nn.Sequential(*blocks))
+        inside = outside
+    return _finished(module)
+
+
+def _narrow_block(inside: int, outside: int, stride: int) -> nn.Module:
+    downsample = None
+    if stride != 1 or inside != outside:
+        downsample = nn.Sequential(
+            nn.Conv3d(inside, outside, 1, stride, bias=False), nn.BatchNorm3d(outside)
+        )
+    block: nn.Module = BasicBlock(inside, outside, Conv2Plus1D, stride, downsample)
+    return block
 
 
 def _build_34() -> nn.Module:

@@ -9,7 +9,9 @@ Upstream oddities that the numbers depend on: ReLU comes before the first batch 
 before that of V2's stem; V2's first convolution has a bias; sound is pre-emphasised in V2 only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +55,9 @@ class SEGate(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc = nn.Sequential(
-            nn.Linear(channels, channels // 8),
+            nn.Linear(channels, max(1, channels // 8)),
             nn.ReLU(inplace=True),
-            nn.Linear(channels // 8, channels),
+            nn.Linear(max(1, channels // 8), channels),
             nn.Sigmoid(),
         )
 
@@ -129,17 +131,22 @@ class ResNetSE(nn.Module):
 
 
 class ResNetSE34L(ResNetSE):
-    """Widths 16 to 128, self-attentive pooling over time."""
+    """Widths 16 to 128, self-attentive pooling over time.
 
-    def __init__(self) -> None:
-        super().__init__((16, 32, 64, 128), (1, 2, 2, 1))
+    Args:
+        width: Of the first stage; the published network's is 16.
+    """
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__(_widths(width), (1, 2, 2, 1))
+        last = 8 * width
         self.torchfb = _mel(40)
-        self.conv1 = nn.Conv2d(1, 16, 7, stride=(2, 1), padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.sap_linear = nn.Linear(128, 128)
-        self.attention = nn.Parameter(torch.empty(128, 1))
+        self.conv1 = nn.Conv2d(1, width, 7, stride=(2, 1), padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.sap_linear = nn.Linear(last, last)
+        self.attention = nn.Parameter(torch.empty(last, 1))
         nn.init.xavier_normal_(self.attention)
-        self.fc = nn.Linear(128, 512)
+        self.fc = nn.Linear(last, 4 * last)
 
     def stem(self, x: Tensor) -> Tensor:
         """Convolution, batch norm, ReLU."""
@@ -157,21 +164,26 @@ class ResNetSE34L(ResNetSE):
 
 
 class ResNetSE34V2(ResNetSE):
-    """Widths 32 to 256, attentive statistics pooling over time."""
+    """Widths 32 to 256, attentive statistics pooling over time.
 
-    def __init__(self) -> None:
-        super().__init__((32, 64, 128, 256), (1, 2, 2, 2))
+    Args:
+        width: Of the first stage; the published network's is 32.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__(_widths(width), (1, 2, 2, 2))
+        steps = 8 * width * 8  # channels and, of 64 mel bands, 8 that are left
         self.torchfb = nn.Sequential(PreEmphasis(), _mel(64))
-        self.conv1 = nn.Conv2d(1, 32, 3, stride=1, padding=1)
-        self.bn1 = nn.BatchNorm2d(32)
+        self.conv1 = nn.Conv2d(1, width, 3, stride=1, padding=1)
+        self.bn1 = nn.BatchNorm2d(width)
         self.attention = nn.Sequential(
-            nn.Conv1d(2048, 128, 1),
+            nn.Conv1d(steps, 128, 1),
             nn.ReLU(),
             nn.BatchNorm1d(128),
-            nn.Conv1d(128, 2048, 1),
+            nn.Conv1d(128, steps, 1),
             nn.Softmax(dim=2),
         )
-        self.fc = nn.Linear(4096, 512)
+        self.fc = nn.Linear(2 * steps, 16 * width)
 
     def stem(self, x: Tensor) -> Tensor:
         """Convolution, ReLU, batch norm: in this order."""
@@ -194,12 +206,17 @@ class ResNetSE34V2(ResNetSE):
         return embedding
 
 
+_TAIL = ("+sap_linear", "+attention", "+fc")
+
+
 class SpeakerEncoder(Encoder):
     """ResNetSE-34; `forward` takes sound `[B, samples]` at 16 kHz.
 
     Normalisation, gates and pooling run over the whole time axis, so sounds of a batch must be
     equally long: padding would change every feature.
     """
+
+    blocks = ("conv1", "+bn1", "layer1", "layer2", "layer3", "layer4", *_TAIL)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return time steps `[B, T, 128]` (L) or `[B, T, 2048]` (V2)."""
@@ -246,7 +263,12 @@ def _load(
         sample_rate_hz=SAMPLE_RATE_HZ,
         shortest=SHORTEST_SAMPLES,
     )
-    module, found = load_network(entry, weights, build=kind, rename=_bare, drop=("__L__.",))
+    build: Callable[[], nn.Module] = kind
+    if entry.width is not None:
+        build = partial(kind, entry.width)
+    module, found = load_network(entry, weights, build=build, rename=_bare, drop=("__L__.",))
+    if entry.width is not None:
+        entry = replace(entry, dim=_dim(kind, entry.width))
     spec = entry.spec(
         found,
         options=given,
@@ -261,6 +283,15 @@ def _load(
         packages=("torch", "torchaudio", "av"),
     )
     return SpeakerEncoder(spec, module, device)
+
+
+def _widths(first: int) -> tuple[int, ...]:
+    return (first, 2 * first, 4 * first, 8 * first)
+
+
+def _dim(kind: type[nn.Module], width: int) -> int:
+    """Return the width of the embedding, 512 of the published networks."""
+    return 512 * width // (16 if kind is ResNetSE34L else 32)
 
 
 def _bare(state: State, path: Path) -> State:

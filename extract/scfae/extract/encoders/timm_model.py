@@ -116,7 +116,7 @@ def load(
         entry = replace(entry, hub=f"{published.hf_hub_id}/{file}")
     module, found = load_network(entry, weights, build=build, drop=drop)
     config = _config(entry.name, module)
-    with torch.inference_mode():
+    with torch.no_grad():  # what a network keeps of it must serve training too
         features = module.eval().forward_features(torch.zeros(1, *config["input_size"]))  # type: ignore[operator]
         dim = module.forward_head(features, pre_logits=True).shape[-1]  # type: ignore[operator]
     licence = "not stated by timm" if published is None else published.license

@@ -110,6 +110,8 @@ class Network(nn.Module):
 class VideoMAEV2(Encoder):
     """VideoMAE V2; `forward` takes `[B, 3, 16, 224, 224]`, normalised."""
 
+    blocks = ("model.embeddings", "model.encoder.layer.*", "+model.layernorm", "+fc_norm")
+
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens `[B, N, D]` in order of time, height, width; N is 1568, for g 2048."""
         model = self.module.model

@@ -122,6 +122,14 @@ class WavLM(Encoder):
     """
 
     pads_batches = False
+    blocks = (
+        "feature_extractor",
+        "feature_projection",
+        "+encoder.pos_conv_embed",
+        "encoder.layers.*",
+        "+encoder.layer_norm",
+    )
+    unused = ("masked_spec_embed",)
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ ENTRIES: tuple[EncoderEntry, ...] = (
         weights_hint=f"From torchvision's model zoo. {TORCH_HUB_HINT}",
         loader="scfae.extract.encoders.r2plus1d:load_18",
         find=partial(find_in_hub, _FILE_18),
+        has_widths=True,
     ),
     EncoderEntry(
         name="r2plus1d-34",

@@ -18,6 +18,7 @@ ENTRIES: tuple[EncoderEntry, ...] = (
         weights_hint=f"From clovaai/voxceleb_trainer. {TORCH_HUB_HINT}",
         loader="scfae.extract.encoders.resnetse:load_l",
         find=partial(find_in_hub, "baseline_lite_ap.model"),
+        has_widths=True,
     ),
     EncoderEntry(
         name="resnetse34v2",
@@ -31,5 +32,6 @@ ENTRIES: tuple[EncoderEntry, ...] = (
         weights_hint=f"From clovaai/voxceleb_trainer. {TORCH_HUB_HINT}",
         loader="scfae.extract.encoders.resnetse:load_v2",
         find=partial(find_in_hub, "baseline_v2_smproto.model"),
+        has_widths=True,
     ),
 )
