@@ -61,10 +61,10 @@ def test_losses_are_weighed_by_name_and_one_without_weight_counts_whole() -> Non
 
 def test_weights_of_losses_that_are_not_there_are_refused() -> None:
     config = make_config("store", Path("run"), fusion="concat", options={"hidden": 8})
-    check_loss_weights(build_model(config, DIMS, 3), config, DIMS)  # recon = 1 is the default
+    check_loss_weights(build_model(config, DIMS, 3), config)  # recon = 1 is the default
     asked = make_config("store", Path("run"), fusion="concat", loss_weights={"recon": 2.0})
     with pytest.raises(ConfigError, match="concat has no loss recon; its losses are: none"):
-        check_loss_weights(build_model(asked, DIMS, 3), asked, DIMS)
+        check_loss_weights(build_model(asked, DIMS, 3), asked)
 
 
 def test_rows_that_do_not_fit_are_a_typed_error() -> None:

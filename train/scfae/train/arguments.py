@@ -15,6 +15,7 @@ import tyro
 from pydantic.fields import FieldInfo
 from tyro.constructors import PrimitiveConstructorSpec
 
+from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
 
 from .config import GROUPS, RunConfig, load_config
@@ -235,6 +236,8 @@ def _spelled(value: Any) -> list[str]:
 
 
 def _spelled_one(value: Any) -> str:
+    if isinstance(value, Frozen):
+        value = value.model_dump(mode="json", exclude_defaults=True)
     is_plain = isinstance(value, str) and word_value(value) == value
     return value if is_plain else json.dumps(value)
 

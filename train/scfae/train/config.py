@@ -19,6 +19,7 @@ from scfae.store.config import Frozen, digest
 from scfae.store.errors import ConfigError
 from scfae.store.masking import named_modalities, parse_policy
 
+from .encoder_config import EncoderConfig
 from .yaml_text import to_yaml
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -99,6 +100,10 @@ class ModelConfig(Group):
     """Options of the fusion model, e.g. expansion=2 shared_ratio=0.5."""
     linear_maps: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Modalities that a linear map, trained with the model, brings to a width, e.g. video=128."""
+    encoders: dict[Name, EncoderConfig] = Field(default_factory=dict)
+    """Encoders that learn with the model, from columns input:NAME: video=r2plus1d-18, or JSON."""
+    adapters: bool = False
+    """Put a residual perceptron of two layers, which learns, before the model at each modality."""
     standardise: bool = True
     """Bring every modality to mean 0 and one loudness, as measured on the training split."""
     input_rms: Positive | Literal["auto"] = "auto"
@@ -284,9 +289,10 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
         problems.extend(_fusion_problems(model))
     if modalities is not None and isinstance(model, ModelConfig):
         problems.extend(
-            f"linear_maps.{name}: columns names no {name}.{suggest(name, modalities)} It names: "
+            f"{field}.{name}: columns names no {name}.{suggest(name, modalities)} It names: "
             + ", ".join(modalities)
-            for name in model.linear_maps
+            for field in ("linear_maps", "encoders")
+            for name in getattr(model, field)
             if name not in modalities
         )
     if isinstance(loop, LoopConfig):

@@ -273,7 +273,10 @@ def evaluate(
         n=len(view),
         epoch=loaded.epoch,
         bootstrap=bootstrap,
-        unimodal=linear_probes(task, splits, view) if probes else {},
+        # Of windows as they are a linear model would learn nothing, slowly.
+        unimodal=linear_probes(task, splits, view)
+        if probes and not loaded.config.model.encoders
+        else {},
         calibration=_calibration(loaded, splits, scored, place),
         robustness=robustness(
             loaded,

@@ -99,6 +99,11 @@ def export_run(
             f"{loaded.config.model.fusion} was trained on whole dialogues (group_batches), and an "
             "exported model takes samples one by one: its answers would be others."
         )
+    if loaded.config.model.encoders:
+        raise ExportError(
+            f"{loaded.run.path} trains its encoders ({', '.join(loaded.config.model.encoders)}), "
+            "which are not exported: scfae predict runs them on media."
+        )
     temperature = run_temperature(loaded.run)
     model = ExportedModel(loaded, temperature).eval()
     program, is_batched = _traced(model, loaded)

@@ -30,10 +30,11 @@ from .checkpoint import restore_rng, rng_state
 from .config import RunConfig
 from .device import choose_device, seed_everything, seed_rank
 from .gradient_log import GradientLog
+from .joint import parameter_groups
 from .journal import Journal
 from .keeper import Keeper
 from .loading import restore_model
-from .model import apply_model, build_model, fusion_of, weighted_losses
+from .model import apply_model, build_model, fusion_of, standardised_in, weighted_losses
 from .opening import OpenedRun, open_run
 from .optimizer import make_optimizer
 from .precision import Precision
@@ -43,7 +44,6 @@ from .schedule import Schedule
 from .selection import is_better, selected_metric
 from .speed import Speed
 from .stages import Stages
-from .standardise import Standardised
 from .stopping import StopSignals
 from .sums import Sums
 from .validation import Validation
@@ -125,8 +125,9 @@ class _Training:
         optim, loop = config.optim, config.loop
         seed_everything(loop.seed)  # before the weights: the same config is the same model
         self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
-        if isinstance(self.model, Standardised) and not self.run.last.exists():
-            self.model.fit_view(splits.train)
+        standardised = standardised_in(self.model)
+        if standardised is not None and not self.run.last.exists():
+            standardised.fit_view(splits.train)
         self.fusion = fusion_of(self.model)
         self.loss_weights = loss_weights(
             fusion_info(config.model.fusion), config.model.loss_weights
@@ -265,7 +266,8 @@ class _Training:
         optim, steps = self.config.optim, self.stages.steps(stage)
         self.fusion.begin_stage(stage)
         self.learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(optim, self.learning, self.device)
+        groups = parameter_groups(self.model, self.learning)
+        self.optimizer = make_optimizer(optim, groups, self.device)
         self.schedule = Schedule(optim.lr, optim.lr_start, optim.lr_end, optim.warmup, steps)
         self.precision = Precision(self.config.loop.precision, self.device)
         self.average = make_average(self.model, optim.ema)
@@ -283,7 +285,7 @@ class _Training:
             )
         rate, optim = self._rate(self.step), self.config.optim
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)  # an encoder's own
         self.optimizer.zero_grad(set_to_none=True)
         with saying_what_to_lower(batch, self.step):
             (num_samples,) = self.world.sum([len(batch)])

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from scfae.fusion import Fusion, FusionOutput, build_fusion, fusion_info
 from scfae.store.errors import ConfigError, TaskError
 
+from .adapted import Adapted
 from .config import RunConfig
+from .joint import Joint, encoded_dims, make_encoders
 from .mapped import Mapped, mapped_dims
 from .standardise import Standardised
 
@@ -28,40 +30,80 @@ def build_model(config: RunConfig, dims: Mapping[str, int], num_outputs: int | N
     """
     model = config.model
     options = dict(model.options)
+    encoders = make_encoders(model.encoders, dims)
+    outer = encoded_dims(dims, encoders)
     try:
         # A method without the option takes the mean, so only another pooling is refused there.
         if model.pooling != "mean" or "pooling" in fusion_info(model.fusion).options:
             options["pooling"] = model.pooling
-        inner = mapped_dims(dims, model.linear_maps)
+        inner = mapped_dims(outer, model.linear_maps)
         fusion = build_fusion(model.fusion, dims=inner, num_outputs=num_outputs, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"fusion = {model.fusion!r} cannot be built with pooling = {model.pooling!r} and "
             f"options = {model.options!r}: {error}"
         ) from error
-    mapped = Mapped(fusion, dims, model.linear_maps) if model.linear_maps else fusion
-    if not model.standardise:
-        return mapped
+    built: nn.Module = Mapped(fusion, outer, model.linear_maps) if model.linear_maps else fusion
+    if model.adapters:
+        built = Adapted(built, outer)
     rms = fusion.input_rms if model.input_rms == "auto" else model.input_rms
-    return Standardised(mapped, dims, rms=rms)
+    stored = {m: dim for m, dim in dims.items() if m not in encoders}
+    if model.standardise and stored:
+        built = Standardised(built, stored, rms=rms)
+    if encoders:
+        built = Joint(built, encoders, dims, rms=rms if model.standardise else None)
+    return built
+
+
+_WRAPPERS = (Joint, Standardised, Adapted, Mapped)
 
 
 def fusion_of(model: nn.Module) -> Fusion:
     """Return the fusion method inside a model."""
     inner = model
-    while isinstance(inner, Standardised | Mapped):
+    while isinstance(inner, _WRAPPERS):
         inner = inner.model
     assert isinstance(inner, Fusion)
     return inner
 
 
-def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, int]) -> None:
+def standardised_in(model: nn.Module) -> Standardised | None:
+    """Return what standardises a model's stored features, to be fitted; None where nothing does."""
+    return next((one for one in model.modules() if isinstance(one, Standardised)), None)
+
+
+def rows_before_fusion(
+    model: nn.Module,
+    features: Mapping[str, Tensor],
+    present: Tensor,
+    lengths: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return what a trained encoder says, or an adapter, of each modality that has one.
+
+    Args:
+        model: By `build_model`.
+        features: For each modality `[B, T, D]`.
+        present: bool `[B, M]`.
+        lengths: For each modality int `[B]`.
+
+    Returns:
+        Rows `[B, T, d]`: of encoders as they give them, of adapters behind standardisation.
+    """
+    inner, rows = model, dict(features)
+    if isinstance(inner, Joint):
+        encoded = inner.encoded(rows, present, lengths)
+        return {m: encoded[m] for m in inner.encoders}
+    if isinstance(inner, Standardised):
+        rows, inner = inner.normalise(rows), inner.model
+    return inner.adapted(rows) if isinstance(inner, Adapted) else {}
+
+
+def check_loss_weights(model: nn.Module, config: RunConfig) -> None:
     """Check that every weighted loss is one that the model has, in any stage of training.
 
     Args:
         model: A model that will not be used again.
         config: Has the weights.
-        dims: Width of each modality's rows in the store.
 
     Raises:
         ConfigError: Names the weights without a loss, and the model's losses; or the method
@@ -73,8 +115,7 @@ def check_loss_weights(model: nn.Module, config: RunConfig, dims: Mapping[str, i
         labels = labels.float()  # with the one output that values have
     losses: dict[str, None] = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        widths = mapped_dims(dims, config.model.linear_maps)
-        features = {modality: torch.randn(_TRIAL_SIZE, dim) for modality, dim in widths.items()}
+        features = {m: torch.randn(_TRIAL_SIZE, dim) for m, dim in fusion.dims.items()}
         for stage in range(fusion.num_stages):
             fusion.begin_stage(stage)
             # As one dialogue: a method that wants dialogues does not complain here.

@@ -19,7 +19,7 @@ from scfae.store.joined import medium_of, parts_of
 
 from .config import DataConfig, RunConfig
 from .environment import changes, environment
-from .mapped import mapped_dims
+from .joint import check_inputs
 from .model import build_model, check_loss_weights, fusion_of
 from .recipe import dialogue_notes
 from .runs import RunFolder
@@ -130,6 +130,7 @@ def _fitted(
     splits = make_splits(store, config.data)
     columns = {branch: store.branch(name).info for branch, name in config.data.columns.items()}
     _check_branches(columns)
+    check_inputs(config, columns)
     return store, splits, columns, fit_task(config, splits)
 
 
@@ -140,9 +141,9 @@ def check_method(config: RunConfig, splits: Splits, task: Task) -> nn.Module:
         ConfigError: It cannot.
     """
     trial = build_model(config, splits.train.dims, task.num_outputs)
-    widths = mapped_dims(splits.train.dims, config.model.linear_maps)
-    task.check_model(fusion_of(trial), widths, config.model.fusion)
-    check_loss_weights(trial, config, splits.train.dims)
+    fusion = fusion_of(trial)
+    task.check_model(fusion, fusion.dims, config.model.fusion)
+    check_loss_weights(trial, config)
     return trial
 
 

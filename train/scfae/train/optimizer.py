@@ -1,6 +1,7 @@
 """The optimizer of a config, over the parameters that learn."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,19 +10,22 @@ from .config import OptimConfig
 
 
 def make_optimizer(
-    optim: OptimConfig, parameters: Sequence[nn.Parameter], device: str
+    optim: OptimConfig,
+    parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]],
+    device: str,
 ) -> torch.optim.Optimizer:
     """Return AdamW, Adam or SGD at the rate of the first step.
 
     Args:
         optim: The settings.
-        parameters: Those to learn.
+        parameters: Those to learn, or groups of them whose rate is the run's times `factor`.
         device: Where they are.
     """
+    given: list[Any] = list(parameters)
     rate, decay = optim.lr_start, optim.weight_decay
     is_fused = device != "mps"  # one pass over memory: 3 to 5 times faster on a CPU
     if optim.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, fused=is_fused)
+        return torch.optim.SGD(given, lr=rate, weight_decay=decay, fused=is_fused)
     kind = torch.optim.AdamW if optim.optimizer == "adamw" else torch.optim.Adam
     betas = (optim.beta1, optim.beta2)
-    return kind(parameters, lr=rate, betas=betas, weight_decay=decay, fused=is_fused)
+    return kind(given, lr=rate, betas=betas, weight_decay=decay, fused=is_fused)

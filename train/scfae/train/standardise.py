@@ -4,7 +4,7 @@ Why and how: `scfae.fusion.InputNorm`. Its buffers lie beside the model's own we
 checkpoints carry them and a swapped column keeps the scale the model was trained at.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from scfae.store import FeatureStream, StoreView
 from scfae.store.errors import TaskError
 
 _BATCH_SIZE = 256
+_FEW = 8
 
 
 class Standardised(InputNorm):
@@ -21,7 +22,7 @@ class Standardised(InputNorm):
 
     Args:
         model: The fusion model.
-        dims: Features a row of each modality.
+        dims: Features a row of each modality whose features are stored.
         rms: Root mean square that every modality gets, over features and training samples.
     """
 
@@ -39,7 +40,8 @@ class Standardised(InputNorm):
         groups: Tensor | None = None,
     ) -> Any:
         """Return the model's output for features `[B, T, D]`; it hides what is absent itself."""
-        shifted = self.normalise(features)
+        stored = {m: x for m, x in features.items() if m in self.dims}
+        shifted = {**features, **self.normalise(stored)}  # others have an encoder of their own
         return self.model(shifted, present, lengths, labels=labels, groups=groups)
 
     def fit_view(self, view: StoreView) -> None:
@@ -49,11 +51,14 @@ class Standardised(InputNorm):
             TaskError: If a row of the view is not finite.
         """
         try:
-            self.fit(_batches(view))
+            self.fit(_batches(view, self.modalities))
         except ValueError as error:
             raise TaskError(f"the store's rows cannot be standardised: {error}.") from error
 
 
-def _batches(view: StoreView) -> Iterator[TrainingBatch]:
-    for batch in FeatureStream(view, batch_size=_BATCH_SIZE, shuffle=False):
-        yield batch.features, None, batch.lengths
+def _batches(view: StoreView, modalities: Sequence[str]) -> Iterator[TrainingBatch]:
+    is_all = len(modalities) == len(view.modalities)
+    # Beside stored features there may be windows, of which few fit into memory.
+    size = _BATCH_SIZE if is_all else _FEW
+    for batch in FeatureStream(view, batch_size=size, shuffle=False):
+        yield {m: batch.features[m] for m in modalities}, None, batch.lengths
