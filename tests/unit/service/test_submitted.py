@@ -71,6 +71,8 @@ def sweep(grid: dict[str, Any], **settings: Any) -> dict[str, Any]:
         (train(masking="table:../../etc/passwd"), "outside"),
         (train(masking="schedule:0:none,1:table:/etc/passwd"), "schedule"),
         (train(trackers=["wandb"]), "--allow-trackers"),
+        (train(encoders={"video": "ge2e@/etc/passwd"}), "published weights or random:SEED"),
+        (train(encoders={"video": {"encoder": "hf:/etc"}}), "no model of a folder"),
         (train(trackers="tensorboard,mlflow"), "--allow-trackers"),
         (train(loop={"trackers": ["mlflow"]}), "--allow-trackers"),
         (train(fusion="os.system"), "fusion"),

@@ -4,6 +4,7 @@ A config from the command line is its writer's own affair; one that came over HT
 rights of the worker.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from .roots import Roots
 MOST_CELLS = 2000
 """Settings that the grid of one sweep may make."""
 _TABLE = "table:"
+_NO_PLACE = re.compile(r"(timm:)?[A-Za-z0-9._-]+(@random:\d+)?(:[a-z_]+=[^:@/]*)?")
+"""An encoder whose string names no file."""
 
 
 def checked_config(config: Mapping[str, Any], roots: Roots) -> dict[str, Any]:
@@ -77,6 +80,12 @@ def _confined(config: RunConfig, roots: Roots) -> RunConfig:
             raise ConfigError(
                 f"trackers: {tracker} is not allowed by this service, which would send figures "
                 "there in its own name; it is by --allow-trackers."
+            )
+    for modality, one in config.model.encoders.items():
+        if not _NO_PLACE.fullmatch(one.encoder):
+            raise ConfigError(
+                f"encoders.{modality} = {one.encoder}: a submitted run takes published weights or "
+                "random:SEED, and no model of a folder."
             )
     masking = config.loop.masking
     if named_modalities(masking) is None:
