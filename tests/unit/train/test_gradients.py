@@ -108,9 +108,10 @@ def test_a_method_without_auxiliary_losses(store: FeatureStore, tmp_path: Path) 
 
 
 def test_the_command(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert analyse([str(run.path), "--batches", "2"]) == 0
+    assert analyse([str(run.path), "--batches", "2", "--only", "gradients"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:4] == ["taken", "at", "task", "norm"]
-    assert [line.split()[0] for line in lines[1:]] == ["video", "audio", "all"]
+    assert lines[0] == "gradients, selected model"
+    assert lines[1].split()[:4] == ["taken", "at", "task", "norm"]
+    assert [line.split()[0] for line in lines[2:5]] == ["video", "audio", "all"]
     with pytest.raises(ConfigError, match="batches must be at least 1, not 0"):
         analyse([str(run.path), "--batches", "0"])

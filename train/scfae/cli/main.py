@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
     "sweep": Command("sweep", "train many runs into one folder: seeds, grids; means over seeds"),
     "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
     "compare": Command("compare", "differences of runs to the first, by a paired bootstrap"),
-    "analyse": Command("analyse", "a run's gradients: do auxiliary losses push against the task?"),
+    "analyse": Command("analyse", "a run's gradients, shared and specific parts, contributions"),
     "reproduce": Command("reproduce", "tables of the paper, printed figures beside measured ones"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
     "export": Command("export", "a run's fusion model as one .pt2 or .onnx that runs elsewhere"),

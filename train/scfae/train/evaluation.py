@@ -254,7 +254,7 @@ def evaluate(
     infos = {m: store.branch(name).info for m, name in config.data.columns.items()}
     _check_widths(loaded, infos)
     splits = make_splits(store, config.data)
-    role = _role(split, config)
+    role = role_of(split, config)
     view: StoreView = getattr(splits, role)
     if not len(view):
         raise TaskError(f"the {role} split is empty: there is nothing to evaluate on.")
@@ -366,7 +366,12 @@ def _check_widths(loaded: LoadedRun, infos: Mapping[str, ColumnInfo]) -> None:
             )
 
 
-def _role(split: str | None, config: RunConfig) -> str:
+def role_of(split: str | None, config: RunConfig) -> str:
+    """Return train, val or test for a split of a run, test for None.
+
+    Raises:
+        ConfigError: The run has no such split.
+    """
     names = {
         config.data.train_split: "train",
         config.data.val_split: "val",

@@ -29,6 +29,8 @@ MOST_ITERATIONS: Final = 200
 BATCH_SIZE: Final = 256
 
 Array = npt.NDArray[Any]
+Labelled = tuple[Array, Array]
+"""Vectors `[N, D]` and the task's targets of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +62,42 @@ def linear_probes(task: Task, splits: Splits, view: StoreView) -> dict[str, Prob
     """
     if not isinstance(task, Classification | MultiLabel | Regression):
         return {}
-    probes = {}
+    probes: dict[str, Probe] = {}
     train = splits.train
     if len(train) > MOST_SAMPLES:
         train = train.with_rows(np.linspace(0, len(train) - 1, MOST_SAMPLES).astype(np.int64))
     parts = [_vectors(task, one) for one in (train, splits.val, view)]
     for modality in view.modalities:
-        (x, y), (x_val, y_val), (x_test, y_test) = (part[modality] for part in parts)
-        if min(len(x), len(x_val), len(x_test)) == 0:
-            continue
-        mean, deviation = x.mean(axis=0), x.std(axis=0)
-        deviation[deviation == 0] = 1.0
-        x, x_val, x_test = ((one - mean) / deviation for one in (x, x_val, x_test))
-        best: tuple[float, float, Any] | None = None
-        for strength in STRENGTHS:
-            model = _Linear(task, x, y, strength)
-            value = task.metrics(y_val, model.scores(x_val))[task.selection]
-            rank = -np.inf if value is None else -value if _is_error(task) else value
-            if best is None or rank > best[0]:
-                best = (float(rank), strength, model)
-        assert best is not None
-        probes[modality] = Probe(task.metrics(y_test, best[2].scores(x_test)), len(x_test), best[1])
+        probe = linear_probe(task, *(part[modality] for part in parts))
+        if probe is not None:
+            probes[modality] = probe
     return probes
+
+
+def linear_probe(task: Task, train: Labelled, val: Labelled, test: Labelled) -> Probe | None:
+    """Return a linear model of some vectors; None where a split has none of them.
+
+    Args:
+        task: What is asked.
+        train: Vectors `[N, D]` and targets to learn from.
+        val: Those that choose the strength.
+        test: Those that are measured.
+    """
+    (x, y), (x_val, y_val), (x_test, y_test) = train, val, test
+    if min(len(x), len(x_val), len(x_test)) == 0:
+        return None
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    x, x_val, x_test = ((one - mean) / deviation for one in (x, x_val, x_test))
+    best: tuple[float, float, Any] | None = None
+    for strength in STRENGTHS:
+        model = _Linear(task, x, y, strength)
+        value = task.metrics(y_val, model.scores(x_val))[task.selection]
+        rank = -np.inf if value is None else -value if _is_error(task) else value
+        if best is None or rank > best[0]:
+            best = (float(rank), strength, model)
+    assert best is not None
+    return Probe(task.metrics(y_test, best[2].scores(x_test)), len(x_test), best[1])
 
 
 class _Linear:
