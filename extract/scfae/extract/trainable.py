@@ -11,7 +11,8 @@ import torch
 from scfae.store.errors import ConfigError
 
 from .encoder import Encoder
-from .encoders.inputs import REDUCE, input_form
+from .encoders.inputs import OPTIONS, input_form
+from .options import check_options
 from .registry import load_trainable_encoder, parse_encoder
 from .whole_windows import WindowForm
 
@@ -54,8 +55,8 @@ def load_trainable(
     """Return an encoder that can be trained.
 
     Args:
-        text: An encoder string `NAME[@WEIGHTS][:option=value,…]`, with `reduce=N` where the windows
-            were kept smaller.
+        text: An encoder string `NAME[@WEIGHTS][:option=value,…]`, with those of its column of
+            windows, which may be kept smaller.
         width: Of the first stage, for a network of reduced size with random weights; None is the
             published network.
         device: Where to put the network.
@@ -65,14 +66,13 @@ def load_trainable(
         ConfigError: If an option is unknown or out of range, or there is no such reduced network.
     """
     request = parse_encoder(text)
-    options = {key: value for key, value in request.options.items() if key != REDUCE}
-    reduce = request.options.get(REDUCE, 1)
-    if not isinstance(reduce, int) or reduce < 1:
-        raise ConfigError(f"{text}: option {REDUCE} must be a whole number from 1, not {reduce}.")
+    options = {key: value for key, value in request.options.items() if key not in OPTIONS}
+    asked = {key: value for key, value in request.options.items() if key in OPTIONS}
+    smaller, _ = check_options(request.name, asked, OPTIONS)
     encoder = load_trainable_encoder(
         request.name, request.weights, options, width=width, device=device
     )
-    return TrainableEncoder(encoder, input_form(encoder, reduce))
+    return TrainableEncoder(encoder, input_form(encoder, **smaller))
 
 
 def blocks_of(encoder: Encoder) -> tuple[Block, ...]:

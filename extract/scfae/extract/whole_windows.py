@@ -4,8 +4,8 @@ Apart from networks, since recipes run in the decoding children. A row is a wind
 windows may be shorter than the longest (sound, text), the count of its values stands before them
 and what is missing is 0. Times of a row are those of the whole window.
 
-With `reduce` pictures and clips are kept smaller than the network was made for: every so many
-frames, and the mean of so many by so many pixels. That is for networks of reduced size.
+With `every` and `side` clips and pictures are kept smaller than the network was made for: every so
+many frames, and the central square. That is for networks of reduced size.
 """
 
 import math
@@ -64,11 +64,13 @@ class WholeWindows:
 
     Attributes:
         inner: The encoder's own recipe.
-        reduce: How many times smaller pictures are, in time and on both sides.
+        every: Of a clip each so many frames is kept.
+        side: Pixels of the central square that is kept; None keeps the whole picture.
     """
 
     inner: Recipe
-    reduce: int = 1
+    every: int = 1
+    side: int | None = None
 
     @property
     def kind(self) -> MediaKind:
@@ -87,15 +89,15 @@ class WholeWindows:
 
     def begin(self, info: StreamInfo, /) -> "_WholeCutter":
         """Return a cutter for one stream."""
-        return _WholeCutter(self.inner.begin(info), self.reduce)
+        return _WholeCutter(self.inner.begin(info), self.every, self.side)
 
 
 class _WholeCutter:
     """Gives the windows of another cutter one row each."""
 
-    def __init__(self, inner: Cutter, reduce: int) -> None:
+    def __init__(self, inner: Cutter, every: int, side: int | None) -> None:
         self._inner = inner
-        self._reduce = reduce
+        self._every, self._side = every, side
 
     def push(self, frame: Any, /) -> list[Window]:
         """Take what the inner cutter takes; return the complete windows."""
@@ -107,25 +109,22 @@ class _WholeCutter:
 
     def _whole(self, window: Window) -> Window:
         times = np.array([[window.times[0, 0], window.times[-1, 1]]], dtype=np.float64)
-        return Window(reduced(window.array, self._reduce), times)
+        return Window(smaller(window.array, self._every, self._side), times)
 
 
-def reduced(pixels: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
-    """Return a picture `[3, H, W]` or clip `[3, T, H, W]` of bytes, so many times smaller.
+def smaller(pixels: npt.NDArray[Any], every: int, side: int | None) -> npt.NDArray[Any]:
+    """Return each so many frames of a clip `[3, T, H, W]`, and the central square of its pictures.
 
-    Every `factor`-th frame, and the rounded mean of `factor` by `factor` pixels; what is left over
-    at the end of a side is cut off.
+    Args:
+        pixels: A clip, or a picture `[3, H, W]`.
+        every: Frames to the next one.
+        side: Of the square; None keeps all.
     """
-    if factor == 1:
-        return pixels
-    if pixels.ndim == 4:
-        pixels = pixels[:, ::factor]
-    *head, height, width = pixels.shape
-    height, width = height // factor, width // factor
-    cut = pixels[..., : height * factor, : width * factor]
-    means = cut.reshape(*head, height, factor, width, factor).mean(axis=(-3, -1))
-    smaller: npt.NDArray[np.uint8] = np.rint(means).astype(np.uint8)
-    return smaller
+    kept = pixels[:, ::every] if pixels.ndim == 4 else pixels
+    if side is None:
+        return kept
+    top, left = ((whole - side) // 2 for whole in pixels.shape[-2:])
+    return kept[..., top : top + side, left : left + side]
 
 
 def form_of(encoder: str, recipe: Recipe) -> WindowForm:

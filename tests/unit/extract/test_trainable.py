@@ -51,7 +51,7 @@ def test_blocks_of_an_unknown_network_are_its_longest_list(tmp_path: Path) -> No
 
 
 def test_batch_norms_stay_where_training_needs_them() -> None:
-    trained = load_trainable("r2plus1d-18@random:3:reduce=4")
+    trained = load_trainable("r2plus1d-18@random:3:every=4,side=28")
     frozen = load_encoder("r2plus1d-18", weights="random:3")
     norms = [m for m in trained.encoder.module.modules() if isinstance(m, nn.BatchNorm3d)]
     assert len(norms) == 37
@@ -99,8 +99,8 @@ def test_what_cannot_be_trained_so_is_refused() -> None:
         load_trainable("ge2e@random:0", width=4)
     with pytest.raises(ConfigError, match="width 4 has no published weights; give random:SEED"):
         load_trainable("resnetse34l", width=4)
-    with pytest.raises(ConfigError, match="option reduce must be a whole number from 1, not 0"):
-        load_trainable("r2plus1d-18@random:0:reduce=0")
+    with pytest.raises(ConfigError, match="option every must be at least 1, not 0"):
+        load_trainable("r2plus1d-18@random:0:every=0")
     encoder = load_trainable("resnetse34l@random:0").encoder
     with pytest.raises(ConfigError, match=r"last:9 is more than its 5 blocks: conv1, layer1"):
         choose_blocks(encoder, "last:9")

@@ -154,7 +154,9 @@ def test_what_does_not_fit_is_said_before_there_is_a_run(
             train(config_of(store, tmp_path / "run", **settings))
         assert not (tmp_path / "run").exists()
 
-    refused(r"columns\.video = windows-of-video: it holds what r2plus1d-18:reduce=8", encoders={})
+    refused(
+        r"columns\.video = windows-of-video: it holds what r2plus1d-18:every=8,side=14", encoders={}
+    )
     other = {"encoder": "r2plus1d-18@random:1", "width": 2}
     refused(
         r"it reads a column of input:r2plus1d-18, and windows-of-video", encoders=encoders(**other)
@@ -162,7 +164,7 @@ def test_what_does_not_fit_is_said_before_there_is_a_run(
     refused("last:9 is more than its 5 blocks", encoders=encoders(train="last:9"))
     refused("should match pattern", encoders=encoders(train="most"))
     refused(r"encoders\.vidio: columns names no vidio", encoders={"vidio": "ge2e"})
-    refused("has no published weights", encoders=encoders(encoder="r2plus1d-18:reduce=8"))
+    refused("has no published weights", encoders=encoders(encoder="r2plus1d-18:every=8,side=14"))
 
 
 def test_a_run_with_encoders_is_not_exported(store: FeatureStore, tmp_path: Path) -> None:

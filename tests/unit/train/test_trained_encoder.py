@@ -17,19 +17,19 @@ from ..extract.encoders import official
 from ..extract.hf_kit import write_wav2vec2
 
 ENCODERS = {
-    "r2plus1d-18@random:1:reduce=8": 2,
+    "r2plus1d-18@random:1:every=8,side=14": 2,
     "resnetse34l@random:1:window_s=0.1": None,
     "resnetse34v2@random:1:window_s=0.1": None,
-    "dinov3-vits16@random:1:reduce=4": None,
+    "dinov3-vits16@random:1:side=64": None,
     "ge2e@random:1": None,
 }
 LARGE = {
     "videomaev2-s@random:1": None,
     "wavlm-base@random:1:window_s=0.2": None,
     "audiomae-vitb@random:1": None,
-    "efficientnet-lite0@random:1:reduce=4": None,
+    "efficientnet-lite0@random:1:side=64": None,
     "c3d@random:1": None,
-    "timm:resnet18@random:1:reduce=4": None,
+    "timm:resnet18@random:1:side=64": None,
 }
 # What has no influence: a shift that the softmax over time takes away; a layer not asked for.
 VOID = {"resnetse34v2": ("attention.3.bias",), "c3d": ("fc7.",)}
@@ -136,7 +136,7 @@ def kept_bytes(encoder: TrainedEncoder, rows: Tensor) -> int:
 
 
 def test_checkpointing_keeps_no_more_for_more_windows() -> None:
-    name = "r2plus1d-18@random:1:reduce=4"
+    name = "r2plus1d-18@random:1:every=4,side=28"
     plain, checked = (make(name, 2, checkpointing=on, chunk=2) for on in (False, True))
     few, many = rows_of(plain, 4, 1), rows_of(plain, 8, 1)
     assert kept_bytes(plain, many) > 1.7 * kept_bytes(plain, few)

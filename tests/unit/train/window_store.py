@@ -7,9 +7,9 @@ import numpy as np
 
 from scfae.store import ColumnInfo, FeatureStore, SampleRow, ShardSample
 
-VIDEO, AUDIO = "r2plus1d-18:reduce=8", "resnetse34l:window_s=0.1"
+VIDEO, AUDIO = "r2plus1d-18:every=8,side=14", "resnetse34l:window_s=0.1"
 ENCODERS: dict[str, dict[str, Any]] = {
-    "video": {"encoder": "r2plus1d-18@random:1:reduce=8", "width": 2},
+    "video": {"encoder": "r2plus1d-18@random:1:every=8,side=14", "width": 2},
     "audio": {"encoder": "resnetse34l@random:1:window_s=0.1", "width": 2},
 }
 DIMS = {"video": 3 * 2 * 14 * 14, "audio": 1600}

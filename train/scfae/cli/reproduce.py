@@ -1,7 +1,7 @@
 """`scfae reproduce`: tables of the paper, what is printed beside what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -37,7 +37,8 @@ new. OUT has each table as .md, .tex, .csv and .json, report.html, and in runs/ 
 class ReproduceArguments:
     """Tables of the paper: what is printed, and what it is here, over seeds and with intervals.
 
-    TABLE: table3 to table14, seeds (section B.3) or all. Protocol paper trains SCFAE as its
+    TABLE: table3 to table14, seeds (section B.3), adapters (Table 6's question on stored features)
+    or all. Protocol paper trains SCFAE as its
     appendix says and each other method by its authors' recipe; protocol honest trains all alike.
     """
 
@@ -179,6 +180,9 @@ def _generated(
             parts = make_paper_data(out / "demo", say=say, progress=progress)
     except ExtractionInterrupted as stop:
         raise Stopped("stopped; the same command goes on.", stop.signum) from None
+    for dataset, part in parts.items():  # what a user asks for wins
+        own = {key: value for key, value in part.joint.items() if key not in settings}
+        parts[dataset] = replace(part, joint=own)
     return parts, SETTINGS | settings
 
 

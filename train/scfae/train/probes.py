@@ -86,9 +86,25 @@ def linear_probe(task: Task, train: Labelled, val: Labelled, test: Labelled) -> 
     (x, y), (x_val, y_val), (x_test, y_test) = train, val, test
     if min(len(x), len(x_val), len(x_test)) == 0:
         return None
+    scores, strength = probe_scores(task, (x, y), (x_val, y_val), x_test)
+    return Probe(task.metrics(y_test, scores), len(x_test), strength)
+
+
+def probe_scores(
+    task: Task, train: tuple[Array, Array], val: tuple[Array, Array], test: Array
+) -> tuple[Array, float]:
+    """Return what a linear model says of test samples `[N, W]`, and the C that validation chose.
+
+    Args:
+        task: What is asked; of classes, several labels or values.
+        train: Features `[N, D]` and targets to learn from.
+        val: Those to choose by.
+        test: Features.
+    """
+    (x, y), (x_val, y_val) = train, val
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = 1.0
-    x, x_val, x_test = ((one - mean) / deviation for one in (x, x_val, x_test))
+    x, x_val, test = ((one - mean) / deviation for one in (x, x_val, test))
     best: tuple[float, float, Any] | None = None
     for strength in STRENGTHS:
         model = _Linear(task, x, y, strength)
@@ -97,7 +113,7 @@ def linear_probe(task: Task, train: Labelled, val: Labelled, test: Labelled) -> 
         if best is None or rank > best[0]:
             best = (float(rank), strength, model)
     assert best is not None
-    return Probe(task.metrics(y_test, best[2].scores(x_test)), len(x_test), best[1])
+    return best[2].scores(test), best[1]
 
 
 class _Linear:

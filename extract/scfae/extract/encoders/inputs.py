@@ -1,8 +1,9 @@
 """`input:ENCODER`: the windows that an encoder reads, kept as rows; nothing of its network is run.
 
 What trains encoders together with a fusion model reads such a column, so that media are decoded
-once and not in every epoch. The recipe is the encoder's own, its options too; `reduce=N` keeps
-pictures N times smaller. Rows of pictures are bytes, which float16 holds exactly.
+once and not in every epoch. The recipe is the encoder's own, its options too. For networks of
+reduced size `every=N` keeps each N-th frame of a clip and `side=N` the central square of its
+pictures. Rows of pictures are bytes, which float16 holds exactly.
 
 Shapes: B windows, D values of a row.
 """
@@ -25,8 +26,8 @@ from ..registry import load_encoder, open_prefix
 from ..whole_windows import WholeWindows, WindowForm, form_of
 
 NO_WEIGHTS: Final = "none"
-REDUCE: Final = "reduce"
-OPTIONS: Final = {REDUCE: Option(1, int, least=1)}
+OPTIONS: Final = {"every": Option(1, int, least=1), "side": Option(None, int, least=1)}
+"""Of a column of windows, beside the encoder's own."""
 _OF_THE_NETWORK: Final = ("feature", "layout", "layer", "layers", "tokens", "pool", "pooling")
 
 
@@ -37,16 +38,22 @@ class InputEncoder(Encoder):
         spec: What it is.
         inner: The encoder whose windows they are.
         form: What they look like.
-        reduce: How many times smaller they are kept.
+        smaller: How they are kept smaller, as `WholeWindows` takes it.
     """
 
     pads_batches = False
 
     def __init__(
-        self, spec: EncoderSpec, inner: Encoder, form: WindowForm, reduce: int, device: torch.device
+        self,
+        spec: EncoderSpec,
+        inner: Encoder,
+        form: WindowForm,
+        device: torch.device,
+        *,
+        smaller: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(spec, nn.Identity(), device)
-        self._inner, self._reduce = inner, reduce
+        self._inner, self._smaller = inner, dict(smaller or {})
         self.form = form
         if form.values == "bytes":
             self.stored_as = "float16"
@@ -80,7 +87,7 @@ class InputEncoder(Encoder):
 
     def recipe(self, kind: MediaKind) -> WholeWindows:
         """Return the pre-processing of one kind of media: the encoder's own."""
-        return WholeWindows(self._inner.recipe(kind), self._reduce)
+        return WholeWindows(self._inner.recipe(kind), **self._smaller)
 
 
 def load(
@@ -88,16 +95,15 @@ def load(
 ) -> Encoder:
     """Return the windows of an encoder as an encoder; see `load_encoder`."""
     name = entry.name.removeprefix(PREFIX)
-    own = {key: value for key, value in options.items() if key != REDUCE}
-    values, given = check_options(
-        entry.name, {key: value for key, value in options.items() if key == REDUCE}, OPTIONS
-    )
+    own = {key: value for key, value in options.items() if key not in OPTIONS}
+    asked = {key: value for key, value in options.items() if key in OPTIONS}
+    values, given = check_options(entry.name, asked, OPTIONS)
     # Of an open name what it reads is in the model's own folder; others need no file to say it.
     source = weights if open_prefix(name) else "random:0"
     if source == NO_WEIGHTS:
         source = None
     inner = load_encoder(name, weights=source, **own)
-    form = input_form(inner, values[REDUCE])
+    form = input_form(inner, **values)
     inner.module = nn.Identity()  # the network would only take memory
     recipe = {key: v for key, v in inner.spec.recipe.items() if key not in _OF_THE_NETWORK}
     spec = replace(
@@ -107,7 +113,7 @@ def load(
         rows_per_second=None,
         recipe={
             **recipe,
-            REDUCE: values[REDUCE],
+            **values,
             "window": form.record(),
             "feature": "the window itself, flattened",
         },
@@ -118,27 +124,32 @@ def load(
         source=f"windows of {inner.spec.name}",
         licence="the media's own",
     )
-    return InputEncoder(spec, inner, form, values[REDUCE], device)
+    return InputEncoder(spec, inner, form, device, smaller=values)
 
 
-def input_form(encoder: Encoder, reduce: int = 1) -> WindowForm:
+def input_form(encoder: Encoder, *, every: int = 1, side: int | None = None) -> WindowForm:
     """Return what the windows of an encoder look like as rows.
 
     Args:
         encoder: The encoder.
-        reduce: How many times smaller pictures are kept.
+        every: Of a clip each so many frames is kept.
+        side: Of the central square that is kept; None keeps the whole picture.
 
     Raises:
-        ConfigError: If they cannot be kept as rows, or cannot be reduced.
+        ConfigError: If they cannot be kept as rows, or cannot be kept smaller.
     """
     name = encoder.spec.name
     kind = "audio" if encoder.spec.modality == "audio" else encoder.spec.accepts[0]
     form = form_of(name, WholeWindows(encoder.recipe(kind)))
-    if reduce == 1:
+    if every == 1 and side is None:
         return form
     if form.values != "bytes":
-        raise ConfigError(f"{name}: option {REDUCE} is for pictures; it reads {kind}.")
-    return form_of(name, WholeWindows(encoder.recipe(kind), reduce))
+        raise ConfigError(f"{name}: options every and side are for pictures; it reads {kind}.")
+    if side is not None and side > min(form.shape[-2:]):
+        raise ConfigError(
+            f"{name}: option side must be at most {min(form.shape[-2:])}, not {side}."
+        )
+    return form_of(name, WholeWindows(encoder.recipe(kind), every, side))
 
 
 def windows_of(form: WindowForm, rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from scfae.extract import Encoder, extract, load_encoder
 from scfae.extract.encoders.inputs import InputEncoder, input_form, windows_of
 from scfae.extract.media import decode
 from scfae.extract.utterances import UtteranceRecipe
-from scfae.extract.whole_windows import WholeWindows, form_of, reduced
+from scfae.extract.whole_windows import WholeWindows, form_of, smaller
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
 
@@ -95,7 +95,7 @@ def test_sounds_of_one_length_come_back_together() -> None:
     form = form_of("pieces", UtteranceRecipe(50))
     assert (form.shape, form.short, form.dim) == ((16_080,), "own length", 16_081)
     inner = load_encoder("ge2e", weights="random:0")
-    encoder = InputEncoder(inner.spec, inner, form, 1, torch.device("cpu"))
+    encoder = InputEncoder(inner.spec, inner, form, torch.device("cpu"))
     sound = torch.randn(3, 5_000)
     rows = encoder.encode(sound)[:, 0]
     assert rows.shape == (3, 16_081)
@@ -108,13 +108,13 @@ def test_an_extraction_keeps_windows_as_a_column(clip: Path, tmp_path: Path) -> 
     media = tmp_path / "media"
     media.mkdir()
     (media / "a.mp4").write_bytes(clip.read_bytes())
-    names = ("input:r2plus1d-18:stride_s=0.5,reduce=4", "input:audiomae-vitb")
+    names = ("input:r2plus1d-18:stride_s=0.5,every=4,side=28", "input:audiomae-vitb")
     report = extract(media, tmp_path / "store", names, workers=1, shard_size=4)
     assert not report.exceeded
     store = FeatureStore.open(tmp_path / "store")
     infos = {info.modality: info for info in store.columns.values()}
     video, audio = infos["video"], infos["audio"]
-    assert video.name == "input-r2plus1d-18.reduce=4.stride_s=0.5"
+    assert video.name == "input-r2plus1d-18.every=4.side=28.stride_s=0.5"
     assert video.recipe["window"] == {
         "shape": [3, 4, 28, 28],
         "values": "bytes",
@@ -128,20 +128,24 @@ def test_an_extraction_keeps_windows_as_a_column(clip: Path, tmp_path: Path) -> 
     small = store.column(video.name).rows(0)
     assert len(small) == len(whole)
     first = whole[0].reshape(3, 16, 112, 112).astype(np.uint8)
-    assert np.array_equal(small[0].reshape(3, 4, 28, 28), reduced(first, 4))
+    assert np.array_equal(small[0].reshape(3, 4, 28, 28), smaller(first, 4, 28))
 
 
-def test_a_reduced_picture_is_the_mean_of_its_pixels() -> None:
-    pixels = np.arange(2 * 4 * 5, dtype=np.uint8).reshape(1, 2, 4, 5)
-    assert reduced(pixels, 1) is pixels
-    assert reduced(pixels, 2).tolist() == [[[[3, 5], [13, 15]]]]
+def test_a_smaller_clip_is_the_middle_of_some_frames() -> None:
+    pixels = np.arange(3 * 4 * 6, dtype=np.uint8).reshape(1, 3, 4, 6)
+    assert smaller(pixels, 1, None).tolist() == pixels.tolist()
+    assert smaller(pixels, 2, 2).tolist() == [[[[8, 9], [14, 15]], [[56, 57], [62, 63]]]]
+    with pytest.raises(ConfigError, match="option side must be at most 112, not 113"):
+        load_encoder("input:r2plus1d-18:side=113")
 
 
 def test_what_cannot_be_kept_is_refused() -> None:
     with pytest.raises(ConfigError, match="its windows have the shape of the picture"):
         load_encoder("input:r2plus1d-34:crop=none")
-    with pytest.raises(ConfigError, match="option reduce is for pictures; it reads audio"):
-        load_encoder("input:ge2e:reduce=2")
+    with pytest.raises(
+        ConfigError, match="options every and side are for pictures; it reads audio"
+    ):
+        load_encoder("input:ge2e:side=20")
     with pytest.raises(ConfigError, match="unknown option 'frame'"):
         load_encoder("input:r2plus1d-18:frame=2")
 

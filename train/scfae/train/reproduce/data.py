@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scfae.extract.families.inputs import PREFIX
 from scfae.store import ColumnInfo, FeatureStore
 from scfae.store.derivation import is_derived
 from scfae.store.errors import ConfigError
@@ -70,6 +71,11 @@ class Part:
         image_dim: Features of an image, to which 128-128 maps the video; 0 elsewhere.
         has_groups: Whether samples come in groups (dialogues).
         sizes: Options of some methods, where there are too few samples for their published size.
+        reduced: Settings of each modality's encoder in tables that train them, where they are not
+            the published ones, trained whole.
+        joint: Settings of the runs that train them.
+        encoders: Settings of each modality's encoder in a row that trains them.
+        adapters: Whether a row trains adapters.
         note: How it differs from the official data; empty for that.
     """
 
@@ -86,7 +92,23 @@ class Part:
     image_dim: int = 0
     has_groups: bool = False
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reduced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    joint: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    adapters: bool = False
     note: str = ""
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether something learns before the fusion."""
+        return self.adapters or bool(self.encoders)
+
+    def joint_settings(self) -> dict[str, Any]:
+        """Return the settings of what learns before the fusion."""
+        if self.adapters:
+            return {"adapters": True}
+        encoders = {modality: dict(one) for modality, one in self.encoders.items()}
+        return {"encoders": encoders, "max_train_rows": 1}
 
     def modalities(self, letters: str) -> tuple[str, ...]:
         """Return the modalities of some letters, in the run's order."""
@@ -177,7 +199,8 @@ def _column(
     # Encoders of pictures read the frames of clips, too.
     every = [info for info in store.columns.values() if medium_of(info) == _MEDIA[modality]]
     there = [info for info in every if info.modality == modality] or every
-    found = [info for info in there if not is_derived(info)] or there
+    stored = [info for info in there if not info.encoder.startswith(PREFIX)]
+    found = [info for info in stored if not is_derived(info)] or stored or there[:1]
     if len(found) == 1:
         return found[0]
     if not found:

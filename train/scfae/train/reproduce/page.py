@@ -213,7 +213,9 @@ def _plot(result: ResultTable) -> dict[str, Any] | None:
         values += [dot.low if dot.low is not None else dot.value for dot in dots]
         if dots:
             rows.append((row_name(row), dots))
-    if not any(row.state == "measured" for row in result.rows):
+    # Of degradation the first row is a figure and the others are differences: not on one axis.
+    is_mixed = table.kind == "degradation"
+    if is_mixed or not any(row.state == "measured" for row in result.rows):
         return None
     scale = interval_scale(values)
     reference = result.baseline[head][0] if result.baseline else None

@@ -20,6 +20,7 @@ from ..selection import fit_task
 from ..splits import make_splits
 from ..sweeps.plan import Cell
 from .data import Part
+from .degradation import ALONE, alone_part, joint_part
 from .protocols import Protocol, merged, method_settings, num_models
 from .tables import FULL, Row, Table
 
@@ -118,8 +119,11 @@ class Planner:
             return PlannedRow(row, {}, f"cannot be rerun: {row.why}")
         if part is None:
             return PlannedRow(row, {}, f"not run: no data of {table.dataset} were given")
-        if self._methods is not None and row.method not in self._methods:
+        is_needed = table.kind == "degradation" and row.method == ALONE
+        if self._methods is not None and row.method not in self._methods and not is_needed:
             return PlannedRow(row, {}, "not run: its method was not asked for")
+        if table.kind == "degradation":
+            return self._joint_row(table, part, row)
         keys = [FULL]
         if num_models(self._protocol, row) == "per condition":
             keys = list(dict.fromkeys(one for c in table.columns for one in c.conditions))
@@ -130,6 +134,19 @@ class Planner:
                 return PlannedRow(row, {}, f"cannot be rerun: {refusal}")
         return PlannedRow(row, {key: self._cells(part, row, key, seeds) for key in keys})
 
+    def _joint_row(self, table: Table, part: Part, row: Row) -> PlannedRow:
+        """Return a row whose runs train encoders or adapters, each alone or all together."""
+        own = joint_part(part, table, row)
+        if isinstance(own, str):
+            return PlannedRow(row, {}, own)
+        seeds = range(1, max(self._num_seeds, table.min_seeds) + 1)
+        if row.method != ALONE:
+            return PlannedRow(row, {FULL: self._cells(own, row, FULL, seeds)})
+        letters = dict.fromkeys(one for column in table.columns for one in column.conditions)
+        return PlannedRow(
+            row, {one: self._cells(alone_part(own, one), row, one, seeds) for one in letters}
+        )
+
     def _config(self, part: Part, row: Row, key: str) -> tuple[dict[str, Any], RunConfig]:
         """Return the settings of a row's run, and its config but for seed and place."""
         settings = {
@@ -137,7 +154,8 @@ class Planner:
             **part.settings(),
             **method_settings(self._protocol, part, row, key),
         }
-        asked = merged(settings, self._overrides)
+        asked = merged(settings, {k: v for k, v in self._overrides.items() if _fits(k, part)})
+        asked |= part.joint if part.encoders else {}
         try:
             return asked, load_config(None, asked | {"run": "run"})
         except ConfigError as error:
@@ -159,6 +177,7 @@ class Planner:
         asked, config = self._config(part, row, key)
         data = self._fingerprint(config.data)
         words = [part.dataset, *_words(row, key), self._protocol.name]
+        words += ["adapters"] if part.adapters else []
         cells = []
         for seed in seeds:
             seeded = config.with_loop(seed=seed)
@@ -209,6 +228,12 @@ def superseded(cells: Sequence[Cell], there: Mapping[Path, RunConfig]) -> dict[s
         if others:
             found[cell.name] = others
     return found
+
+
+def _fits(key: str, part: Part) -> bool:
+    """Return whether an override is of this data: not of an encoder that it does not train."""
+    name, _, entry = key.partition(".")
+    return name != "encoders" or entry.partition(".")[0] in part.encoders
 
 
 def _words(row: Row, key: str) -> list[str]:

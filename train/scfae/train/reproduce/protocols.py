@@ -107,7 +107,9 @@ def method_settings(protocol: Protocol, part: Part, row: Row, condition: str) ->
         **_optimizer(protocol, part, info),
         **row.settings,
     }
-    if part.task == "retrieval":
+    if part.is_joint:
+        settings |= part.joint_settings()
+    elif part.task == "retrieval":
         settings["task_options"] = {
             "map_at": [10, 50, 100],
             "distance": "l2" if protocol.name == "paper" else "cos",
@@ -160,5 +162,11 @@ def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
     found = dict(settings)
     for key, value in overrides.items():
         name, _, entry = key.partition(".")
-        found[name] = {**(found.get(name) or {}), entry: value} if entry else value
+        inner = found.get(name) or {}
+        if not entry:
+            found[name] = value
+        elif "." in entry and isinstance(inner, Mapping):  # as encoders.video.train
+            found[name] = merged(inner, {entry: value})
+        else:
+            found[name] = {**inner, entry: value}
     return found

@@ -19,6 +19,7 @@ from ..seeds import OverSeeds
 from ..sweeps.folder import SweepFolder
 from ..sweeps.plan import Cell
 from .data import Part
+from .degradation import degradation_measurement
 from .plan import PlannedRow, PlannedTable
 from .tables import FULL, GRADIENT_METRICS, Column, Row, Table
 
@@ -116,10 +117,9 @@ def _row(planned: PlannedTable, row: PlannedRow, failures: Mapping[str, str]) ->
     if waiting:
         return ResultRow(row.row, "waiting", f"{waiting} of {len(cells)} runs to do", {}, runs)
     assert planned.part is not None
+    measure = degradation_measurement if planned.table.kind == "degradation" else _measurement
     figures = {
-        column.head: tuple(
-            _measurement(planned.part, row, column, metric) for metric in column.metrics
-        )
+        column.head: tuple(measure(planned.part, row, column, metric) for metric in column.metrics)
         for column in planned.table.columns
     }
     last = _evaluated(cells[-1])
@@ -155,14 +155,16 @@ def _measurement(part: Part, row: PlannedRow, column: Column, metric: str) -> Me
     name = part.metric(metric)
     values = [_mean([one.get(name) for one in some]) for some in by_seed.values()]
     every = [one.get(f"{name}_ci95") for some in by_seed.values() for one in some]
+    return Measurement(metric, OverSeeds.of(values), mean_ends(every))
+
+
+def mean_ends(every: Sequence[Sequence[float] | None]) -> tuple[float, float] | None:
+    """Return the mean of the ends of intervals; None if one is missing."""
     known = [ends for ends in every if ends is not None]
-    interval = None
-    if known and len(known) == len(every):
-        interval = (
-            statistics.fmean(ends[0] for ends in known),
-            statistics.fmean(ends[1] for ends in known),
-        )
-    return Measurement(metric, OverSeeds.of(values), interval)
+    if not known or len(known) < len(every):
+        return None
+    low, high = (statistics.fmean(ends[place] for ends in known) for place in range(2))
+    return low, high
 
 
 def _gradients(row: PlannedRow, metric: str) -> list[float | None]:

@@ -28,6 +28,7 @@ from ..sweeps.running import Tell
 from ..sweeps.sweep import open_sweep, run_cells
 from .costs import CostTable, table_12
 from .data import Part
+from .degradation import probe_tables
 from .plan import PlannedTable, Planner, all_cells, superseded
 from .protocols import PROTOCOLS, Protocol, ProtocolName
 from .results import ResultTable, read_table_results
@@ -131,6 +132,7 @@ def reproduce(
             )
             _mask_branches(list(planned.values()), bootstrap)
             _analyse(list(planned.values()))
+            probe_tables(list(planned.values()), bootstrap)
     tables = tuple(
         _costs(name, planner.device) if name in COSTS else read_table_results(planned[name], sweep)
         for name in names

@@ -67,7 +67,8 @@ def verdicts(result: ResultTable, *, resamples: int = 500) -> tuple[Verdict, ...
         result: A table's results.
         resamples: Draws behind each interval; 0 gives no verdicts.
     """
-    if result.part is None or resamples < 1:
+    # Differences of probes are the figures of such a table already, with their intervals.
+    if result.part is None or resamples < 1 or result.table.kind == "degradation":
         return ()
     found = []
     drawn: dict[tuple[Path, str], Draws | None] = {}
