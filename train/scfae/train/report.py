@@ -16,6 +16,7 @@ from markupsafe import Markup
 from scfae.store.atomic import write_atomic
 from scfae.store.errors import RunStateError
 
+from .analysis.section import analysis_section
 from .comparison import comparison, run_names
 from .curves import charts, training_sentence
 from .examples import Examples, example_parts
@@ -132,6 +133,7 @@ def _page(run: RunFolder, others: Sequence[RunFolder], examples: Examples) -> di
         "regression": None,
         "charts": charts(run),
         "training": training_sentence(run, state),
+        "analysis": analysis_section(run.path),
         "balance": _balance(task, splits, evaluation),
         "columns": columns_of(run),
         "config": settings_of(run),

@@ -1,8 +1,12 @@
 """`scfae analyse` of runs: what is kept, what is left out and why, and the same again."""
 
+import contextlib
 import csv
+import io
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +17,9 @@ from scfae.store.errors import ConfigError, RunStateError
 from scfae.train.analysis.analysis import DOCUMENT, FOLDER, Analysis, analyse
 from scfae.train.analysis.drawing import mean_curve
 from scfae.train.analysis.parts import parts_of
+from scfae.train.analysis.reading import read_projection
 from scfae.train.loading import load_run
+from scfae.train.report import write_report
 from scfae.train.runs import RunFolder
 from scfae.train.splits import make_splits
 
@@ -29,14 +35,22 @@ def run(store: FeatureStore, tmp_path_factory: pytest.TempPathFactory) -> RunFol
     return train_small(store.path, folder / "run", label="fake", gradients_every=3)
 
 
+@pytest.fixture(scope="module")
+def document(run: RunFolder) -> dict[str, Any]:
+    """What the command says of the run, whose folder and report then have it."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert command([str(run.path), *FLAGS, "--json"]) == 0
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
 def rows_of(run: RunFolder, name: str) -> list[dict[str, str]]:
     with (run.path / FOLDER / name).open() as file:
         return list(csv.DictReader(file))
 
 
-def test_the_command_keeps_everything(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command([str(run.path), *FLAGS, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+def test_the_command_keeps_everything(run: RunFolder, document: dict[str, Any]) -> None:
     assert document == json.loads((run.path / FOLDER / DOCUMENT).read_text())
     assert document["left_out"] == {}
     assert list(document["gradients"]) == list(document["training"]) == ["video", "audio", "all"]
@@ -59,8 +73,39 @@ def test_the_command_keeps_everything(run: RunFolder, capsys: pytest.CaptureFixt
         assert (run.path / FOLDER / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
 
 
-def test_one_aspect_alone_for_a_person(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command([str(run.path), *FLAGS, "--only", "contributions", "--split", "val"]) == 0
+def test_the_report_shows_it_and_needs_no_script(run: RunFolder, document: dict[str, Any]) -> None:
+    assert document["projection"] is not None
+    page = (run.path / "report.html").read_text()
+    for words in ("Inside the model", "Shared and specific parts", "What each modality adds"):
+        assert words in page
+    assert "<script" not in page
+    kept = read_projection(run.path)
+    assert kept is not None
+    points = sum(len(one.places) for one in kept.projection.points)
+    assert page.count("</title></path>") == 2 * points  # by t-SNE and by components
+    first = kept.projection.points[0]
+    assert f"<title>{kept.ids[first.places[0]]}, " in page
+    style = page.partition("</style>")[0]
+    for number in range(4):
+        assert f'class="k{number}"' in page
+        assert f".k{number}:not(:checked)) .g{number}" in style
+
+
+def test_a_damaged_analysis_is_told(
+    run: RunFolder, document: dict[str, Any], tmp_path: Path
+) -> None:
+    assert document["split"] == "test"
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    (copy / FOLDER / DOCUMENT).write_text("{")
+    with pytest.raises(RunStateError, match=r"analysis\.json is damaged .* scfae analyse"):
+        write_report(copy)
+
+
+def test_one_aspect_alone_for_a_person(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    assert command([str(copy), *FLAGS, "--only", "contributions", "--split", "val"]) == 0
     out = capsys.readouterr().out
     assert "video adds" in out
     assert "audio adds" in out

@@ -26,10 +26,12 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 9,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
     "pdf.fonttype": 42,  # text stays text
 }
+
+_LEGEND: Final[dict[str, Any]] = {"frameon": False, "fontsize": 7, "handletextpad": 0.4}
+_DEEPEST: Final = 1e-6
+"""Norms below this share of the largest are not drawn: a gradient that is off has none."""
 
 
 def draw_analysis(found: Analysis) -> list[Path]:
@@ -108,7 +110,7 @@ def draw_cosines(axes: "Axes", cosines: Mapping[str, Sequence[float]], note: str
     axes.set_xlabel("cosine of task and auxiliary gradient")
     axes.set_ylabel("share of sampled steps")
     if cosines:
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", **_LEGEND)
     if note:
         axes.text(0.99, 0.97, note, transform=axes.transAxes, ha="right", va="top", fontsize=6.5)
 
@@ -130,11 +132,15 @@ def draw_norms(axes: "Axes", curves: Mapping[str, Sequence[Curve]]) -> None:
                 axes.plot(steps, norms, color=colour, linewidth=0.5, alpha=0.35)
         steps, means = mean_curve(some)
         axes.plot(steps, means, color=colour, linewidth=1.5, label=name)
+    every = [norm for some in curves.values() for _, norms in some for norm in norms if norm > 0]
     axes.set_yscale("log")
+    if every:
+        top, bottom = max(every), min(every)
+        axes.set_ylim(max(bottom, top * _DEEPEST) * 0.6, top * 1.6)
     axes.set_xlabel("step")
     axes.set_ylabel("norm of the task's gradient")
     if curves:
-        axes.legend(loc="best")
+        axes.legend(loc="best", **_LEGEND)
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[list[float], list[float]]:
@@ -175,7 +181,7 @@ def draw_points(axes: "Axes", projection: Projection, how: str, *, legend: bool 
         axes.set_xlabel("t-SNE")
     if legend:
         # Above the axes: inside, it would hide points.
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handletextpad=0.2)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, **_LEGEND)
 
 
 def draw_contributions(axes: "Axes", added: Contributions) -> None:

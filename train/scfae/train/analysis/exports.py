@@ -20,7 +20,7 @@ _GRADIENTS: Final = ("step", "modality", "at", "cosine", "task_norm", "auxiliary
 def write_analysis(found: Analysis, *, bootstrap: int = 1000) -> Path:
     """Write the document and the tables, and return their folder; the plots are `drawing`'s.
 
-    What an earlier analysis left and this one did not look at stays.
+    The document is of this analysis alone; other files of an earlier one stay.
 
     Args:
         found: By `analyse`.
