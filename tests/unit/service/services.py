@@ -45,11 +45,21 @@ def make_service_store(root: Path) -> Roots:
 
 
 def training(**others: Any) -> JobRequest:
-    """Return a request for a training; settings win over those above."""
+    """Return a request for a training; settings win over those above.
+
+    It is not measured, which takes longer than so small a training, unless by `evaluate=True`.
+    """
     outer: dict[str, Any] = {
         k: others.pop(k) for k in ("name", "tags", "priority", "max_attempts") if k in others
     }
-    return read_request({"job": {"kind": "train", "config": SETTINGS | others}, **outer})
+    job = {"kind": "train", "evaluate": others.pop("evaluate", False), "missing_rates": ()}
+    return read_request({"job": job | {"config": SETTINGS | others}, **outer})
+
+
+def deriving(name: str) -> JobRequest:
+    """Return a request for a column of that name: the quickest job, which needs no torch."""
+    job = {"kind": "derive", "store": "store", "column": "video", "name": name, "pool": "mean"}
+    return read_request({"job": job})
 
 
 def start_worker(service: Path, log: Path, *words: str) -> subprocess.Popen[bytes]:

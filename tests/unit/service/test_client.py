@@ -14,12 +14,23 @@ from scfae.service.client import Client
 from scfae.store.errors import (
     AccessRefused,
     ConfigError,
+    FilterError,
     JobNotFound,
     JobStateError,
     ServiceUnreachable,
+    StoreNotFound,
+    UnknownEncoder,
 )
 
-from .services import SETTINGS, Served, make_service_store, start_server, training, wait_for
+from .services import (
+    SETTINGS,
+    Served,
+    deriving,
+    make_service_store,
+    start_server,
+    training,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +82,12 @@ def test_a_training_is_cancelled_and_resumed(served: Served, client: Client) -> 
     job = client.submit(training(epochs=4000)).id
     wait_for(lambda: client.get(job).progress.get("step", 0) > 0)
     assert scfae(served, "cancel", job, "--reason", "enough").returncode == 0
-    wait_for(lambda: client.get(job).state == "cancelled")
+    stopped = wait_for(lambda: one if (one := client.get(job)).state == "cancelled" else None)
+    assert stopped.reason == "stopped with a checkpoint, as asked"
     again = scfae(served, "resume", job)
     assert again.returncode == 0, again.stderr
     wait_for(lambda: client.get(job).state == "running")
+    wait_for(lambda: client.get(job).progress["step"] > stopped.progress["step"])
     client.cancel(job, now=True)
     wait_for(lambda: client.get(job).state == "cancelled")
     wishes = [one.details["wish"] for one in client.get(job).history if one.type == "wish"]
@@ -84,13 +97,81 @@ def test_a_training_is_cancelled_and_resumed(served: Served, client: Client) -> 
         client.get(job)
 
 
+def test_a_request_is_looked_at_and_found_by_a_filter(client: Client) -> None:
+    assert client.check(training(lr=0.25)).problems == ()
+    assert "lr" in client.check(training(lr=-1)).problems[0]
+    job = client.submit(training(lr=0.125, epochs=4000, priority=-100)).id
+    assert [one.id for one in client.page(where="lr=0.125").jobs] == [job]
+    with pytest.raises(FilterError, match="character 4"):
+        client.page(where="lr<")
+    client.cancel(job, now=True)
+    wait_for(lambda: client.get(job).state == "cancelled")
+    assert "job.json" in [one.path for one in client.artifacts(job)]
+    client.delete(job)
+    (entry,) = [one.entry for one in client.trash().jobs if one.id == job]
+    assert client.restore(entry).id == job
+    client.delete(job)
+    (entry,) = [one.entry for one in client.trash().jobs if one.id == job]
+    assert client.empty_trash(entry).num_jobs == 1
+    with pytest.raises(JobNotFound):
+        client.empty_trash(entry)
+    assert client.empty_trash().num_jobs == len(client.trash().jobs)
+
+
+def test_stores_and_samples(client: Client) -> None:
+    (store,) = client.stores()
+    assert (store.num_samples, store.error) == (200, None)
+    whole = client.store(store.id)
+    assert {one.name for one in whole.columns} == set(store.columns)
+    page = client.samples(store.id, q="split:test", limit=2)
+    assert (len(page.samples), page.num_found) == (2, 70)
+    more = client.samples(store.id, q="split:test", limit=2, cursor=page.cursor)
+    assert more.samples[0].key != page.samples[0].key
+    sample = client.sample(store.id, page.samples[0].key, maps=["audio"], media=False)
+    assert sample.key == page.samples[0].key
+    assert {one.name for one in sample.columns if one.map is not None} <= {"audio"}
+    with pytest.raises(StoreNotFound):
+        client.store("nothing")
+    with pytest.raises(UnknownEncoder, match="no such encoder"):
+        client.swap(store.id, "audio", "no such encoder")
+    assert "ge2e" in [one["name"] for one in client.encoders()]
+
+
+def test_the_service_itself(client: Client) -> None:
+    assert client.whoami().role == "admin"
+    assert client.system(fresh=True).num_slots == len(client.workers()) == 1
+    made = client.add_token("ann", "operator")
+    assert [(one.name, one.role) for one in client.tokens()] == [("ann", "operator")]
+    with Client(client.url, token=made.token) as other:
+        assert (other.whoami().name, other.whoami().role) == ("ann", "operator")
+        with pytest.raises(AccessRefused, match="takes admin"):
+            other.tokens()
+    client.remove_token("ann")
+    assert client.tokens() == []
+    lines = client.audit(q="tokens", limit=1)
+    assert (len(lines.events), lines.cursor is None) == (1, False)
+    assert client.models() == []
+
+
+def test_webhooks(client: Client) -> None:
+    hook = client.add_webhook("https://93.184.216.34/x", ["job.failed"])
+    assert hook.secret
+    assert [(one.id, one.events) for one in client.webhooks()] == [(hook.id, ("job.failed",))]
+    told = client.ping_webhook(hook.id)
+    assert told.id in [one.id for one in client.deliveries(webhook=hook.id).deliveries]
+    client.remove_webhook(hook.id)
+    assert client.webhooks() == []
+    with pytest.raises(ConfigError, match="private"):
+        client.add_webhook("http://127.0.0.1/x")
+
+
 def test_errors_are_those_of_the_library(client: Client) -> None:
     with pytest.raises(ConfigError, match="lr = -1"):
         client.submit(training(lr=-1))
     with pytest.raises(JobNotFound, match="no job nothing"):
         client.cancel("nothing")
-    job = client.submit(training(), key="same").id
-    assert client.submit(training(), key="same").id == job
+    job = client.submit(deriving("mean"), key="same").id
+    assert client.submit(deriving("mean"), key="same").id == job
     wait_for(lambda: client.get(job).state == "finished")
     with pytest.raises(JobStateError, match="is finished"):
         client.resume(job)

@@ -21,7 +21,7 @@ from scfae.service.context import Service
 
 from .services import Served, make_service_store, start_server, training
 
-MOST = 8
+FEW, MANY = 3, 30
 """Requests of each kind to each route."""
 
 
@@ -36,6 +36,12 @@ OPERATIONS = {
     found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)
 }
 
+_BREAKS = (GenerationMode.NEGATIVE,)
+
+
+def _is_path_alone(operation: Any) -> bool:
+    return not (list(operation.query) or list(operation.headers) or list(operation.body))
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -49,13 +55,29 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize("label", list(OPERATIONS))
-def test_no_request_breaks_the_service(served: Served, label: str, mode: GenerationMode) -> None:
+CASES = [
+    pytest.param(
+        label,
+        mode,
+        most,
+        id=f"{label}-{mode.value}-{most}",
+        # To break a path that may be any text takes long and finds next to nothing.
+        marks=[pytest.mark.slow] * (most == MANY or (mode in _BREAKS and _is_path_alone(found))),
+    )
+    for label, found in OPERATIONS.items()
+    for mode in GenerationMode
+    for most in (FEW, MANY)
+]
+
+
+@pytest.mark.parametrize(("label", "mode", "most"), CASES)
+def test_no_request_breaks_the_service(
+    served: Served, label: str, mode: GenerationMode, most: int
+) -> None:
     operation = OPERATIONS[label]
     jobs = [path.name for path in served.queue.runs.iterdir()]
 
-    @settings(max_examples=MOST, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=most, suppress_health_check=list(HealthCheck), deadline=None)
     @given(
         case=operation.as_strategy(generation_mode=mode),
         job=st.sampled_from([*jobs, None]),

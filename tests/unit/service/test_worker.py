@@ -1,4 +1,8 @@
-"""Workers with real trainings: each ends as it should, whoever is killed meanwhile."""
+"""Workers with real trainings: each ends as it should, whoever is killed meanwhile.
+
+Those that are slow here have a quick likeness with a server beside: `test_beside`, `test_client`,
+and the few kills of `tests/fault/test_service_kill`.
+"""
 
 import os
 import signal
@@ -75,6 +79,7 @@ def test_jobs_end_as_their_commands_do(queue: Queue, roots: Roots, worker: Start
     assert Roster(queue.database).workers() == []
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_saves_and_a_resumed_one_goes_on(
     queue: Queue, roots: Roots, worker: StartWorker
 ) -> None:
@@ -112,6 +117,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_and_fails_after_too_many(
     assert record.reason.startswith("2 interruptions; the last: its process went")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_nothing_with_it(
     queue: Queue, roots: Roots, worker: StartWorker
 ) -> None:
@@ -132,6 +138,7 @@ def test_a_killed_worker_takes_nothing_with_it(
     assert record.reason == "stopped with a checkpoint, as asked"
 
 
+@pytest.mark.slow
 def test_all_killed_at_once_recover_by_themselves(
     queue: Queue, roots: Roots, worker: StartWorker
 ) -> None:
@@ -147,6 +154,7 @@ def test_all_killed_at_once_recover_by_themselves(
     assert (record.state, record.attempt, record.losses) == ("finished", 2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_stop", ["leave", "checkpoint"])
 def test_a_stopped_worker_leaves_its_jobs_or_has_them_save(
     queue: Queue, roots: Roots, worker: StartWorker, on_stop: str

@@ -18,6 +18,7 @@ from scfae.service.worker import Worker
 
 from .services import (
     StartWorker,
+    deriving,
     make_service_store,
     training,
     wait_for,
@@ -60,9 +61,11 @@ def begun(queue: Queue, job: str) -> bool:
 def test_two_workers_share_the_jobs_and_none_is_done_twice(
     queue: Queue, roots: Roots, worker: StartWorker
 ) -> None:
-    ids = [queue.submit(training(epochs=1), actor="ann", roots=roots).id for _ in range(6)]
     worker()
     worker()
+    wait_for(lambda: len(Roster(queue.database).workers()) == 2)
+    requests = [deriving(f"mean-{number}") for number in range(6)]
+    ids = [queue.submit(one, actor="ann", roots=roots).id for one in requests]
     wait_for(lambda: queue.counts() == {"finished": 6}, seconds=240)
     records = [queue.get(job) for job in ids]
     assert [one.attempt for one in records] == [1] * 6
@@ -72,8 +75,8 @@ def test_two_workers_share_the_jobs_and_none_is_done_twice(
             (one.started_s or 0.0, one.ended_s or 0.0) for one in records if one.worker == name
         )
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
-    events = [queue.job(job).run_path / "events.jsonl" for job in ids]
-    assert [path.read_text().count('"started"') for path in events] == [1] * 6
+    logs = [queue.job(job).log_path.read_text() for job in ids]
+    assert [log.count("scfae store derive") for log in logs] == [1] * 6
 
 
 def test_a_job_that_does_not_heed_sigterm_is_killed_after_the_grace(
@@ -103,7 +106,7 @@ def test_a_job_whose_worker_hangs_is_started_by_another_after_its_deadline(
     hung = worker()
     (told,) = wait_for(lambda: Roster(queue.database).workers())
     hung.send_signal(signal.SIGSTOP)
-    job = queue.submit(training(epochs=1), actor="ann", roots=roots)
+    job = queue.submit(deriving("late"), actor="ann", roots=roots)
     assert queue.claim(told.id, 0) is not None
     other = Worker(queue, gpus=[""], id="other")
     other.step()
@@ -165,7 +168,7 @@ def test_a_drained_worker_ends_with_its_last_job_and_leaves_the_next(
     first = queue.submit(training(epochs=LONG), actor="ann", roots=roots)
     process = worker()
     wait_for(lambda: begun(queue, first.id))
-    second = queue.submit(training(epochs=1), actor="ann", roots=roots)
+    second = queue.submit(deriving("next"), actor="ann", roots=roots)
     roster = Roster(queue.database)
     (told,) = roster.workers()
     roster.drain(told.id)

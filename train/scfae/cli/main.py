@@ -7,7 +7,9 @@ Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more 
 quarantined than allowed; 130 / 143 stopped by Ctrl-C / SIGTERM.
 """
 
+import atexit
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -124,6 +126,9 @@ def show_warning(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    # The interpreter's last search for cycles takes most of a second where torch was imported, and
+    # frees what the system is about to take anyway.
+    atexit.register(gc.freeze)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     if debug:

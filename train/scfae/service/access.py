@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from scfae.store.atomic import write_atomic
 from scfae.store.config import Frozen
@@ -62,6 +62,46 @@ class Token(Frozen):
     role: Role
     sha256: str
     made_s: float
+
+
+class TokenView(Frozen):
+    """A token, without what it takes to use it.
+
+    Attributes:
+        name: Whose it is.
+        role: What it may do.
+        made_s: When it was made, in seconds since 1970.
+    """
+
+    name: str
+    role: Role
+    made_s: float
+
+
+class TokenAsk(Frozen):
+    """A token as it is asked for.
+
+    Attributes:
+        name: Whose it is.
+        role: What it may do.
+    """
+
+    name: str = Field(min_length=1, max_length=60)
+    role: Role = "viewer"
+
+
+class NewToken(Frozen):
+    """A token that was just made.
+
+    Attributes:
+        name: Whose it is.
+        role: What it may do.
+        token: Itself; it is shown this once and kept nowhere.
+    """
+
+    name: str
+    role: Role
+    token: str
 
 
 class _TokenFile(Frozen):

@@ -3,11 +3,8 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 
-from scfae.store.config import Frozen
-
-from .access import Role
+from .access import NewToken, TokenAsk, TokenView
 from .audit import AuditPage
 from .context import Admin, AService, Viewer
 from .system import System
@@ -15,46 +12,6 @@ from .trash import Emptied, TrashView
 from .views import JobView
 
 router = APIRouter()
-
-
-class TokenView(Frozen):
-    """A token, without what it takes to use it.
-
-    Attributes:
-        name: Whose it is.
-        role: What it may do.
-        made_s: When it was made, in seconds since 1970.
-    """
-
-    name: str
-    role: Role
-    made_s: float
-
-
-class TokenAsk(Frozen):
-    """A token as it is asked for.
-
-    Attributes:
-        name: Whose it is.
-        role: What it may do.
-    """
-
-    name: str = Field(min_length=1, max_length=60)
-    role: Role = "viewer"
-
-
-class NewToken(Frozen):
-    """A token that was just made.
-
-    Attributes:
-        name: Whose it is.
-        role: What it may do.
-        token: Itself; it is shown this once and kept nowhere.
-    """
-
-    name: str
-    role: Role
-    token: str
 
 
 @router.get("/system", tags=["system"])

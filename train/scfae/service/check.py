@@ -5,9 +5,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, JsonValue
-
-from scfae.store.config import Frozen
 from scfae.store.errors import ScfaeError
 from scfae.train.arguments import setting_words
 from scfae.train.config import RunConfig, load_config
@@ -15,28 +12,7 @@ from scfae.train.yaml_text import to_yaml
 
 from .context import Service
 from .jobs import SweepJob, TrainJob, read_request
-
-
-class Checked(Frozen):
-    """A request looked at, but not submitted.
-
-    Attributes:
-        problems: What is wrong with it, a sentence each; with none it can be submitted.
-        notes: What a person should know of the data.
-        facts: Sizes: samples of each split, parameters, bytes of features.
-        settings: What differs from the defaults, flat.
-        yaml: The same as a file for `scfae train`.
-        command: The same as a command.
-        curl: The same as a request.
-    """
-
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    facts: dict[str, int] = Field(default_factory=dict)
-    settings: dict[str, JsonValue] = Field(default_factory=dict)
-    yaml: str = ""
-    command: str = ""
-    curl: str = ""
+from .views import Checked
 
 
 def check(service: Service, document: Mapping[str, Any], url: str) -> Checked:

@@ -12,7 +12,7 @@ from scfae.train.config import GROUPS
 from scfae.train.runs import read_events
 
 from .artifacts import Artifact, artifacts, place_of
-from .check import Checked, check
+from .check import check
 from .context import Admin, AService, Operator, Viewer
 from .ends import Ending
 from .etags import etag, seen
@@ -23,7 +23,7 @@ from .record import Wish
 from .series import Curves, as_csv, curves
 from .states import State
 from .stream import follow
-from .views import Ask, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, log_part
+from .views import Ask, Checked, CloneAsk, Edit, JobDetail, JobList, JobView, LogPart, log_part
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 

@@ -139,6 +139,28 @@ class CloneAsk(Frozen):
     config: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Checked(Frozen):
+    """A request looked at, but not submitted.
+
+    Attributes:
+        problems: What is wrong with it, a sentence each; with none it can be submitted.
+        notes: What a person should know of the data.
+        facts: Sizes: samples of each split, parameters, bytes of features.
+        settings: What differs from the defaults, flat.
+        yaml: The same as a file for `scfae train`.
+        command: The same as a command.
+        curl: The same as a request.
+    """
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: dict[str, int] = Field(default_factory=dict)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    yaml: str = ""
+    command: str = ""
+    curl: str = ""
+
+
 class LogPart(Frozen):
     """A part of a log.
 
