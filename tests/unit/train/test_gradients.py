@@ -99,6 +99,14 @@ def test_a_trained_map_is_where_the_encoder_would_be(store: FeatureStore, tmp_pa
     assert found["video"].task_norm > 0
 
 
+def test_an_adapter_is_where_the_encoder_would_be(store: FeatureStore, tmp_path: Path) -> None:
+    adapted = train_small(store.path, tmp_path / "run", fusion="scfae", adapters=True, epochs=1)
+    found = analyse_gradients(adapted.path, num_batches=1)
+    assert {one.at for one in found.values()} == {"adapter"}
+    assert found["video"].task_norm > 0
+    assert found["video"].cosine is not None
+
+
 def test_a_method_without_auxiliary_losses(store: FeatureStore, tmp_path: Path) -> None:
     plain = train_small(store.path, tmp_path / "run", fusion="concat")
     found = analyse_gradients(plain.path, num_batches=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import tyro
 
 from scfae.store.errors import ConfigError
-from scfae.train.reproduce.tables import COSTS, DatasetName, read_table, table_names
+from scfae.train.reproduce.tables import DatasetName, datasets_of, table_names
 
 from .arguments import parse, print_json, say
 from .interrupt import Stopped, raise_on_sigterm
@@ -37,9 +37,9 @@ new. OUT has each table as .md, .tex, .csv and .json, report.html, and in runs/ 
 class ReproduceArguments:
     """Tables of the paper: what is printed, and what it is here, over seeds and with intervals.
 
-    TABLE: table3 to table14, seeds (section B.3), adapters (Table 6's question on stored features)
-    or all. Protocol paper trains SCFAE as its
-    appendix says and each other method by its authors' recipe; protocol honest trains all alike.
+    TABLE: table3 to table14, fig4, seeds (section B.3), adapters (Table 6's question on stored
+    features) or all. Protocol paper trains SCFAE as its appendix says and each other method by its
+    authors' recipe; protocol honest trains all alike.
     """
 
     tables: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -142,7 +142,7 @@ def _stores(data: Sequence[str], names: Sequence[str]) -> "dict[DatasetName, str
         ConfigError: A set is unknown, or what a table is of was not given.
     """
     known: tuple[DatasetName, ...] = get_args(DatasetName)
-    wanted = {read_table(name).dataset for name in names if name not in COSTS}
+    wanted = {dataset for name in names for dataset in datasets_of(name)}
     stores: dict[DatasetName, str] = {}
     for word in data:
         head, equals, rest = word.partition("=")

@@ -14,7 +14,7 @@ from .analysis import DOCUMENT, Analysis
 PROJECTION: Final = "projection.csv"
 Table = tuple[Sequence[str], list[Sequence[Any]]]
 """Heads and rows."""
-_GRADIENTS: Final = ("step", "modality", "at", "cosine", "task_norm", "auxiliary_norm")
+GRADIENT_HEADS: Final = ("step", "modality", "at", "cosine", "task_norm", "auxiliary_norm")
 
 
 def write_analysis(found: Analysis, *, bootstrap: int = 1000) -> Path:
@@ -37,7 +37,7 @@ def tables_of(found: Analysis) -> dict[str, Table]:
     """Return heads and rows of each CSV that the analysis has something for."""
     tables: dict[str, Table] = {}
     if found.lines:
-        tables["gradients.csv"] = _GRADIENTS, gradient_rows(found.lines)
+        tables["gradients.csv"] = GRADIENT_HEADS, gradient_rows(found.lines)
     if found.sharing:
         heads = ("first", "second", "n", "cka", "cka_permuted")
         clubs = ("club", "club_sd", "club_permuted", "club_permuted_sd", "club_seeds")
@@ -84,7 +84,7 @@ def tables_of(found: Analysis) -> dict[str, Table]:
 def gradient_rows(lines: Iterable[dict[str, Any]]) -> list[Sequence[Any]]:
     """Return the rows of a run's gradient log: a row for each sampled step and modality."""
     return [
-        (line["step"], name, *(one[key] for key in _GRADIENTS[2:]))
+        (line["step"], name, *(one[key] for key in GRADIENT_HEADS[2:]))
         for line in lines
         for name, one in line["modalities"].items()
     ]

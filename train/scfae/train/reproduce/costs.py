@@ -61,6 +61,11 @@ class CostTable:
     rows: tuple[CostRow, ...]
     notes: tuple[str, ...]
 
+    @property
+    def caption(self) -> str:
+        """Its number and its title."""
+        return f"Table {self.number}: {self.title}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the table as plain JSON values."""
         rows = [

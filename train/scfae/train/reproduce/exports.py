@@ -149,14 +149,13 @@ def sheet_of(result: ResultTable, protocol: Protocol, conclusion: str = "") -> S
 
 
 def sheet_of_costs(table: CostTable) -> Sheet:
-    """Return Table 12 or 13 as text."""
+    """Return Table 12 or 13, or Figure 4 as a table, as text."""
     width = len(table.heads) - len(table.rows[0].ours)
     lines = []
     for row in table.rows:
         printed = [one or DASH for one in row.printed] + [DASH] * (width - len(row.printed))
         lines.append((row.name, "", [*printed, *(one or DASH for one in row.ours)]))
-    title = f"Table {table.number}: {table.title}"
-    return Sheet(table.name, title, table.heads, tuple(lines), table.notes)
+    return Sheet(table.name, table.caption, table.heads, tuple(lines), table.notes)
 
 
 def to_markdown(sheet: Sheet) -> str:

@@ -25,6 +25,8 @@ from .exports import (
     to_latex,
     to_markdown,
 )
+from .figure4 import FigureTable
+from .figure4_forms import figure_section, write_figure
 from .results import ResultTable
 from .running import Reproduction
 from .verdicts import brief, summary
@@ -47,6 +49,8 @@ def write_reproduction(found: Reproduction) -> Path:
     for one, sheet in zip(found.tables, sheets_of(found), strict=True):
         if isinstance(one, CostTable):
             lines, document = costs_to_csv(one), one.as_dict()
+            if isinstance(one, FigureTable):
+                write_figure(one, found.path)
         else:
             lines, document = to_csv(one, found.protocol), table_document(found, one)
         texts = {"md": to_markdown(sheet), "tex": to_latex(sheet), "csv": lines}
@@ -119,7 +123,7 @@ def _page(found: Reproduction) -> dict[str, Any]:
             if found.verdicts.get(sheet.name)
         ],
         "tables": [
-            _costs(sheet) if isinstance(one, CostTable) else _table(one, sheet)
+            _costs(one, sheet) if isinstance(one, CostTable) else _table(one, sheet)
             for one, sheet in zip(found.tables, sheets, strict=True)
         ],
         "footer": f"scfae {metadata.version('scfae')}. Written from the run folders in "
@@ -127,7 +131,7 @@ def _page(found: Reproduction) -> dict[str, Any]:
     }
 
 
-def _costs(sheet: Sheet) -> dict[str, Any]:
+def _costs(table: CostTable, sheet: Sheet) -> dict[str, Any]:
     rows = [
         {
             "name": name,
@@ -138,7 +142,8 @@ def _costs(sheet: Sheet) -> dict[str, Any]:
         }
         for name, _, figures in sheet.lines
     ]
-    return _section(sheet, rows) | {"baseline": None, "plot": None}
+    figure = figure_section(table) if isinstance(table, FigureTable) else None
+    return _section(sheet, rows) | {"baseline": None, "plot": None, "figure": figure}
 
 
 def _section(sheet: Sheet, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -149,6 +154,7 @@ def _section(sheet: Sheet, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "rows": rows,
         "conclusion": sheet.conclusion,
         "notes": sheet.notes,
+        "figure": None,
     }
 
 

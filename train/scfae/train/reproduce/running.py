@@ -29,10 +29,11 @@ from ..sweeps.sweep import open_sweep, run_cells
 from .costs import CostTable, table_12
 from .data import Part
 from .degradation import probe_tables
+from .figure4 import analyse_parts, plan_figure, read_figure
 from .plan import PlannedTable, Planner, all_cells, superseded
 from .protocols import PROTOCOLS, Protocol, ProtocolName
 from .results import ResultTable, read_table_results
-from .tables import COSTS, DatasetName, read_table
+from .tables import COSTS, FIGURE, DatasetName, read_table
 from .verdicts import Verdict, verdicts
 
 RUNS = "runs"
@@ -81,7 +82,7 @@ def reproduce(
     """Run what tables of the paper need and is not there; return their figures.
 
     Args:
-        names: Of `TABLES` and `COSTS`.
+        names: Of `TABLES` and `COSTS`, and `FIGURE`.
         parts: The data of each data set that there is; tables of others are as printed.
         out: The folder, made if needed.
         protocol: How methods are trained.
@@ -108,10 +109,13 @@ def reproduce(
     )
     planned = {
         name: planner.plan(table, parts.get(table.dataset))
-        for name, table in ((name, read_table(name)) for name in names if name not in COSTS)
+        for name, table in (
+            (name, read_table(name)) for name in names if name not in (*COSTS, FIGURE)
+        )
     }
+    figure = plan_figure(planner, parts) if FIGURE in names else None
     folder.mkdir(parents=True, exist_ok=True)
-    cells = all_cells(list(planned.values()))
+    cells = all_cells([*planned.values(), *(figure.tables if figure else ())])
     sweep, earlier = None, {}
     if cells:
         record = SweepPlan(
@@ -132,15 +136,21 @@ def reproduce(
             )
             _mask_branches(list(planned.values()), bootstrap)
             _analyse(list(planned.values()))
+            if figure is not None:
+                analyse_parts(figure)
             probe_tables(list(planned.values()), bootstrap)
-    tables = tuple(
-        _costs(name, planner.device) if name in COSTS else read_table_results(planned[name], sweep)
-        for name in names
-    )
+    tables: list[ResultTable | CostTable] = []
+    for name in names:
+        if name in COSTS:
+            tables.append(_costs(name, planner.device))
+        elif name in planned:
+            tables.append(read_table_results(planned[name], sweep))
+        elif figure is not None:
+            tables.append(read_figure(figure, sweep))
     results = [one for one in tables if isinstance(one, ResultTable)]
     found = {one.table.name: verdicts(one, resamples=bootstrap) for one in results}
     failed = {} if sweep is None else _failed(sweep, cells)
-    return Reproduction(folder, chosen, tables, found, failed, earlier)
+    return Reproduction(folder, chosen, tuple(tables), found, failed, earlier)
 
 
 def _costs(name: str, device: str) -> CostTable:

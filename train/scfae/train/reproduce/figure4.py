@@ -1,0 +1,309 @@
+"""Figure 4: which runs its panels need, and what was found in them.
+
+A: cosines of task and auxiliary gradients through training, on FakeAVCeleb. B: the norm of the
+task's gradient through training, on CMU-MOSEI. C: shared and specific parts in the plane, of the
+runs of A. All are ordinary runs that sample their gradients, beside those of the tables.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from scfae.store import FeatureStore, FeatureStream
+from scfae.store.errors import RunStateError
+
+from ..analysis.analysis import analyse
+from ..analysis.drawing import cosines_of, norms_of
+from ..analysis.exports import write_analysis
+from ..analysis.reading import KeptProjection, read_analysis, read_projection
+from ..config import RunConfig
+from ..device import choose_device
+from ..gradient_log import read_lines
+from ..seeds import OverSeeds
+from ..splits import make_splits
+from ..sweeps.folder import SweepFolder, is_done
+from ..sweeps.plan import Cell
+from .costs import CostRow, CostTable
+from .data import Part
+from .plan import PlannedRow, PlannedTable, Planner
+from .tables import FULL, DatasetName, Table, read_published
+
+LEAST_SAMPLES: Final = 40
+"""Steps of a run that are sampled, at least; at most about twice as many."""
+PACES: Final = (50, 20, 10, 5, 2, 1)
+SHOWN: Final = 150
+DASH: Final = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFigure:
+    """The runs of the two sets.
+
+    Attributes:
+        cosines: Of panels A and C.
+        norms: Of panel B.
+    """
+
+    cosines: PlannedTable
+    norms: PlannedTable
+
+    @property
+    def tables(self) -> tuple[PlannedTable, PlannedTable]:
+        """Both."""
+        return self.cosines, self.norms
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What a method's runs on one set have.
+
+    Attributes:
+        name: As the figure calls it.
+        lines: Of each seed, the sampled steps.
+        note: Why there are none; empty if there are.
+    """
+
+    name: str
+    lines: tuple[Sequence[dict[str, Any]], ...]
+    note: str = ""
+
+    @property
+    def cosines(self) -> list[float]:
+        """Every cosine that there is, of all seeds."""
+        every = (value for lines in self.lines for value in cosines_of(lines))
+        return [value for value in every if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class FigureTable(CostTable):
+    """Figure 4, with its figures as a table.
+
+    Attributes:
+        cosines: Panel A.
+        norms: Panel B.
+        parts: Panel C: the parts of each method, or why there are none.
+        data: What the two sets are called here.
+    """
+
+    cosines: tuple[Method, ...]
+    norms: tuple[Method, ...]
+    parts: Mapping[str, KeptProjection | str]
+    data: tuple[str, str]
+
+    @property
+    def caption(self) -> str:
+        """Its number, its title, on what data ours is."""
+        return f"Figure {self.number}: {self.title}. Ours on {'; '.join(dict.fromkeys(self.data))}"
+
+
+def plan_figure(planner: Planner, parts: Mapping[DatasetName, Part]) -> PlannedFigure:
+    """Return the runs of the figure, each sampling its gradients about as often.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+        StoreError, TaskError: The data cannot be.
+    """
+    panels = [Table.model_validate(one) for one in read_published("fig4")["panels"]]
+    first, second = (_planned(planner, panel, parts.get(panel.dataset)) for panel in panels)
+    return PlannedFigure(first, second)
+
+
+def _planned(planner: Planner, panel: Table, part: Part | None) -> PlannedTable:
+    plain = planner.plan(panel, part)
+    rows = []
+    for row in plain.rows:
+        sampling = row.row
+        if row.cells:
+            config = row.cells[FULL][0].config
+            sampling = sampling.model_copy(
+                update={"settings": {"gradients_every": _pace(config), **row.row.settings}}
+            )
+        rows.append(sampling)
+    return planner.plan(panel.model_copy(update={"rows": tuple(rows)}), part)
+
+
+def _pace(config: RunConfig) -> int:
+    """Return how many steps lie between two samples."""
+    view = make_splits(FeatureStore.open(config.data.store), config.data).train
+    stream = FeatureStream(
+        view,
+        batch_size=config.optim.batch_size,
+        seed=config.loop.seed,
+        group_batches=config.loop.group_batches,
+    )
+    steps = config.optim.epochs * len(stream)
+    return next((pace for pace in PACES if steps // pace >= LEAST_SAMPLES), 1)
+
+
+def analyse_parts(planned: PlannedFigure) -> None:
+    """Lay the parts of the first seed's runs in the plane, where that is not done yet."""
+    for row in planned.cosines.rows:
+        cells = row.cells.get(FULL, ())
+        if not cells or not is_done(cells[0]):
+            continue
+        config = cells[0].config
+        if read_analysis(config.loop.run) is None:
+            device = choose_device(config.loop.device)
+            try:
+                found = analyse(
+                    config.loop.run,
+                    aspects=["parts"],
+                    most_shown=SHOWN,
+                    club_seeds=1,
+                    device=device,
+                )
+            except RunStateError as error:  # a method without parts, which the figure says
+                found = analyse(config.loop.run, aspects=[], device=device)
+                found.left_out["parts"] = str(error)
+            write_analysis(found)
+
+
+def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTable:
+    """Return what the figure's runs have found so far.
+
+    Args:
+        planned: The runs.
+        sweep: Their folder, for failures; None where nothing was run.
+    """
+    failures = {} if sweep is None else sweep.failures()
+    cosines, norms = (
+        tuple(_method(row, failures) for row in table.rows) for table in planned.tables
+    )
+    parts = {row.row.name: _parts(row) for row in planned.cosines.rows}
+    sharing = {row.row.name: _shared(row) for row in planned.cosines.rows}
+    by_name = {one.name: one for one in cosines}
+    rows = [_row(by_name.get(one.name), one, sharing.get(one.name)) for one in norms]
+    document = read_published("fig4")
+    data = tuple(
+        "printed data only" if one.part is None else f"{one.part.dataset}: {one.part.title}"
+        for one in planned.tables
+    )
+    part = next((one.part for one in planned.tables if one.part is not None), None)
+    notes = [part.note] if part is not None and part.note else []
+    counts = sorted({len(one.lines) for one in (*cosines, *norms) if one.lines})
+    seeds = " or ".join(map(str, counts)) or "no"
+    notes.append(
+        f"Over {seeds} seeds, mean ± standard deviation; in brackets the middle half of all "
+        "sampled steps."
+    )
+    return FigureTable(
+        "fig4",
+        document["number"],
+        document["title"],
+        HEADS,
+        tuple(rows),
+        (*notes, *document["footnotes"]),
+        cosines,
+        norms,
+        parts,
+        (data[0], data[1]),
+    )
+
+
+HEADS: Final = (
+    "A: cosine",
+    "A: below 0",
+    "B: norm, first tenth",
+    "B: norm, last tenth",
+    "B: last / first",
+    "C: CKA of shared parts",
+    "C: CKA of specific with shared",
+)
+
+
+def _method(row: PlannedRow, failures: Mapping[str, str]) -> Method:
+    if not row.cells:
+        return Method(row.row.name, (), row.why_not)
+    cells = row.cells[FULL]
+    failed = [cell for cell in cells if cell.name in failures]
+    if failed:
+        return Method(row.row.name, (), f"failed: {failures[failed[0].name]}")
+    done = [cell for cell in cells if is_done(cell)]
+    if len(done) < len(cells):
+        return Method(row.row.name, (), f"{len(cells) - len(done)} of {len(cells)} runs to do")
+    lines = tuple(read_lines(cell.config.loop.run) for cell in cells)
+    return Method(row.row.name, lines if all(lines) else (), "")
+
+
+def _parts(row: PlannedRow) -> KeptProjection | str:
+    """Return the parts of the first seed's run in the plane, or why there are none."""
+    document = _document(row)
+    if document is None:
+        return row.why_not or "not analysed yet"
+    kept = read_projection(_first(row).config.loop.run)
+    if kept is not None:
+        return kept
+    return f"{row.row.name.lower()} has no shared and specific parts"
+
+
+def _first(row: PlannedRow) -> Cell:
+    return row.cells[FULL][0]
+
+
+def _document(row: PlannedRow) -> dict[str, Any] | None:
+    if not row.cells or not is_done(_first(row)):
+        return None
+    return read_analysis(Path(_first(row).config.loop.run))
+
+
+def _shared(row: PlannedRow) -> tuple[float | None, float | None]:
+    """Return CKA of the modalities' shared parts, and of each one's two parts: means."""
+    document = _document(row)
+    pairs = [] if document is None else document["sharing"]
+    both = [one["cka"] for one in pairs if one["first"].endswith(", shared")]
+    own = [
+        one["cka"]
+        for one in pairs
+        if one["first"].endswith(", specific") and one["second"].endswith(", shared")
+    ]
+    return _mean(both), _mean(own)
+
+
+def _row(
+    cosines: Method | None, norms: Method, shared: tuple[float | None, float | None] | None
+) -> CostRow:
+    """Return a method's figures, as text and as numbers."""
+    texts: list[str] = []
+    values: dict[str, Any] = {"note": norms.note or (cosines.note if cosines else "")}
+    by_seed = [] if cosines is None else [_known(cosines_of(lines)) for lines in cosines.lines]
+    mean = OverSeeds.of(_mean(some) for some in by_seed)
+    below = OverSeeds.of(_mean([float(one < 0) for one in some]) for some in by_seed)
+    every = [] if cosines is None else cosines.cosines
+    middle = None
+    if len(every) > 1:
+        low, _, high = statistics.quantiles(every, n=4)
+        middle = [low, high]
+    texts.append(mean.text() + ("" if middle is None else f" [{middle[0]:.3f}, {middle[1]:.3f}]"))
+    texts.append(below.text())
+    values["cosine"] = {**mean.as_dict(), "middle_half": middle}
+    values["negative_share"] = below.as_dict()
+    ends = [_ends(norms_of(lines)[1]) for lines in norms.lines]
+    for name, some in (
+        ("norm_first", [first for first, _ in ends]),
+        ("norm_last", [last for _, last in ends]),
+        ("norm_ratio", [last / first if first else None for first, last in ends]),
+    ):
+        over = OverSeeds.of(some)
+        values[name] = over.as_dict()
+        texts.append(over.text())
+    for name, value in zip(("cka_shared", "cka_own"), shared or (None, None), strict=True):
+        values[name] = value
+        texts.append(DASH if value is None else f"{value:.3f}")
+    return CostRow(norms.name, (), tuple(texts), values)
+
+
+def _ends(norms: Sequence[float]) -> tuple[float, float]:
+    """Return the mean norm of the first and of the last tenth of the sampled steps."""
+    count = max(1, len(norms) // 10)
+    return statistics.fmean(norms[:count]), statistics.fmean(norms[-count:])
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = _known(values)
+    return statistics.fmean(known) if known else None
