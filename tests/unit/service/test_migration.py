@@ -80,7 +80,7 @@ def test_a_whole_folder_of_the_first_version_opens(
     before = (old_service / "service.db").read_bytes()
     folders = {path: path.read_bytes() for path in old_service.glob("runs/*/*") if path.is_file()}
     newest = (*MIGRATIONS, *more)
-    monkeypatch.setattr("scfae.service.queue.Database", partial(Database, migrations=newest))
+    monkeypatch.setattr("scfae.service.reader.Database", partial(Database, migrations=newest))
     queue = Queue(old_service)
     jobs = queue.page().jobs
     assert [(one.name, one.state) for one in jobs] == [

@@ -244,6 +244,12 @@ def test_a_sweep_shows_its_runs(client: TestClient, service: Service) -> None:
     assert "seed=2" in page
     assert "Over seeds" in page
     assert "±" in page
+    assert "cannot be read" not in page
+    (damaged,) = folder.run_path.glob("*seed=2*/config.yaml")
+    damaged.write_text("loop: [")
+    page = client.get(f"/runs/{record.id}").text
+    assert f"The run {damaged.parent.name} cannot be read" in page
+    assert "seed=1" in page
 
 
 def test_words_typed_to_find_runs() -> None:

@@ -50,6 +50,23 @@ def test_a_page_sends_who_is_unknown_to_sign_in_and_then_back(
     assert "ann" in browser.get("/").text
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_secure"),
+    [
+        ({}, False),
+        ({"X-Forwarded-Proto": "http"}, False),
+        ({"X-Forwarded-Proto": "https, http"}, True),
+        ({"Forwarded": 'for=192.0.2.1;proto="https";by=203.0.113.4'}, True),
+        ({"Forwarded": "for=192.0.2.1, proto=https"}, False),
+    ],
+)
+def test_the_cookie_stays_on_https_behind_a_proxy_that_ends_tls(
+    browser: TestClient, secret: str, headers: dict[str, str], is_secure: bool
+) -> None:
+    browser.headers |= headers
+    assert ("; Secure" in _sign_in(browser, secret).headers["set-cookie"]) == is_secure
+
+
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(
     browser: TestClient, secret: str
 ) -> None:

@@ -14,7 +14,7 @@ from scfae.service.app import make_app
 from scfae.service.context import Service
 from scfae.service.store_media import Wave
 from scfae.service.store_sample import FeatureMap
-from scfae.service.store_summary import Histogram, PresenceMap
+from scfae.service.summary_views import Histogram, PresenceMap
 from scfae.service.web import shapes
 from scfae.store import FeatureStore, SampleRow
 

@@ -11,9 +11,10 @@ from .context import AService, Operator, Viewer
 from .store_media import Medium
 from .store_sample import sample
 from .store_search import SamplePage, page, place_of
-from .store_summary import StoreSummary, summary
+from .store_summary import summary
 from .store_views import SampleDetail, StoreView
 from .stores import Stores
+from .summary_views import StoreSummary
 from .swap import Swap, SwapAsk
 
 router = APIRouter(prefix="/stores", tags=["stores"])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..store_search import SamplePage
-from ..store_summary import StoreSummary
+from ..summary_views import StoreSummary
 from ..swap import Swap
 from .connection import Connection
 

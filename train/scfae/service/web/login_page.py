@@ -47,7 +47,7 @@ def sign_in(
         cookie,
         max_age=LASTS_S,
         path=root or "/",
-        secure=request.url.scheme == "https",
+        secure=_is_https(request),
         httponly=True,
         samesite="strict",
     )
@@ -64,6 +64,17 @@ def sign_out(
     answer = RedirectResponse(f"{root}/login", 303)
     answer.delete_cookie(COOKIE, path=root or "/")
     return answer
+
+
+def _is_https(request: Request) -> bool:
+    """Return whether the browser speaks HTTPS, with us or with a proxy that says so.
+
+    Anybody may say so: who says it wrongly gets a cookie that is of less use to them.
+    """
+    told = request.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
+    forwarded = request.headers.get("forwarded", "").split(",")[0].lower()
+    pairs = {pair.strip().replace('"', "") for pair in forwarded.split(";")}
+    return request.url.scheme == "https" or told == "https" or "proto=https" in pairs
 
 
 def _local(place: str) -> str:

@@ -37,11 +37,13 @@ class SweepTable:
 
     Attributes:
         runs: Those that have begun.
+        damaged: Runs whose config cannot be read, and why.
         results: As the sweep kept them when it last ended, or None.
         has_comparison: Whether the page that puts them side by side is there.
     """
 
     runs: tuple[SweepRun, ...]
+    damaged: dict[str, str]
     results: dict[str, Any] | None
     has_comparison: bool
 
@@ -82,7 +84,8 @@ def sweep_table(folder: JobFolder) -> SweepTable | None:
     results_path = folder.run_path / "results.json"
     results = json.loads(results_path.read_text()) if results_path.is_file() else None
     has_comparison = (folder.run_path / "comparison.html").is_file()
-    return SweepTable(tuple(runs), results, has_comparison)
+    damaged = {path.name: why for path, why in sweep.damaged().items()}
+    return SweepTable(tuple(runs), damaged, results, has_comparison)
 
 
 def printed(folder: JobFolder) -> Printed | None:

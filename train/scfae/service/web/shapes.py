@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..store_media import Wave
 from ..store_sample import FeatureMap
-from ..store_summary import Histogram, PresenceMap
+from ..summary_views import Histogram, PresenceMap
 from . import words
 
 _BARS: Final = (180, 36)

@@ -13,9 +13,10 @@ from scfae.store.errors import ScfaeError
 from ..access import ROLES, Actor
 from ..context import AService, Viewer
 from ..store_search import page
-from ..store_summary import StoreSummary, summary
+from ..store_summary import summary
 from ..stores import OpenStore
 from ..stores_api import view
+from ..summary_views import StoreSummary
 from ..swap import Swap, SwapAsk, is_of
 from . import shapes
 from .sample_view import sample_view

@@ -160,14 +160,21 @@ class SweepFolder:
 
     def runs(self) -> dict[Path, RunConfig]:
         """Return the config of every run that is in the folder; what is damaged is left out."""
-        found = {}
+        return self._read()[0]  # `train` says what is wrong with the others, if asked for them
+
+    def damaged(self) -> dict[Path, str]:
+        """Return what is wrong with the runs whose config cannot be read."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[dict[Path, RunConfig], dict[Path, str]]:
+        found, damaged = {}, {}
         for path in sorted(self.path.iterdir()):
             if RunFolder.exists(path):
                 try:
                     found[path] = RunFolder(path).config
-                except ScfaeError:
-                    continue  # `train` says what is wrong with it, if it is asked for
-        return found
+                except ScfaeError as error:
+                    damaged[path] = str(error)
+        return found, damaged
 
     def placed(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells, each at the folder where a run with its settings is, if there is one.

@@ -34,6 +34,12 @@ function draw(key) {
     chart.holder.className = "chart";
     const heading = document.createElement("h3");
     heading.textContent = said(key);
+    const keep = document.createElement("button");
+    keep.className = "plain small";
+    keep.textContent = "PNG";
+    keep.setAttribute("aria-label", `${said(key)} as PNG`);
+    keep.addEventListener("click", () => save(key));
+    heading.append(" ", keep);
     chart.holder.append(heading);
     box.append(chart.holder);
   }
@@ -70,6 +76,44 @@ function draw(key) {
   chart.plot.root.setAttribute("role", "img");
   const last = lines.map(([id, line]) => `${names.get(id)} ${digits(line.value.at(-1))}`).join(", ");
   chart.plot.root.setAttribute("aria-label", `${said(key)}: ${last}`);
+}
+
+// The chart as it is seen, with what the page says beside it: its name, and the lines' names.
+function save(key) {
+  const { plot } = charts.get(key);
+  const drawn = plot.ctx.canvas;
+  const scale = drawn.width / drawn.clientWidth;
+  const shown = plot.series.slice(1);
+  const line = 20 * scale;
+  const picture = document.createElement("canvas");
+  picture.width = drawn.width;
+  picture.height = drawn.height + line * (shown.length + 2);
+  const pen = picture.getContext("2d");
+  pen.fillStyle = getComputedStyle(document.body).backgroundColor;
+  pen.fillRect(0, 0, picture.width, picture.height);
+  pen.fillStyle = colour("--text") || getComputedStyle(document.body).color;
+  pen.font = `600 ${14 * scale}px sans-serif`;
+  pen.fillText(said(key), 8 * scale, line);
+  pen.drawImage(drawn, 0, line * 1.5);
+  pen.font = `${12 * scale}px sans-serif`;
+  shown.forEach((series, i) => {
+    const y = drawn.height + line * (i + 2.2);
+    pen.strokeStyle = series.stroke(plot, i + 1);
+    pen.lineWidth = 2 * scale;
+    pen.setLineDash((series.dash ?? []).map((length) => length * scale));
+    pen.beginPath();
+    pen.moveTo(8 * scale, y - 4 * scale);
+    pen.lineTo(32 * scale, y - 4 * scale);
+    pen.stroke();
+    pen.fillText(series.label, 40 * scale, y);
+  });
+  picture.toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${key}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => [...charts.keys()].forEach(draw));
