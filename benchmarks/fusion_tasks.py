@@ -13,6 +13,9 @@ import torch
 from benchmarks.fusion_sets import FeatureSet, Integers
 from torch import Tensor
 
+from scfae.train.study import generated
+from scfae.train.study.generated import seen
+
 WIDTH = 16
 TRAIN, VAL, TEST = 512, 128, 512
 ALL = TRAIN + VAL + TEST
@@ -49,7 +52,7 @@ def missing(seed: int) -> Task:
     mask = torch.ones(ALL, 2, dtype=torch.bool)
     mask[TRAIN : TRAIN + VAL : 2, 1] = False
     mask[TRAIN + VAL :, 1] = False
-    views = {"a": _seen(2.0 * bits - 1.0, 0.3, g), "b": _seen(3.0 * codes, 0.1, g)}
+    views = {"a": seen(2.0 * bits - 1.0, 0.3, g), "b": seen(3.0 * codes, 0.1, g)}
     return _task("missing", views, labels, mask=mask)
 
 
@@ -59,7 +62,7 @@ def dialogue(seed: int) -> Task:
     groups = torch.arange(ALL) // 8
     labels = torch.randint(0, 2, (ALL // 8,), generator=g)[groups]
     mood = (2.0 * labels - 1.0)[:, None]
-    views = {m: _seen(mood + 2.0 * torch.randn(ALL, 1, generator=g), 0.3, g) for m in ("a", "b")}
+    views = {m: seen(mood + 2.0 * torch.randn(ALL, 1, generator=g), 0.3, g) for m in ("a", "b")}
     return _task("dialogue", views, labels, groups=groups)
 
 
@@ -71,7 +74,7 @@ def crossing(seed: int, steps: int = 6, num_train: int = TRAIN) -> Task:
     marks = torch.nn.functional.one_hot(at, steps).float()[:, :, None]
     signs = 2.0 * torch.randint(0, 2, (num, steps, 1), generator=g) - 1.0
     labels = (signs[torch.arange(num), at, 0] > 0).long()
-    views = {"a": _seen(2.0 * marks, 0.1, g), "b": _seen(signs, 0.1, g)}
+    views = {"a": seen(2.0 * marks, 0.1, g), "b": seen(signs, 0.1, g)}
     return _task("crossing", views, labels, num_train)
 
 
@@ -85,7 +88,7 @@ def mismatch(seed: int, apart: float = 0.5) -> Task:
     first, other = (torch.randn(ALL, 8, generator=g) for _ in range(2))
     near = (1 - apart**2) ** 0.5 * first + apart * other
     second = torch.where(labels[:, None] == 0, first, near)
-    return _task(MISMATCH, {"a": _seen(first, 0.1, g), "b": _seen(second, 0.1, g)}, labels)
+    return _task(MISMATCH, {"a": seen(first, 0.1, g), "b": seen(second, 0.1, g)}, labels)
 
 
 def retrieval(seed: int, classes: int = 8) -> Task:
@@ -96,20 +99,14 @@ def retrieval(seed: int, classes: int = 8) -> Task:
     for m in ("a", "b"):
         codes = torch.nn.functional.one_hot(labels, classes).float()
         own = 1.5 * torch.randn(ALL, 4, generator=g)
-        views[m] = _seen(torch.cat([2.0 * codes, own], dim=1), 0.3, g)
+        views[m] = seen(torch.cat([2.0 * codes, own], dim=1), 0.3, g)
     return _task(RETRIEVAL, views, labels)
 
 
 def shared(seed: int, labelled: int = 64) -> Task:
     """Return views that share two faint factors, which tell the class; their own are loud."""
-    g = torch.Generator().manual_seed(seed)
-    common = torch.randn(ALL, 2, generator=g)
-    labels = (common[:, 0] > 0).long() + 2 * (common[:, 1] > 0).long()
-    views = {}
-    for m in ("a", "b"):
-        own = 2.0 * torch.randn(ALL, 6, generator=g)
-        views[m] = _seen(torch.cat([common, own], dim=1), 0.3, g)
-    return _task("shared", views, labels, labelled)
+    views = generated.shared(seed, ALL, WIDTH)
+    return _task("shared", views.features, views.labels, labelled)
 
 
 def product(seed: int) -> Task:
@@ -117,7 +114,7 @@ def product(seed: int) -> Task:
     g = torch.Generator().manual_seed(seed)
     first, second = (torch.randn(ALL, 4, generator=g) for _ in range(2))
     labels = ((first * second).sum(dim=1) > 0).long()
-    return _task("product", {"a": _seen(first, 0.1, g), "b": _seen(second, 0.1, g)}, labels)
+    return _task("product", {"a": seen(first, 0.1, g), "b": seen(second, 0.1, g)}, labels)
 
 
 FAMILIES: Mapping[str, tuple[Callable[[int], Task], tuple[str, ...]]] = {
@@ -190,17 +187,9 @@ WITHOUT: Mapping[str, str] = {
 }
 
 
-def _seen(factors: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """Return `[N, T, WIDTH]`: factors `[N, F]` or `[N, T, F]` under a random map, with noise."""
-    rows = factors if factors.ndim == 3 else factors[:, None]
-    turn = torch.randn(rows.shape[2], WIDTH, generator=generator) / rows.shape[2] ** 0.5
-    noisy: Tensor = rows @ turn
-    return noisy + noise * torch.randn(noisy.shape, generator=generator)
-
-
 def _task(
     name: str,
-    views: dict[str, Tensor],
+    views: Mapping[str, Tensor],
     labels: Tensor,
     num_train: int = TRAIN,
     *,

@@ -41,6 +41,7 @@ COMMANDS = {
     "compare": ["compare"],
     "analyse": ["analyse"],
     "reproduce": ["reproduce"],
+    "study": ["study"],
     "predict": ["predict"],
     "export": ["export"],
     "bench": ["bench"],

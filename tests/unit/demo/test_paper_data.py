@@ -1,38 +1,34 @@
-"""The paper's tables on generated media, from nothing to the page, in small."""
+"""The paper's data sets as the demo plays them: every table can be planned on them."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from scfae.cli.main import main
-from scfae.demo import paper_data
+from scfae.demo.paper_data import SIZES, make_paper_data
+from scfae.fusion import fusion_info
+from scfae.train.reproduce.plan import Planner
+from scfae.train.reproduce.protocols import PROTOCOLS
+from scfae.train.reproduce.tables import TABLES, read_table
 
-pytestmark = pytest.mark.slow
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_options_of_their_methods(name: str) -> None:
+    assert set(SIZES[name]) <= set(fusion_info(name).options)
 
 
-def test_tables_of_all_three_sets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(paper_data, "COUNTS", {"train": 24, "val": 12, "test": 12})
-    out = tmp_path / "out"
-    words = ["reproduce", "table3", "table5", "table14", "--demo", "--out", str(out)]
-    words += ["--methods", "scfae", "cmmp", "euar", "--seeds", "1", "--bootstrap", "10"]
-    words += ["--settings", "epochs=1", "device=cpu"]
-    assert main(words) == 0
-    tables = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
-    measured = {
-        name: [row["name"] for row in table["rows"] if row["state"] == "measured"]
-        for name, table in tables.items()
-    }
-    assert measured == {
-        "table3": ["128-128 CMMP", "128-128 SCFAE", "4096-128 SCFAE"],
-        "table5": ["EUAR", "SCFAE"],
-        "table14": ["Specific-only", "Shared-only", "SCFAE (Full)"],
-    }
-    assert tables["table5"]["data"]["columns"]["image"].startswith("efficientnet-lite0")
-    assert "Generated media" in (out / "report.html").read_text()
-    capsys.readouterr()
-    assert main(words) == 0  # nothing is made or run again
-    assert "finished" not in capsys.readouterr().err
-    assert main([*words, "--data", "s/"]) == 2
+@pytest.mark.slow
+def test_every_table_can_be_planned_on_the_demo_s_data(tmp_path: Path) -> None:
+    counts = {"train": 24, "val": 8, "test": 8}
+    parts = make_paper_data(tmp_path, counts=counts, say=lambda text: None)
+    widths = {name: part.image_dim for name, part in parts.items()}
+    assert widths == {"activitynet": 12, "fakeavceleb": 0, "mosei": 0}
+    for protocol in PROTOCOLS.values():
+        planner = Planner(tmp_path / "runs", protocol, num_seeds=1)
+        for name in TABLES:
+            table = read_table(name)
+            rows = planner.plan(table, parts[table.dataset]).rows
+            assert any(row.cells for row in rows)
+    # What is there of an earlier call is used.
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.zip")}
+    make_paper_data(tmp_path, counts=counts, say=lambda text: None)
+    assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("compare", "differences of runs to the first, by a paired bootstrap"),
     "analyse": Command("analyse", "a run's gradients, shared and specific parts, contributions"),
     "reproduce": Command("reproduce", "tables of the paper, printed figures beside measured ones"),
+    "study": Command("study", "where SCFAE helps and where not: every method tuned alike"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
     "export": Command("export", "a run's fusion model as one .pt2 or .onnx that runs elsewhere"),
     "bench": Command("bench", "loader: the store's speed beside its peers', as ratios in one run"),

@@ -1,7 +1,7 @@
 """`scfae reproduce`: tables of the paper, what is printed beside what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -18,6 +18,9 @@ from .progress import Progress
 if TYPE_CHECKING:
     from scfae.train.reproduce.data import Part
     from scfae.train.sweeps.plan import Cell
+
+BOOTSTRAP, DEMO_BOOTSTRAP = 1000, 200
+"""On the demo's few samples resampling takes longer than training."""
 
 EXAMPLE = """\
   scfae reproduce table5 --data mosei/ --out repro/
@@ -63,7 +66,9 @@ class ReproduceArguments:
     """Settings of all runs, e.g. epochs=5 lr=1e-3; they win over the protocol's."""
     jobs: int = 1
     """Runs at a time, each a process of its own."""
-    bootstrap: int = 1000
+    bootstrap: Annotated[
+        int | None, tyro.conf.arg(help_behavior_hint="(default: 1000; demo: 200)")
+    ] = None
     """Resamples behind each 95 % interval."""
     json: bool = False
     """The tables as one JSON document on stdout."""
@@ -92,7 +97,7 @@ def run(argv: Sequence[str]) -> int:
         dataset: official_part(dataset, store, columns) for dataset, store in stores.items()
     }
     if flags.demo:
-        parts, settings = _generated(flags.out, settings)
+        parts = _generated(flags.out)
 
     def tell(cell: "Cell", failure: str | None) -> None:
         failed = f"{cell.name}: failed: {failure}"
@@ -109,7 +114,7 @@ def run(argv: Sequence[str]) -> int:
                 jobs=flags.jobs,
                 methods=flags.methods or None,
                 settings=settings,
-                bootstrap=flags.bootstrap,
+                bootstrap=_bootstrap(flags),
                 tell=tell,
                 progress=progress,
             )
@@ -167,23 +172,23 @@ def _stores(data: Sequence[str], names: Sequence[str]) -> "dict[DatasetName, str
     return stores
 
 
-def _generated(
-    out: Path, settings: dict[str, Any]
-) -> "tuple[dict[DatasetName, Part], dict[str, Any]]":
-    """Return the data sets played by generated media, and settings that suit their size."""
-    from scfae.demo.paper_data import SETTINGS, make_paper_data
+def _generated(out: Path) -> "dict[DatasetName, Part]":
+    """Return the data sets played by generated media."""
+    from scfae.demo.paper_data import make_paper_data
     from scfae.extract import ExtractionInterrupted
 
     raise_on_sigterm()
     try:
         with Progress("demo", "steps") as progress:
-            parts = make_paper_data(out / "demo", say=say, progress=progress)
+            return make_paper_data(out / "demo", say=say, progress=progress)
     except ExtractionInterrupted as stop:
         raise Stopped("stopped; the same command goes on.", stop.signum) from None
-    for dataset, part in parts.items():  # what a user asks for wins
-        own = {key: value for key, value in part.joint.items() if key not in settings}
-        parts[dataset] = replace(part, joint=own)
-    return parts, SETTINGS | settings
+
+
+def _bootstrap(flags: ReproduceArguments) -> int:
+    if flags.bootstrap is not None:
+        return flags.bootstrap
+    return DEMO_BOOTSTRAP if flags.demo else BOOTSTRAP
 
 
 def _settings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -51,6 +51,26 @@ class OverSeeds:
         return asdict(self)
 
 
+def interval_of_mean(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean by Student's t; None of fewer than two values."""
+    from scipy import stats  # it takes a while to import
+
+    if len(values) < 2:
+        return None
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean - reach, mean + reach
+
+
+def p_of_mean(values: Sequence[float]) -> float | None:
+    """Return the two-sided p that a mean is 0, by Student's t; None where values do not vary."""
+    from scipy import stats
+
+    if len(values) < 2 or statistics.stdev(values) == 0:
+        return None
+    return float(stats.ttest_1samp(values, 0.0).pvalue)
+
+
 def same_but_for_seed(runs: Sequence[RunFolder]) -> list[list[int]]:
     """Return the places of the runs, those together that differ in nothing but the seed."""
     return same_configs([run.config for run in runs])

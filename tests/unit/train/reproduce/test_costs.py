@@ -1,5 +1,6 @@
 """Tables 12 and 13: formulas by hand, the model's own counts, and times that can be."""
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -12,7 +13,8 @@ from scfae.train.reproduce.costs import (
     table_12,
 )
 from scfae.train.reproduce.exports import costs_to_csv, sheet_of_costs, to_latex, to_markdown
-from scfae.train.reproduce.timing import table_13
+from scfae.train.reproduce.tables import read_published
+from scfae.train.reproduce.timing import median, table_13
 
 
 def test_formulas_by_hand() -> None:
@@ -73,14 +75,65 @@ def test_parameters_of_maps_are_all_of_the_model() -> None:
     assert sum(sum(one.values()) for one in every) == count_parameters(model)
 
 
+@pytest.mark.parametrize(
+    ("length", "least", "shared"), [(512, 512, 512), (3, 3, 6), (6, 3, 3), (1024, 128, 256)]
+)
+def test_every_printed_formula_is_what_is_computed(length: int, least: int, shared: int) -> None:
+    """Table 12 as printed, evaluated; b is the shared part that a map reads, n l - b the own one.
+
+    Where it is printed that a map has a bias for each input (b, or n l - b), a linear map has one
+    for each output; that is the only difference, and none at 512 / 512.
+    """
+    n = 2
+    dims = {"own": length, "next": shared // (n // 2), "least": least}
+    for printed, ours in zip(
+        read_published("table12")["rows"], formula_costs(dims, "own"), strict=True
+    ):
+        b = n * length // 2 if ours.name == "P specific" else shared
+        values = {"n": n, "l": length, "s": least, "b": b}
+        inputs = {"P shared": b, "P specific": n * length - b}.get(ours.name, 0)
+        outputs = {"P shared": least, "P specific": length}.get(ours.name, 0)
+        for text, computed in zip(printed["printed"], (ours.parameters, ours.flops), strict=True):
+            assert evaluated(text, values) == computed + inputs - outputs, (ours.name, text)
+            if length == least == shared:
+                assert inputs == outputs
+
+
+def evaluated(formula: str, values: dict[str, int]) -> Fraction:
+    """Return what a printed formula is worth; `l*` is `s`."""
+    text = formula.replace("l*", "s").replace("\N{MULTIPLICATION SIGN}", " ").replace("²", "**2")
+    text = re.sub(r"(\d+)/(\d+)", r"Fraction(\1,\2)", text)
+    # What stands side by side is multiplied.
+    text = re.sub(r"(?<=[\w)])\s+(?=[\w(])", " * ", text)
+    found = eval(text, {"Fraction": Fraction, **values})
+    return Fraction(found)
+
+
 @pytest.mark.slow
-def test_table_13_has_times_and_shares() -> None:
-    table = table_13(device="cpu", rounds=3)
+def test_table_13_has_times_shares_and_memory() -> None:
+    table = table_13(device="cpu", rounds=7)
     values = {row.name: row.values for row in table.rows}
     assert values["SCFAE only"]["parameters"] / 1e6 == pytest.approx(24.14, abs=0.01)
-    assert 0 < values["SCFAE only"]["share"] < 0.5
+    low, high = values["SCFAE only"]["share_ci95"]
+    assert 0 < low <= values["SCFAE only"]["share"] <= high < 0.5
     assert values["Full SCFAE train step"]["share"] == 1.0
     assert "adds to a train step" in to_markdown(sheet_of_costs(table))
+    taken = {name: one["added_mb"] for name, one in values.items() if "added_mb" in one}
+    if taken:  # the system tells
+        # Gradients and two moments of every weight, at least, and SCFAE has 24.14 M weights more.
+        for name in ("Baseline train step", "Full SCFAE train step"):
+            weights_mb = 4 * values[name]["parameters"] / 2**20
+            assert 3 * weights_mb < taken[name] < 12 * weights_mb
+        more = taken["Full SCFAE train step"] - taken["Baseline train step"]
+        assert more == pytest.approx(3 * 4 * 24.14e6 / 2**20, rel=0.5)
+        assert taken["SCFAE only"] < taken["Visual encoder only"] + 50
+
+
+def test_a_median_has_the_interval_of_its_order() -> None:
+    """Of 21 values the sixth and the sixteenth hold the median with 95 %."""
+    middle, (low, high) = median([float(i) for i in range(1, 22)])
+    assert (middle, low, high) == (11.0, 6.0, 16.0)
+    assert median([3.0, 1.0, 2.0]) == (2.0, (1.0, 3.0))
 
 
 def test_costs_as_text() -> None:

@@ -1,5 +1,6 @@
 """Which runs rows need, what makes two of them the same, and what protocols change."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,19 @@ def test_the_honest_protocol_trains_all_alike(store: FeatureStore) -> None:
     }
     assert len(optimizers) == 1
     assert {only(row).config.loop.masking for row in planned.rows if row.cells} == {"subsets"}
+
+
+def test_settings_of_generated_data_win_over_the_protocol_s_and_lose_to_a_user_s(
+    store: FeatureStore,
+) -> None:
+    part = replace(parts_of(store)["mosei"], training={"epochs": 7, "lr": 2e-3})
+    table = read_table("table5")
+    for overrides, epochs in (({}, 7), ({"epochs": 3}, 3)):
+        planner = Planner(Path("out"), PROTOCOLS["paper"], num_seeds=1, overrides=overrides)
+        planned = planner.plan(table, part)
+        configs = [cell.config for cell in all_cells([planned])]
+        assert {config.optim.epochs for config in configs} == {epochs}
+        assert {config.optim.lr for config in configs} == {2e-3}
 
 
 def test_the_128_setting_maps_the_video(store: FeatureStore) -> None:

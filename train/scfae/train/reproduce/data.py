@@ -76,6 +76,7 @@ class Part:
         joint: Settings of the runs that train them.
         encoders: Settings of each modality's encoder in a row that trains them.
         adapters: Whether a row trains adapters.
+        training: Settings of every run on it that win over the protocol's, for generated media.
         note: How it differs from the official data; empty for that.
     """
 
@@ -96,6 +97,7 @@ class Part:
     joint: Mapping[str, Any] = field(default_factory=dict)
     encoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     adapters: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property

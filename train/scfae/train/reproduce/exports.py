@@ -106,6 +106,7 @@ def notes(result: ResultTable, protocol: Protocol) -> list[str]:
             f"Protocol {protocol.name}. {protocol.training} {protocol.selection}",
             "Ours: mean ± standard deviation over seeds; in brackets the 95 % bootstrap interval "
             "over test samples.",
+            *_gradient_note(result),
         ]
         samples = sorted({row.num_samples for row in result.rows if row.num_samples is not None})
         if samples:
@@ -113,6 +114,12 @@ def notes(result: ResultTable, protocol: Protocol) -> list[str]:
         if result.part.note:
             found.append(result.part.note)
     return found + list(result.table.footnotes)
+
+
+def _gradient_note(result: ResultTable) -> list[str]:
+    if not any(column.is_of_gradients for column in result.table.columns):
+        return []
+    return ["Of gradients: the 95 % interval of the mean over seeds, by Student's t."]
 
 
 @dataclass(frozen=True, slots=True)

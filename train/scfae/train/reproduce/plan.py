@@ -154,8 +154,9 @@ class Planner:
             **part.settings(),
             **method_settings(self._protocol, part, row, key),
         }
-        asked = merged(settings, {k: v for k, v in self._overrides.items() if _fits(k, part)})
-        asked |= part.joint if part.encoders else {}
+        own = part.joint if part.encoders else part.training
+        fitting = {k: v for k, v in self._overrides.items() if _fits(k, part)}
+        asked = merged(merged(settings, own), fitting)
         try:
             return asked, load_config(None, asked | {"run": "run"})
         except ConfigError as error:

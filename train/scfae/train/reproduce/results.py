@@ -2,7 +2,8 @@
 
 A figure is the mean over seeds with their deviation. Its interval is of the bootstrap over test
 samples, its ends averaged over seeds (and over the conditions of an average): that is no narrower
-than the interval of the mean itself.
+than the interval of the mean itself. A figure of gradients is of training and has no test samples:
+its interval is that of the mean over seeds, by Student's t.
 """
 
 import statistics
@@ -15,7 +16,7 @@ from ..branch_masking import BRANCHES_FILE
 from ..evaluation import EVALUATION_FILE
 from ..gradients import ALL, GRADIENTS_FILE
 from ..runs import RunFolder
-from ..seeds import OverSeeds
+from ..seeds import OverSeeds, interval_of_mean
 from ..sweeps.folder import SweepFolder
 from ..sweeps.plan import Cell
 from .data import Part
@@ -33,7 +34,8 @@ class Measurement:
     Attributes:
         metric: The table's name of it.
         seeds: Mean, deviation and number of seeds, as a fraction.
-        interval: 95 % interval over test samples; None where there is none.
+        interval: 95 % interval over test samples, of gradients over seeds; None where there is
+            none.
     """
 
     metric: str
@@ -145,7 +147,8 @@ def conditions_of(part: Part, column: Column) -> list[tuple[str, str]]:
 
 def _measurement(part: Part, row: PlannedRow, column: Column, metric: str) -> Measurement:
     if column.is_of_gradients:
-        return Measurement(metric, OverSeeds.of(_gradients(row, metric)), None)
+        each = [value for value in _gradients(row, metric) if value is not None]
+        return Measurement(metric, OverSeeds.of(each), interval_of_mean(each))
     by_seed: dict[int, list[Mapping[str, Any]]] = {}
     for letters, condition in conditions_of(part, column):
         for cell in row.cells_for(letters):

@@ -1,45 +1,43 @@
 """Table 13: the time of SCFAE beside two encoders, as shares of a forward pass and of a step.
 
-All that is compared runs in turn in one process, and the best round of each counts: other work on
-the machine makes rounds slower, never quicker. What SCFAE adds is the difference of two long times,
-so it is taken within each round, and the median is told with its quartiles.
+All that is compared runs in one process, in each round in another order, so that what else the
+machine does falls on all alike. A time is the median of many rounds. What SCFAE adds is the
+difference of two long times, so it is taken within each round; the median is told with the 95 %
+interval that the order of the rounds' values gives it, whatever their distribution.
 """
 
+import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-import timm
+import numpy as np
 import torch
-from torch import Tensor, nn
+from scipy import stats
 
-from scfae.fusion import Fusion, build_fusion, count_parameters
+from scfae.fusion import count_parameters
 
 from ..device import choose_device
 from .costs import CostRow, CostTable
+from .memory import Memory, measure_memory
 from .tables import read_published
+from .workload import NAMES, Component, Workload
 
-WIDTH = 512
-ENCODER = "vit_small_patch16_224"
-ROUNDS = 15
-PIXELS = 224
+ROUNDS = 21
 _WARM_ROUNDS = 2
-
-
-class _Whole(nn.Module):
-    """Two encoders with a map to 512 each, and a fusion with a head."""
-
-    def __init__(self, visual: nn.Module, audio: nn.Module, fusion: Fusion) -> None:
-        super().__init__()
-        self.visual, self.audio, self.fusion = visual, audio, fusion
-
-    def forward(self, picture: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and the sum of auxiliary losses."""
-        out = self.fusion({"audio": self.audio(sound), "video": self.visual(picture)})
-        assert out.logits is not None
-        losses = [*out.losses.values()] or [out.logits.new_zeros(())]
-        return out.logits, torch.stack(losses).sum()
+_SHARES = (
+    ("SCFAE adds to a forward pass", "forward"),
+    ("SCFAE adds to a train step", "train step"),
+    ("SCFAE alone, of a full forward pass", "alone"),
+)
+_HEADS = (
+    "Params, ours",
+    "Latency (ms), ours",
+    "Of a full forward or step [95 %]",
+    "Incremental peak memory (MB), ours",
+    "Total peak memory (MB), ours",
+)
 
 
 def table_13(*, device: str = "auto", rounds: int = ROUNDS) -> CostTable:
@@ -47,34 +45,19 @@ def table_13(*, device: str = "auto", rounds: int = ROUNDS) -> CostTable:
 
     Args:
         device: `auto`, `cpu` or `cuda`.
-        rounds: Of how many the best counts.
+        rounds: Of how many the median is told.
     """
     place = choose_device(device)
     published = read_published("table13")
-    torch.manual_seed(0)
-    visual, audio = (_encoder(channels).to(place) for channels in (3, 1))
-    dims = {"audio": WIDTH, "video": WIDTH}
-    scfae = _Whole(visual, audio, build_fusion("scfae", dims, num_outputs=2)).to(place)
-    concat = _Whole(visual, audio, build_fusion("concat", dims, num_outputs=2)).to(place)
-    picture = torch.randn(1, 3, PIXELS, PIXELS, device=place)
-    sound = torch.randn(1, 1, PIXELS, PIXELS, device=place)
-    features = {name: torch.randn(1, WIDTH, device=place) for name in dims}
-    work: dict[str, tuple[nn.Module, Callable[[], object]]] = {
-        "Visual encoder only": (visual, _forward(visual, picture)),
-        "Audio encoder only": (audio, _forward(audio, sound)),
-        "SCFAE only": (scfae.fusion, _forward(scfae.fusion, features)),
-        "Baseline forward": (concat, _forward(concat, picture, sound)),
-        "Baseline train step": (concat, _step(concat, picture, sound)),
-        "Full SCFAE forward": (scfae, _forward(scfae, picture, sound)),
-        "Full SCFAE train step": (scfae, _step(scfae, picture, sound)),
-    }
-    taken = _rounds(work, place, rounds)
-    seconds = {name: min(some) for name, some in taken.items()}
+    memory = measure_memory(place)  # before this process holds memory of the GPU itself
+    workload = Workload(place)
+    components = {name: workload.component(name) for name in NAMES}
+    seconds = _rounds(list(components.values()), place, rounds)
     rows = tuple(
-        _row(one["name"], tuple(one["printed"]), work[one["name"]][0], seconds)
+        _row(components[one["name"]], tuple(one["printed"]), seconds, memory.get(one["name"]))
         for one in published["rows"]
     )
-    shares = tuple(_share(name, of, taken, published) for name, of in _SHARES)
+    shares = tuple(_share(name, of, seconds, published) for name, of in _SHARES)
     where = f"{place}, {torch.get_num_threads()} threads"
     if place.startswith("cuda"):
         where = torch.cuda.get_device_name(place)
@@ -82,68 +65,40 @@ def table_13(*, device: str = "auto", rounds: int = ROUNDS) -> CostTable:
         "table13",
         published["number"],
         published["title"],
-        (*published["heads"], "Params, ours", "Latency (ms), ours", "Of a full forward or step"),
+        (*published["heads"], *_HEADS),
         (*rows, *shares),
         (
-            f"Ours on {where}, the best of {rounds} rounds; shares: medians and quartiles.",
+            f"Ours on {where}: medians of {rounds} rounds in which all run in turn, shares taken "
+            "within each round, with the 95 % interval of their median. "
+            + _memory_note(place, has_any=bool(memory)),
             *published["footnotes"],
         ),
     )
 
 
-_SHARES = (
-    ("SCFAE adds to a forward pass", "forward"),
-    ("SCFAE adds to a train step", "train step"),
-    ("SCFAE alone, of a full forward pass", "alone"),
-)
+def _memory_note(place: str, *, has_any: bool) -> str:
+    if not has_any:
+        return "Memory is not measured on this system."
+    if place.startswith("cuda"):
+        return "Memory: PyTorch's allocator, at the first run of each."
+    return (
+        "Memory: resident size of a process of its own for each, at its first run; the total has "
+        "Python and PyTorch in it."
+    )
 
 
-def _encoder(channels: int) -> nn.Module:
-    model = timm.create_model(ENCODER, pretrained=False, in_chans=channels, num_classes=WIDTH)
-    assert isinstance(model, nn.Module)
-    return model
-
-
-def _forward(model: nn.Module, *inputs: Any) -> Callable[[], object]:
-    def go() -> object:
-        model.eval()
-        with torch.no_grad():
-            return model(*inputs)
-
-    return go
-
-
-def _step(model: nn.Module, *inputs: Tensor) -> Callable[[], object]:
-    """Return a training step: forward, backward, AdamW."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
-    target = torch.zeros(1, dtype=torch.int64, device=inputs[0].device)
-
-    def go() -> object:
-        model.train()
-        optimizer.zero_grad()
-        logits, auxiliary = model(*inputs)
-        loss = nn.functional.cross_entropy(logits, target) + auxiliary
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return go
-
-
-def _rounds(
-    work: dict[str, tuple[nn.Module, Callable[[], object]]], device: str, rounds: int
-) -> dict[str, list[float]]:
-    """Return the seconds of each in every round, all in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
+def _rounds(components: Sequence[Component], device: str, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each in every round, all in turn, each round in another order."""
+    seconds: dict[str, list[float]] = {one.name: [] for one in components}
+    order = random.Random(0)
     for number in range(_WARM_ROUNDS + rounds):
-        for name, (_, go) in work.items():
+        for one in order.sample(components, len(components)):
             _wait(device)
             start = time.perf_counter()
-            go()
+            one.go()
             _wait(device)
-            taken = time.perf_counter() - start
             if number >= _WARM_ROUNDS:
-                seconds[name].append(taken)
+                seconds[one.name].append(time.perf_counter() - start)
     return seconds
 
 
@@ -153,32 +108,55 @@ def _wait(device: str) -> None:
 
 
 def _row(
-    name: str, printed: tuple[str, ...], model: nn.Module, seconds: dict[str, float]
+    one: Component, printed: tuple[str, ...], seconds: dict[str, list[float]], memory: Memory | None
 ) -> CostRow:
-    kind = "train step" if name.endswith("train step") else "forward"
-    share = seconds[name] / seconds[f"Full SCFAE {kind}"]
-    parameters = count_parameters(model)
+    kind = "train step" if one.name.endswith("train step") else "forward"
+    whole = seconds[f"Full SCFAE {kind}"]
+    shares = [mine / all_ for mine, all_ in zip(seconds[one.name], whole, strict=True)]
+    share, (low, high) = median(shares)
+    taken, _ = median(seconds[one.name])
+    parameters = count_parameters(one.model)
+    is_whole = one.name == f"Full SCFAE {kind}"
+    sizes = ("", "") if memory is None else (f"{memory.added:.1f}", f"{memory.total:.1f}")
+    values: dict[str, Any] = {
+        "parameters": parameters,
+        "seconds": taken,
+        "share": share,
+        "share_ci95": [low, high],
+    }
+    if memory is not None:
+        values |= {"added_mb": memory.added, "total_mb": memory.total}
+    shown = f"{share:.3f}" if is_whole else f"{share:.3f} [{low:.3f}, {high:.3f}]"
     return CostRow(
-        name,
-        printed,
-        (f"{parameters / 1e6:.2f}M", f"{1e3 * seconds[name]:.2f}", f"{share:.3f}"),
-        {"parameters": parameters, "seconds": seconds[name], "share": share},
+        one.name, printed, (f"{parameters / 1e6:.2f}M", f"{1e3 * taken:.2f}", shown, *sizes), values
     )
 
 
-def _share(name: str, of: str, taken: dict[str, list[float]], published: Any) -> CostRow:
-    """Return the median share over rounds, with its quartiles, beside that of the printed times."""
+def _share(name: str, of: str, seconds: dict[str, list[float]], published: Any) -> CostRow:
+    """Return the median share over rounds, with its interval, beside that of the printed times."""
     printed_ms = {row["name"]: float(row["printed"][1]) for row in published["rows"]}
     rounds = [
-        _part(of, dict(zip(taken, some, strict=True))) for some in zip(*taken.values(), strict=True)
+        _part(of, dict(zip(seconds, some, strict=True)))
+        for some in zip(*seconds.values(), strict=True)
     ]
-    low, middle, high = statistics.quantiles(rounds, n=4)
+    share, (low, high) = median(rounds)
     return CostRow(
         name,
         ("", f"{100 * _part(of, printed_ms):.1f} %"),
-        ("", "", f"{100 * middle:.1f} % ({100 * low:.1f} to {100 * high:.1f})"),
-        {"share": middle, "quartiles": [low, high]},
+        ("", "", f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]", "", ""),
+        {"share": share, "share_ci95": [low, high]},
     )
+
+
+def median(values: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """Return a median and its 95 % interval: two of the values themselves, or the outermost."""
+    test = stats.quantile_test(np.asarray(values), p=0.5)
+    interval = test.confidence_interval(confidence_level=0.95)
+    low, high = float(interval.low), float(interval.high)
+    # Of fewer than six values no interval holds the median with that confidence.
+    low = min(values) if np.isnan(low) else low
+    high = max(values) if np.isnan(high) else high
+    return statistics.median(values), (low, high)
 
 
 def _part(of: str, times: dict[str, float]) -> float:

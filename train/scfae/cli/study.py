@@ -1,0 +1,101 @@
+"""`scfae study`: where SCFAE helps and where not, every method tuned alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from scfae.store.errors import ConfigError
+
+from .arguments import parse, print_json, say
+from .interrupt import Stopped
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from scfae.train.sweeps.plan import Cell
+
+EXAMPLE = """\
+  scfae study --quick --out study/                 # minutes on two cores
+  scfae study --out study-full/                    # hours
+  scfae study --quick --questions conflict widths --out study/
+
+The same command again goes on where it was stopped. OUT has report.html, study.md, study.csv and
+study.json, and for each question its data, and a run folder for each training.
+"""
+
+
+@dataclass(frozen=True)
+class StudyArguments:
+    """What the paper leaves open, on generated data whose structure is known.
+
+    Does SCFAE help when modalities conflict, are missing at test or in training too, have unequal
+    widths, or share little? And SCFAE stacked, or with lighter maps? Every method tries the same
+    settings, validation chooses, and fresh draws of data and weights measure.
+    """
+
+    out: Path
+    """Folder for runs and the page."""
+    quick: bool = False
+    """Fewer methods, trials, draws and samples."""
+    questions: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME …")] = ()
+    """Only these: conflict, missing-at-test, missing-in-training, widths, shared."""
+    jobs: int = 2
+    """Questions at a time, each in a process of its own."""
+    device: str = "cpu"
+    """Where models run: cpu, cuda or auto."""
+    json: bool = False
+    """The study as one JSON document on stdout."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command; return its exit status: 1 if a method has no figures."""
+    flags = parse(StudyArguments, "scfae study", argv, EXAMPLE)
+
+    from scfae.train import SweepInterrupted
+    from scfae.train.config import suggest
+    from scfae.train.study.page import document, to_markdown, write_study
+    from scfae.train.study.questions import FORMS, QUESTIONS
+    from scfae.train.study.results import read_answer
+    from scfae.train.study.running import Study, hush
+
+    known = {question.name: question for question in QUESTIONS}
+    for name in flags.questions:
+        if name not in known:
+            raise ConfigError(
+                f"questions: there is no {name}.{suggest(name, known)} Known: {', '.join(known)}."
+            )
+    form = FORMS["quick" if flags.quick else "full"]
+    asked = [known[name] for name in dict.fromkeys(flags.questions or known)]
+
+    def tell(cell: "Cell", failure: str | None) -> None:
+        if failure is not None:
+            say(f"{cell.name}: failed: {failure}")
+
+    hush()
+    try:
+        with Progress("study", "runs") as progress:
+            study = Study(
+                flags.out,
+                form,
+                asked,
+                jobs=flags.jobs,
+                device=flags.device,
+                tell=tell,
+                progress=progress,
+            )
+            answers = [read_answer(one) for one in study.run()]
+    except SweepInterrupted as stop:
+        raise Stopped(
+            f"stopped, with a checkpoint of what was being trained in {flags.out}; the same "
+            "command goes on.",
+            stop.signum,
+        ) from None
+    page = write_study(flags.out, form, answers)
+    if flags.json:
+        print_json(document(form, answers))
+    else:
+        print(to_markdown(form, answers), end="")
+    say(f"report: {page}")
+    return 1 if any(row.failure for answer in answers for row in answer.rows) else 0
