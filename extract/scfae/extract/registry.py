@@ -142,7 +142,8 @@ def find_entry(name: str) -> EncoderEntry:
 
 def open_names() -> list[str]:
     """Return the forms of names that stand for all models of a library, as `hf-text:MODEL`."""
-    return [f"{prefix}MODEL" for prefix in _OPEN]
+    what = {inputs.PREFIX: "ENCODER"}
+    return [f"{prefix}{what.get(prefix, 'MODEL')}" for prefix in _OPEN]
 
 
 def open_prefix(name: str) -> str:

@@ -40,6 +40,7 @@ COMMANDS = {
     "evaluate": ["evaluate"],
     "compare": ["compare"],
     "analyse": ["analyse"],
+    "probe": ["probe"],
     "reproduce": ["reproduce"],
     "study": ["study"],
     "predict": ["predict"],

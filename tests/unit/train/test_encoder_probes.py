@@ -1,5 +1,7 @@
 """Encoders probed alone: a case whose figures are known beforehand, and their difference."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from scfae.cli.main import main
 from scfae.store import FeatureStore
 from scfae.store.errors import RunStateError
 from scfae.train import encoder_probes
@@ -118,3 +121,19 @@ def test_what_cannot_be_probed_is_said(store: FeatureStore, tmp_path: Path) -> N
         degradation(joint, {"video": plain.path})
     with pytest.raises(RunStateError, match="has trained no encoder of audio"):
         degradation(joint, {"audio": joint})
+
+
+def test_the_command_tells_probes_and_changes(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["probe", str(run), "--alone", f"video={run}", "--bootstrap", "5"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"audio +accuracy +0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\] +of \d+ test samples", said
+    )
+    assert re.search(r"roc_auc +\+0\.000 \[\+0\.000, \+0\.000\] +joint minus alone", said)
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["video"]["change"]["accuracy"]["delta"] == 0.0
+    assert found["audio"]["change"] == {}

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("evaluate", "metrics of a run for every subset of present modalities"),
     "compare": Command("compare", "differences of runs to the first, by a paired bootstrap"),
     "analyse": Command("analyse", "a run's gradients, shared and specific parts, contributions"),
+    "probe": Command("probe", "each encoder that a run trained, by itself; what fusion did to it"),
     "reproduce": Command("reproduce", "tables of the paper, printed figures beside measured ones"),
     "study": Command("study", "where SCFAE helps and where not: every method tuned alike"),
     "predict": Command("predict", "raw media -> the run's own encoders -> predictions"),
