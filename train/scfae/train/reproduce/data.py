@@ -200,9 +200,10 @@ def _column(
         return store.column(name).info
     # Encoders of pictures read the frames of clips, too.
     every = [info for info in store.columns.values() if medium_of(info) == _MEDIA[modality]]
-    there = [info for info in every if info.modality == modality] or every
-    stored = [info for info in there if not info.encoder.startswith(PREFIX)]
-    found = [info for info in stored if not is_derived(info)] or stored or there[:1]
+    # Windows are for tables that train encoders, which look for them themselves.
+    stored = [info for info in every if not info.encoder.startswith(PREFIX)] or every[:1]
+    there = [info for info in stored if info.modality == modality] or stored
+    found = [info for info in there if not is_derived(info)] or there
     if len(found) == 1:
         return found[0]
     if not found:
