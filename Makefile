@@ -47,8 +47,8 @@ demo: $(STAMP)
 	$(BIN)/scfae demo $(DEMO)
 
 serve: $(STAMP)
-	@test -d $(DEMO)/features || { \
-		echo "there is no store in $(DEMO)/ yet: the demo makes one first, in ten minutes or so"; \
+	@test -f $(DEMO)/runs/scfae/report.html || { \
+		echo "there is no whole store in $(DEMO)/ yet: the demo makes one first, in ten minutes or so"; \
 		$(BIN)/scfae demo $(DEMO); }
 	$(BIN)/scfae serve --store-root $(DEMO) --media-root $(DEMO)
 

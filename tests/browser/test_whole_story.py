@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 from tests.unit.service.services import Served, start_server
 
@@ -80,6 +81,13 @@ def test_from_a_store_to_a_prediction_and_another_backbone(story: Browsing, root
     page.wait_for_selector(".charts canvas")
     story.check_access()
     story.shot("compare", readme=True)
+    with page.expect_download() as kept:
+        page.get_by_role("button", name="validation loss as PNG").click()
+    assert kept.value.suggested_filename == "val.loss.png"
+    with Image.open(kept.value.path()) as picture:
+        colours = picture.convert("RGB").getcolors(maxcolors=1 << 20) or []
+        assert picture.width > 300
+        assert len(colours) > 20, "lines, names and axes are drawn"
 
     page.get_by_role("link", name="fakes by SCFAE").first.click()
     page.wait_for_url(RUN)

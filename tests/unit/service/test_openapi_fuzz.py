@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ OPERATIONS = {
 }
 
 _BREAKS = (GenerationMode.NEGATIVE,)
+_OF_JOBS: dict[str, dict[str, Callable[[list[str]], str]]] = {
+    "GET /api/v1/compare": {"ids": lambda jobs: ",".join(jobs[:2])},
+    "GET /api/v1/compare/paired": {"first": lambda jobs: jobs[0], "second": lambda jobs: jobs[1]},
+}
+"""Questions of jobs, which are about some that there are where a job was drawn."""
 
 
 def _is_path_alone(operation: Any) -> bool:
@@ -87,6 +92,9 @@ def test_no_request_breaks_the_service(
             if label.endswith("/events") and served.queue.get(job).state != "cancelled":
                 return  # its stream goes on for ever
             case.path_parameters["job_id"] = job
+        if job is not None and mode is GenerationMode.POSITIVE and label in _OF_JOBS:
+            named = {name: ids(jobs) for name, ids in _OF_JOBS[label].items()}
+            case.query = {**(case.query or {}), **named}
         answer = case.call(base_url=f"http://127.0.0.1:{served.port}", timeout=60)
         case.validate_response(answer, checks=[not_a_server_error, response_schema_conformance])
         if answer.status_code >= 400:
