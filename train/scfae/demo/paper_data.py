@@ -56,10 +56,11 @@ SIZES: dict[str, dict[str, Any]] = {
     "momke": {"width": 64},
     "mculora": {"width": 64},
     "gcnet": {"width": 64, "graph_width": 64},
-    "layer_coupled": {"width": 64, "num_layers": 1},
+    "layer_coupled": {"width": 32, "num_layers": 1, "num_states": 8},
+    "mamba_ltc_align": {"width": 64, "num_states": 8},
     "dlf": {"num_layers": 1, "num_last_layers": 1},
     "align_maskrecon": {"width": 64},
-    "imder": _TINY | {"channels": [16, 32], "sampling_steps": 5},
+    "imder": _TINY | {"channels": [16, 32], "sampling_steps": 3},
     "dicmor": _TINY | {"num_flow_steps": 4, "flow_hidden": 32},
 }
 """Smaller than published: 240 clips train no more, and two cores no quicker."""

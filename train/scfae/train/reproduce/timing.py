@@ -24,7 +24,7 @@ from .memory import Memory, measure_memory
 from .tables import read_published
 from .workload import NAMES, Component, Workload
 
-ROUNDS = 21
+ROUNDS = 15
 _WARM_ROUNDS = 2
 _SHARES = (
     ("SCFAE adds to a forward pass", "forward"),

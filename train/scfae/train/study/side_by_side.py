@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ..loop import Progress
 from ..stopping import StopSignals
 
 POLL_S = 0.2
+Progress = Callable[[int, int, str], None]
 Report = Callable[[int, str], None]
 """Receives (runs done, what happens now)."""
 Work = Callable[..., None]
@@ -78,7 +78,6 @@ def _child(
 ) -> None:
     os.setsid()  # Ctrl-C on a terminal is the study's, which passes it on once
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    heard.cancel_join_thread()  # whoever is asked to stop waits for no reader
     work(*arguments, lambda count, text: heard.put((number, count, text)))
 
 
