@@ -19,7 +19,7 @@ from .sentences import conclusion, p_text, percent, points, sentences
 PAGE, TABLE, LINES, DOCUMENT = "report.html", "study.md", "study.csv", "study.json"
 TITLE = "Where SCFAE helps, and where it does not"
 DASH = "\N{EN DASH}"
-HEADS = ("method", "parameters", "chosen", "training loss")
+HEADS = ("method", "parameters", "lr / decay / masking", "training loss")
 _NO_FACTS = [DASH] * (len(HEADS) - 1)
 
 
@@ -218,8 +218,8 @@ def _section(form: Form, answer: Answer) -> dict[str, Any]:
         mean = row.over_draws(lead).mean
         colour = 1 if row.entrant.role == "other" else 0
         dots.append((row.entrant.name, Interval(row.entrant.name, mean, low, high, colour)))
-    scale = interval_scale([x for _, dot in dots for x in (dot.value, dot.low)])
     reference = answer.majority.get(lead)
+    scale = interval_scale([reference, *(x for _, dot in dots for x in (dot.value, dot.low))])
     return {
         "name": question.name,
         "title": question.title,
@@ -283,7 +283,7 @@ def _chart(answer: Answer) -> dict[str, Any] | None:
 
 def _facts(row: MethodRow) -> list[str]:
     parameters = DASH if row.parameters is None else f"{row.parameters:,}"
-    chosen = ", ".join(f"{key} {value}" for key, value in row.setting.items())
+    chosen = " / ".join(str(value) for value in row.setting.values())
     loss = DASH if row.training_loss is None else f"{row.training_loss:.2f}"
     return [parameters, chosen or DASH, loss]
 
