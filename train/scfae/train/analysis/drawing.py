@@ -136,11 +136,13 @@ def draw_norms(axes: "Axes", curves: Mapping[str, Sequence[Curve]]) -> None:
     axes.set_yscale("log")
     if every:
         top, bottom = max(every), min(every)
-        axes.set_ylim(max(bottom, top * _DEEPEST) * 0.6, top * 1.6)
+        low = max(bottom, top * _DEEPEST) * 0.6
+        # Room for the names above the curves: a third of the height.
+        axes.set_ylim(low, top * max(1.6, (top / low) ** 0.35))
     axes.set_xlabel("step")
     axes.set_ylabel("norm of the task's gradient")
     if curves:
-        axes.legend(loc="best", **_LEGEND)
+        axes.legend(loc="upper right", ncols=2, **_LEGEND)
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[list[float], list[float]]:

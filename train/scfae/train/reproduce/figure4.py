@@ -30,9 +30,9 @@ from .data import Part
 from .plan import PlannedRow, PlannedTable, Planner
 from .tables import FULL, DatasetName, Table, read_published
 
-LEAST_SAMPLES: Final = 40
-"""Steps of a run that are sampled, at least; at most about twice as many."""
-PACES: Final = (50, 20, 10, 5, 2, 1)
+LEAST_SAMPLES: Final = 24
+"""Steps of a run that are sampled, at least, where it has so many; of longer runs one in 50."""
+PACES: Final = (50, 20, 10, 4, 2, 1)
 SHOWN: Final = 150
 DASH: Final = "\N{EN DASH}"
 
@@ -141,7 +141,7 @@ def analyse_parts(planned: PlannedFigure) -> None:
     """Lay the parts of the first seed's runs in the plane, where that is not done yet."""
     for row in planned.cosines.rows:
         cells = row.cells.get(FULL, ())
-        if not cells or not is_done(cells[0]):
+        if not cells or not is_done(cells[0], evaluated=False):
             continue
         config = cells[0].config
         if read_analysis(config.loop.run) is None:
@@ -185,8 +185,8 @@ def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTabl
     counts = sorted({len(one.lines) for one in (*cosines, *norms) if one.lines})
     seeds = " or ".join(map(str, counts)) or "no"
     notes.append(
-        f"Over {seeds} seeds, mean ± standard deviation; in brackets the middle half of all "
-        "sampled steps."
+        f"Over {seeds} {'seed' if counts == [1] else 'seeds'}, mean ± standard deviation; in "
+        "brackets the middle half of all sampled steps."
     )
     return FigureTable(
         "fig4",
@@ -220,7 +220,7 @@ def _method(row: PlannedRow, failures: Mapping[str, str]) -> Method:
     failed = [cell for cell in cells if cell.name in failures]
     if failed:
         return Method(row.row.name, (), f"failed: {failures[failed[0].name]}")
-    done = [cell for cell in cells if is_done(cell)]
+    done = [cell for cell in cells if is_done(cell, evaluated=False)]
     if len(done) < len(cells):
         return Method(row.row.name, (), f"{len(cells) - len(done)} of {len(cells)} runs to do")
     lines = tuple(read_lines(cell.config.loop.run) for cell in cells)
@@ -243,7 +243,7 @@ def _first(row: PlannedRow) -> Cell:
 
 
 def _document(row: PlannedRow) -> dict[str, Any] | None:
-    if not row.cells or not is_done(_first(row)):
+    if not row.cells or not is_done(_first(row), evaluated=False):
         return None
     return read_analysis(Path(_first(row).config.loop.run))
 

@@ -24,7 +24,7 @@ from ..loop import Progress
 from ..stopping import StopSignals
 from ..sweeps.folder import SweepFolder, is_done
 from ..sweeps.plan import Cell, SweepPlan
-from ..sweeps.running import Tell
+from ..sweeps.running import SweepInterrupted, Tell
 from ..sweeps.sweep import open_sweep, run_cells
 from .costs import CostTable, table_12
 from .data import Part
@@ -125,15 +125,20 @@ def reproduce(
         with sweep.lock(), StopSignals() as stop:
             sweep.ask(record.as_dict())
             earlier = superseded(cells, sweep.runs())
-            run_cells(
-                sweep,
-                cells,
-                jobs=jobs,
-                bootstrap=bootstrap,
-                stop=stop,
-                tell=tell,
-                progress=progress,
-            )
+            measured = {cell.name for cell in all_cells(list(planned.values()))}
+            for is_measured in (True, False):  # the figure's own runs need no evaluation
+                some = [cell for cell in cells if (cell.name in measured) == is_measured]
+                if some and stop.signum is not None:  # it came with the last run before
+                    raise SweepInterrupted(stop.signum, sweep.path)
+                run_cells(
+                    sweep,
+                    some,
+                    jobs=jobs,
+                    bootstrap=bootstrap if is_measured else None,
+                    stop=stop,
+                    tell=tell,
+                    progress=progress,
+                )
             _mask_branches(list(planned.values()), bootstrap)
             _analyse(list(planned.values()))
             if figure is not None:
