@@ -85,7 +85,8 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
     store: FeatureStore, tmp_path: Path, checkpointing: bool
 ) -> None:
     own = {m: one | {"checkpointing": checkpointing, "chunk": 5} for m, one in ENCODERS.items()}
-    settings = {"encoders": own, "checkpoint_every_steps": 2}
+    settings: dict[str, Any] = {"encoders": own, "checkpoint_every_steps": 2}
+    settings |= {"ema": 0.9} if checkpointing else {}
     whole = train(config_of(store, tmp_path / "whole", **settings))
     cut = config_of(store, tmp_path / "cut", **settings)
     for step in (1, 4):  # between two checkpoints, and behind one in mid-epoch
