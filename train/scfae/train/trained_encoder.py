@@ -5,8 +5,9 @@ method: of every sample that has the modality each window becomes one row of fea
 method reads as it would stored ones. Windows go through in chunks; with `checkpointing` nothing of
 a chunk is kept for the backward pass, so memory is that of one chunk.
 
-A block that rests stays in evaluation mode: its batch norms and its dropout too. Those that learn see
-the windows of a chunk, and under several processes those of their own; the first's are kept.
+A block that rests stays in evaluation mode: its batch norms and its dropout too. Batch norms that
+learn see the windows of a chunk, and under several processes those of their own; the first
+process's statistics are kept.
 
 Shapes: B samples, T windows of one, D values of a window, n windows, d features.
 """
