@@ -3,7 +3,8 @@
 All that is compared runs in one process, in each round in another order, so that what else the
 machine does falls on all alike. A time is the median of many rounds. What SCFAE adds is the
 difference of two long times, so it is taken within each round; the median is told with the 95 %
-interval that the order of the rounds' values gives it, whatever their distribution.
+interval that the order of the rounds' values gives it, whatever their distribution. On a CPU
+shares are of processor time, which waiting for other work on the machine does not add to.
 """
 
 import random
@@ -52,12 +53,14 @@ def table_13(*, device: str = "auto", rounds: int = ROUNDS) -> CostTable:
     memory = measure_memory(place)  # before this process holds memory of the GPU itself
     workload = Workload(place)
     components = {name: workload.component(name) for name in NAMES}
-    seconds = _rounds(list(components.values()), place, rounds)
+    seconds, costs = _rounds(list(components.values()), place, rounds)
     rows = tuple(
-        _row(components[one["name"]], tuple(one["printed"]), seconds, memory.get(one["name"]))
+        _row(
+            components[one["name"]], tuple(one["printed"]), seconds, costs, memory.get(one["name"])
+        )
         for one in published["rows"]
     )
-    shares = tuple(_share(name, of, seconds, published) for name, of in _SHARES)
+    shares = tuple(_share(name, of, costs, published) for name, of in _SHARES)
     where = f"{place}, {torch.get_num_threads()} threads"
     if place.startswith("cuda"):
         where = torch.cuda.get_device_name(place)
@@ -68,8 +71,9 @@ def table_13(*, device: str = "auto", rounds: int = ROUNDS) -> CostTable:
         (*published["heads"], *_HEADS),
         (*rows, *shares),
         (
-            f"Ours on {where}: medians of {rounds} rounds in which all run in turn, shares taken "
-            "within each round, with the 95 % interval of their median. "
+            f"Ours on {where}: medians of {rounds} rounds in which all run in turn; shares"
+            f"{'' if place.startswith('cuda') else ', of processor time,'} are taken within each "
+            "round, with the 95 % interval of their median. "
             + _memory_note(place, has_any=bool(memory)),
             *published["footnotes"],
         ),
@@ -87,19 +91,30 @@ def _memory_note(place: str, *, has_any: bool) -> str:
     )
 
 
-def _rounds(components: Sequence[Component], device: str, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each in every round, all in turn, each round in another order."""
-    seconds: dict[str, list[float]] = {one.name: [] for one in components}
+_Taken = dict[str, list[float]]
+"""Seconds of each row in every round."""
+
+
+def _rounds(components: Sequence[Component], device: str, rounds: int) -> tuple[_Taken, _Taken]:
+    """Return the seconds of each in every round, all in turn, each round in another order.
+
+    Returns:
+        Seconds that passed, and what shares are of: on a CPU the processor's.
+    """
+    passed: _Taken = {one.name: [] for one in components}
+    spent: _Taken = {one.name: [] for one in components}
     order = random.Random(0)
     for number in range(_WARM_ROUNDS + rounds):
         for one in order.sample(components, len(components)):
             _wait(device)
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             one.go()
             _wait(device)
+            taken, taken_cpu = time.perf_counter() - start, time.process_time() - start_cpu
             if number >= _WARM_ROUNDS:
-                seconds[one.name].append(time.perf_counter() - start)
-    return seconds
+                passed[one.name].append(taken)
+                spent[one.name].append(taken if device.startswith("cuda") else taken_cpu)
+    return passed, spent
 
 
 def _wait(device: str) -> None:
@@ -108,11 +123,11 @@ def _wait(device: str) -> None:
 
 
 def _row(
-    one: Component, printed: tuple[str, ...], seconds: dict[str, list[float]], memory: Memory | None
+    one: Component, printed: tuple[str, ...], seconds: _Taken, costs: _Taken, memory: Memory | None
 ) -> CostRow:
     kind = "train step" if one.name.endswith("train step") else "forward"
-    whole = seconds[f"Full SCFAE {kind}"]
-    shares = [mine / all_ for mine, all_ in zip(seconds[one.name], whole, strict=True)]
+    whole = costs[f"Full SCFAE {kind}"]
+    shares = [mine / all_ for mine, all_ in zip(costs[one.name], whole, strict=True)]
     share, (low, high) = median(shares)
     taken, _ = median(seconds[one.name])
     parameters = count_parameters(one.model)
@@ -132,12 +147,11 @@ def _row(
     )
 
 
-def _share(name: str, of: str, seconds: dict[str, list[float]], published: Any) -> CostRow:
+def _share(name: str, of: str, costs: _Taken, published: Any) -> CostRow:
     """Return the median share over rounds, with its interval, beside that of the printed times."""
     printed_ms = {row["name"]: float(row["printed"][1]) for row in published["rows"]}
     rounds = [
-        _part(of, dict(zip(seconds, some, strict=True)))
-        for some in zip(*seconds.values(), strict=True)
+        _part(of, dict(zip(costs, some, strict=True))) for some in zip(*costs.values(), strict=True)
     ]
     share, (low, high) = median(rounds)
     return CostRow(
