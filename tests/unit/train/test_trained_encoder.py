@@ -84,6 +84,8 @@ def test_a_gradient_reaches_every_parameter_that_learns(name: str, width: int | 
     for parameter, value in encoder.network.named_parameters():
         if parameter.endswith("se.fc.0.bias"):
             nn.init.constant_(value, 0.5)  # a gate that begins switched off has no gradient
+        elif parameter.endswith("weight") and value.dim() == 1 and not value.any():
+            nn.init.ones_(value)  # nor has a branch that begins at nothing
     found = gradients(encoder, rows)
     assert found
     for parameter, gradient in found.items():
