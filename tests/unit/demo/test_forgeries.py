@@ -22,13 +22,16 @@ def test_half_are_genuine_in_every_split() -> None:
     assert dealt != deal_classes(splits, seed=2)
 
 
-def test_a_forged_picture_is_coarser() -> None:
-    pixels = np.random.default_rng(0).integers(0, 255, size=(120, 160, 3)).astype(np.uint8)
+def test_a_forged_picture_is_coarser_and_has_a_grid() -> None:
+    pixels = np.random.default_rng(0).integers(20, 235, size=(120, 160, 3)).astype(np.uint8)
     forged = forge_picture(pixels)
     assert forged.shape == pixels.shape
     assert np.array_equal(forged[::2], forged[1::2])
     assert np.array_equal(forged[:, ::2], forged[:, 1::2])
     assert abs(float(forged.mean()) - float(pixels.mean())) < 1.0
+    grey = forge_picture(np.full((120, 160, 3), 100, dtype=np.uint8))
+    assert np.unique(grey).tolist() == [88, 112]
+    assert np.array_equal(grey[4:], 200 - grey[:-4])
 
 
 def test_a_forged_voice_swings() -> None:

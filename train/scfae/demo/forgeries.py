@@ -1,10 +1,11 @@
 """Digits seen and heard, some with a forged picture, some with a forged voice.
 
 What `scfae reproduce --demo` runs on. Half of the clips are genuine; the others have a forged
-picture (redrawn from one of half its size), a forged voice (modulated, as a vocoder's), or both:
-the classes RvRa, RvFa, FvRa and FvFa of FakeAVCeleb, though in other shares. Pictures and voices of
-one split appear in no other. Labels: `digit`, `class`, `fake`, `fake_video`, `fake_audio`, and
-`value`, the digit laid from -3 to 3, which is never 0.
+picture (redrawn from one of half its size, with the grid that transposed convolutions leave: Odena
+et al., Deconvolution and checkerboard artifacts, 2016), a forged voice (modulated, as a vocoder's),
+or both: the classes RvRa, RvFa, FvRa and FvFa of FakeAVCeleb, though in other shares. Pictures and
+voices of one split appear in no other. Labels: `digit`, `class`, `fake`, `fake_video`,
+`fake_audio`, and `value`, the digit laid from -3 to 3, which is never 0.
 """
 
 from pathlib import Path
@@ -22,6 +23,8 @@ from .speech import Speaker
 CLASSES = ("RvRa", "RvFa", "FvRa", "FvFa")
 GENUINE_SHARE = 0.5
 MODULATION_HZ = 70.0
+GRID_PX, GRID_LEVELS = 4, 12
+"""Side of a forged picture's squares, and how much lighter or darker than the picture they are."""
 _FRAMES = 16
 _HEADER = "id,video,image,split,group,digit,value,class,fake,fake_video,fake_audio\n"
 
@@ -87,9 +90,13 @@ def deal_classes(splits: list[str], seed: int) -> list[str]:
 
 
 def forge_picture(pixels: Pixels) -> Pixels:
-    """Return a picture redrawn from one of half its size."""
+    """Return a picture redrawn from one of half its size, under a faint checkerboard."""
     small = Image.fromarray(pixels).resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BOX)
-    return np.asarray(small.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
+    redrawn = np.asarray(small.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST)).astype(np.int64)
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    is_lighter = (rows // GRID_PX + columns // GRID_PX) % 2 == 1
+    grid = np.where(is_lighter, GRID_LEVELS, -GRID_LEVELS)[:, :, None]
+    return (redrawn + grid).clip(0, 255).astype(np.uint8)
 
 
 def forge_voice(sound: Sound, sample_rate_hz: int) -> Sound:

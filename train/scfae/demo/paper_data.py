@@ -42,7 +42,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "video": {"encoder": "r2plus1d-18@random:1:every=4,side=28", "width": 8},
 }
 """The encoders, at an eighth of their width and from random weights."""
-JOINT: dict[str, Any] = {"lr": 1e-3, "epochs": 4, "batch_size": 16}
+JOINT: dict[str, Any] = {"lr": 2e-3, "epochs": 4, "batch_size": 16}
 """Settings of a run that trains them."""
 
 _SMALL: dict[str, Any] = {"width": 64, "num_layers": 2}
