@@ -1,6 +1,7 @@
 """Every class of odd media through `scfae extract`: each file has its fate, and none stops it."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def extracted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int
     sizes = ["--batch-size", "8", "--shard-size", "16", "--workers", "2"]
     status = scfae_extract([str(folder), str(store), *encoders, *sizes, "--json"])
     return folder, store, status, time.monotonic() - began_s
+
+
+def test_making_them_leaves_this_process_its_place_among_others(tmp_path: Path) -> None:
+    make, _ = odd.FILES["av1.mkv"]
+    make(tmp_path / "av1.mkv")
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_there_are_files_of_every_class() -> None:
