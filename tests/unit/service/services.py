@@ -47,12 +47,17 @@ def make_service_store(root: Path) -> Roots:
 def training(**others: Any) -> JobRequest:
     """Return a request for a training; settings win over those above.
 
-    It is not measured, which takes longer than so small a training, unless by `evaluate=True`.
+    It is not measured, which takes longer than so small a training, unless by `evaluate=True`,
+    and with modalities missing by shares only where `missing_rates` says which.
     """
     outer: dict[str, Any] = {
         k: others.pop(k) for k in ("name", "tags", "priority", "max_attempts") if k in others
     }
-    job = {"kind": "train", "evaluate": others.pop("evaluate", False), "missing_rates": ()}
+    job = {
+        "kind": "train",
+        "evaluate": others.pop("evaluate", False),
+        "missing_rates": others.pop("missing_rates", ()),
+    }
     return read_request({"job": job | {"config": SETTINGS | others}, **outer})
 
 

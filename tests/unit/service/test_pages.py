@@ -38,7 +38,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 def finished(service: Service) -> JobRecord:
     """A training that has ended, without a worker."""
     queue = service.queue
-    request = training(name="first <b>try</b>", tags=["small"], epochs=3)
+    request = training(
+        name="first <b>try</b>", tags=["small"], epochs=3, evaluate=True, missing_rates=[0.0, 0.5]
+    )
     record = queue.submit(request, actor="ann", roots=service.roots)
     claimed = queue.claim("worker", 0)
     assert claimed is not None
