@@ -11,7 +11,7 @@ import torch
 from scfae.store.errors import ConfigError
 
 from .encoder import Encoder
-from .encoders.inputs import OPTIONS, input_form
+from .encoders.inputs import OPTIONS, input_form, split_options
 from .options import check_options
 from .registry import load_trainable_encoder, parse_encoder
 from .whole_windows import WindowForm
@@ -66,8 +66,7 @@ def load_trainable(
         ConfigError: If an option is unknown or out of range, or there is no such reduced network.
     """
     request = parse_encoder(text)
-    options = {key: value for key, value in request.options.items() if key not in OPTIONS}
-    asked = {key: value for key, value in request.options.items() if key in OPTIONS}
+    options, asked = split_options(request.options)
     smaller, _ = check_options(request.name, asked, OPTIONS)
     encoder = load_trainable_encoder(
         request.name, request.weights, options, width=width, device=device

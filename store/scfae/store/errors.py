@@ -186,6 +186,10 @@ class RunStateError(RunError):
     """The run is not in a state that allows this."""
 
 
+class PartsMissing(RunStateError):
+    """The run's method does not part what is shared from what is each modality's own."""
+
+
 class ExportError(RunError):
     """The run's model cannot be exported; the message names the method and why."""
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from scfae.fusion.pooling import masked_mean
 from scfae.store import FeatureStore, FeatureStream, StoreView
 from scfae.store.atomic import write_atomic
 from scfae.store.errors import RunStateError, TaskError
@@ -31,7 +32,7 @@ from .device import choose_device
 from .loading import LoadedRun, load_run
 from .metrics import Metrics, classification_metrics
 from .model import rows_before_fusion
-from .probes import probe_scores
+from .probes import alone, probe_scores
 from .runs import RunFolder, write_json
 from .splits import make_splits
 from .tasks import Classification
@@ -194,13 +195,11 @@ def _vectors(loaded: LoadedRun, view: StoreView, device: str) -> dict[str, _Vect
         rows = rows_before_fusion(loaded.model, batch.features, batch.present, batch.lengths)
         for modality, encoded in rows.items():
             place = view.modalities.index(modality)
-            shown = torch.zeros_like(batch.present)
-            shown[:, place] = batch.present[:, place]
+            shown = alone(batch.present, place)
             has = shown[:, place]
             steps = torch.arange(encoded.shape[1], device=encoded.device)
-            valid = (steps < batch.lengths[modality][:, None])[:, :, None]
-            mean = encoded.double().masked_fill(~valid, 0.0).sum(dim=1)
-            mean = mean[has] / batch.lengths[modality][has, None]
+            valid = steps < batch.lengths[modality][:, None]
+            mean = masked_mean(encoded.double().masked_fill(~valid[:, :, None], 0.0), valid)[has]
             ids = np.array(batch.ids)[has.cpu().numpy()]
             targets = encode(batch, shown)[has].cpu().numpy()
             parts.setdefault(modality, []).append((ids, targets, mean.cpu().numpy()))

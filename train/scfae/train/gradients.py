@@ -22,7 +22,7 @@ from scfae.store.errors import ConfigError
 
 from .config import RunConfig
 from .device import choose_device
-from .gradient_probe import ALL, GradientProbe, Meeting
+from .gradient_probe import GradientProbe, Meeting
 from .loading import load_run
 from .runs import write_json
 from .splits import make_splits
@@ -136,13 +136,3 @@ def _batches(config: RunConfig, view: StoreView, count: int) -> list[Batch]:
         found += islice(stream, count - len(found))
         epoch += 1
     return found
-
-
-__all__ = [
-    "ALL",
-    "GRADIENTS_FILE",
-    "GradientFigures",
-    "analyse_gradients",
-    "figures_of",
-    "gradient_figures",
-]

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from scfae.store import FeatureStream, StoreView
 
@@ -90,9 +91,7 @@ def linear_probe(task: Task, train: Labelled, val: Labelled, test: Labelled) -> 
     return Probe(task.metrics(y_test, scores), len(x_test), strength)
 
 
-def probe_scores(
-    task: Task, train: tuple[Array, Array], val: tuple[Array, Array], test: Array
-) -> tuple[Array, float]:
+def probe_scores(task: Task, train: Labelled, val: Labelled, test: Array) -> tuple[Array, float]:
     """Return what a linear model says of test samples `[N, W]`, and the C that validation chose.
 
     Args:
@@ -166,8 +165,7 @@ def _vectors(task: Task, view: StoreView) -> dict[str, tuple[Array, Array]]:
     stream = FeatureStream(view, batch_size=BATCH_SIZE, shuffle=False, layout="pooled")
     for batch in stream:
         for place, modality in enumerate(view.modalities):
-            shown = torch.zeros_like(batch.present)
-            shown[:, place] = batch.present[:, place]
+            shown = alone(batch.present, place)
             has = shown[:, place]
             rows = batch.features[modality][has, 0].double().numpy()
             found[modality].append((rows, encode(batch, shown)[has].numpy()))
@@ -175,6 +173,13 @@ def _vectors(task: Task, view: StoreView) -> dict[str, tuple[Array, Array]]:
         m: (np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]))
         for m, parts in found.items()
     }
+
+
+def alone(present: Tensor, place: int) -> Tensor:
+    """Return presence `[B, M]` of one modality where it is there, and of no other."""
+    shown = torch.zeros_like(present)
+    shown[:, place] = present[:, place]
+    return shown
 
 
 def _is_error(task: Task) -> bool:

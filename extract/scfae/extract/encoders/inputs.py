@@ -95,8 +95,7 @@ def load(
 ) -> Encoder:
     """Return the windows of an encoder as an encoder; see `load_encoder`."""
     name = entry.name.removeprefix(PREFIX)
-    own = {key: value for key, value in options.items() if key not in OPTIONS}
-    asked = {key: value for key, value in options.items() if key in OPTIONS}
+    own, asked = split_options(options)
     values, given = check_options(entry.name, asked, OPTIONS)
     # Of an open name what it reads is in the model's own folder; others need no file to say it.
     source = weights if open_prefix(name) else "random:0"
@@ -125,6 +124,12 @@ def load(
         licence="the media's own",
     )
     return InputEncoder(spec, inner, form, device, smaller=values)
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an encoder's own options, and those of how its windows are kept."""
+    own = {key: value for key, value in options.items() if key not in OPTIONS}
+    return own, {key: value for key, value in options.items() if key in OPTIONS}
 
 
 def input_form(encoder: Encoder, *, every: int = 1, side: int | None = None) -> WindowForm:

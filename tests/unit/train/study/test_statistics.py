@@ -1,10 +1,13 @@
 """Intervals, p and Holm by hand; sentences that say what the numbers say."""
 
+import csv
+import io
 from dataclasses import replace
 
 import pytest
 
 from scfae.train.seeds import interval_of_mean, p_of_mean
+from scfae.train.study.page import to_csv
 from scfae.train.study.questions import QUESTIONS, SCFAE, Entrant
 from scfae.train.study.results import (
     Answer,
@@ -61,6 +64,23 @@ def test_differences_are_paired_by_draw() -> None:
     assert one.mean == pytest.approx(0.1)
     assert one.interval is not None
     assert one.interval[1] - one.interval[0] < 0.06  # though each method varies by 0.2
+
+
+def test_a_variant_in_the_table_is_told_from_scfaes_side_in_every_column() -> None:
+    variant = row("SCFAE, 2 layers", [0.4, 0.42], "variant")
+    below = Difference("SCFAE, 2 layers", SCFAE, WHERE, -0.2, (-0.25, -0.15), 0.01, 0.01, 2)
+    assert below.turned() == Difference(
+        SCFAE, "SCFAE, 2 layers", WHERE, 0.2, (0.15, 0.25), 0.01, 0.01, 2
+    )
+    rows = (row(SCFAE, [0.6, 0.62], "scfae"), row("concat", [0.5, 0.5]), variant)
+    found = replace(answer(*rows, others=()), variants=(below,))
+    (line,) = [
+        one
+        for one in csv.DictReader(io.StringIO(to_csv([found])))
+        if one["role"] == "variant" and one["condition"] == WHERE
+    ]
+    assert (line["scfae_minus_it"], line["difference_ci_low"]) == ("0.2", "0.15")
+    assert line["outcome"] == "ahead"
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,8 @@ def draw_analysis(found: Analysis) -> list[Path]:
     written = []
     if found.lines:
         figure, (left, right) = new_figure(2)
-        cosines = {
-            name: cosines_of(found.lines, name)
-            for name in found.training
-            if any(one is not None for one in cosines_of(found.lines, name))
-        }
-        draw_cosines(left, {name: _known(some) for name, some in cosines.items()})
+        cosines = {name: known_cosines(found.lines, name) for name in found.training}
+        draw_cosines(left, {name: some for name, some in cosines.items() if some})
         draw_norms(right, {name: [norms_of(found.lines, name)] for name in found.training})
         written += save(figure, found.folder / "gradients")
     if found.projection is not None:
@@ -215,13 +211,14 @@ def cosines_of(lines: Sequence[Mapping[str, Any]], name: str = ALL) -> list[floa
     return [line["modalities"][name]["cosine"] for line in lines]
 
 
+def known_cosines(lines: Sequence[Mapping[str, Any]], name: str = ALL) -> list[float]:
+    """Return the cosines of the steps that have one: both gradients are there."""
+    return [value for value in cosines_of(lines, name) if value is not None]
+
+
 def norms_of(lines: Sequence[Mapping[str, Any]], name: str = ALL) -> Curve:
     """Return (steps, norms of the task's gradient) of one modality, or of all."""
     return (
         [line["step"] for line in lines],
         [line["modalities"][name]["task_norm"] for line in lines],
     )
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]

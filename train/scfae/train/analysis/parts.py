@@ -15,10 +15,11 @@ import numpy.typing as npt
 import torch
 
 from scfae.store import FeatureStream, StoreView
-from scfae.store.errors import RunStateError
+from scfae.store.errors import PartsMissing
 
 from ..loading import LoadedRun
 from ..model import apply_model
+from ..probes import alone
 
 Array = npt.NDArray[Any]
 Kind = Literal["specific", "shared"]
@@ -71,7 +72,7 @@ def parts_of(loaded: LoadedRun, view: StoreView, *, device: str = "cpu") -> tupl
         device: Where the model is.
 
     Raises:
-        RunStateError: The run's method has no such parts.
+        PartsMissing: The run's method has no such parts.
     """
     columns = {name: place for place, name in enumerate(view.modalities)}
     order = {name: place for place, name in enumerate(view.ids.tolist())}
@@ -114,15 +115,14 @@ def _batches(
             loaded.model, batch.features, batch.present, batch.lengths, groups=batch.groups
         )
         if not output.has_parts:
-            raise RunStateError(
+            raise PartsMissing(
                 f"{loaded.run.path} is a run of {config.model.fusion}, which does not part what is "
                 "shared from what is each modality's own: take a run of scfae, misa, drfuse or dlf."
             )
-        targets = {}
-        for place, modality in enumerate(view.modalities):
-            shown = torch.zeros_like(batch.present)
-            shown[:, place] = batch.present[:, place]
-            targets[modality] = encode(batch, shown).cpu().numpy()
+        targets = {
+            modality: encode(batch, alone(batch.present, place)).cpu().numpy()
+            for place, modality in enumerate(view.modalities)
+        }
         named = zip(KINDS, (output.specific, output.shared_parts), strict=True)
         vectors: _Vectors = {
             kind: {m: x.double().cpu().numpy() for m, x in parts.items()} for kind, parts in named

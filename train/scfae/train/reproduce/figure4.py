@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from scfae.store import FeatureStore, FeatureStream
-from scfae.store.errors import RunStateError
+from scfae.store.errors import PartsMissing
 
 from ..analysis.analysis import analyse
-from ..analysis.drawing import cosines_of, norms_of
+from ..analysis.drawing import known_cosines, norms_of
 from ..analysis.exports import write_analysis
 from ..analysis.reading import KeptProjection, read_analysis, read_projection
 from ..config import RunConfig
@@ -72,8 +72,7 @@ class Method:
     @property
     def cosines(self) -> list[float]:
         """Every cosine that there is, of all seeds."""
-        every = (value for lines in self.lines for value in cosines_of(lines))
-        return [value for value in every if value is not None]
+        return [value for lines in self.lines for value in known_cosines(lines)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ def analyse_parts(planned: PlannedFigure) -> None:
                     club_seeds=1,
                     device=device,
                 )
-            except RunStateError as error:  # a method without parts, which the figure says
+            except PartsMissing as error:
                 found = analyse(config.loop.run, aspects=[], device=device)
                 found.left_out["parts"] = str(error)
             write_analysis(found)
@@ -224,7 +223,9 @@ def _method(row: PlannedRow, failures: Mapping[str, str]) -> Method:
     if len(done) < len(cells):
         return Method(row.row.name, (), f"{len(cells) - len(done)} of {len(cells)} runs to do")
     lines = tuple(read_lines(cell.config.loop.run) for cell in cells)
-    return Method(row.row.name, lines if all(lines) else (), "")
+    if not all(lines):
+        return Method(row.row.name, (), "no gradients were sampled in training")
+    return Method(row.row.name, lines)
 
 
 def _parts(row: PlannedRow) -> KeptProjection | str:
@@ -235,6 +236,8 @@ def _parts(row: PlannedRow) -> KeptProjection | str:
     kept = read_projection(_first(row).config.loop.run)
     if kept is not None:
         return kept
+    if "parts" not in document["left_out"]:
+        return "there are too few samples to show"
     return f"{row.row.name.lower()} has no shared and specific parts"
 
 
@@ -258,7 +261,7 @@ def _shared(row: PlannedRow) -> tuple[float | None, float | None]:
         for one in pairs
         if one["first"].endswith(", specific") and one["second"].endswith(", shared")
     ]
-    return _mean(both), _mean(own)
+    return OverSeeds.of(both).mean, OverSeeds.of(own).mean
 
 
 def _row(
@@ -267,9 +270,9 @@ def _row(
     """Return a method's figures, as text and as numbers."""
     texts: list[str] = []
     values: dict[str, Any] = {"note": norms.note or (cosines.note if cosines else "")}
-    by_seed = [] if cosines is None else [_known(cosines_of(lines)) for lines in cosines.lines]
-    mean = OverSeeds.of(_mean(some) for some in by_seed)
-    below = OverSeeds.of(_mean([float(one < 0) for one in some]) for some in by_seed)
+    by_seed = [] if cosines is None else [known_cosines(lines) for lines in cosines.lines]
+    mean = OverSeeds.of(OverSeeds.of(some).mean for some in by_seed)
+    below = OverSeeds.of(OverSeeds.of(one < 0 for one in some).mean for some in by_seed)
     every = [] if cosines is None else cosines.cosines
     middle = None
     if len(every) > 1:
@@ -298,12 +301,3 @@ def _ends(norms: Sequence[float]) -> tuple[float, float]:
     """Return the mean norm of the first and of the last tenth of the sampled steps."""
     count = max(1, len(norms) // 10)
     return statistics.fmean(norms[:count]), statistics.fmean(norms[-count:])
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = _known(values)
-    return statistics.fmean(known) if known else None

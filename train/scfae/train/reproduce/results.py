@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from ..branch_masking import BRANCHES_FILE
 from ..evaluation import EVALUATION_FILE
-from ..gradients import ALL, GRADIENTS_FILE
+from ..gradient_probe import ALL
+from ..gradients import GRADIENTS_FILE
 from ..runs import RunFolder
 from ..seeds import OverSeeds, interval_of_mean
 from ..sweeps.folder import SweepFolder

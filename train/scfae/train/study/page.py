@@ -134,11 +134,10 @@ def to_csv(answers: Sequence[Answer]) -> str:
                     line |= {"ci_low": interval[0], "ci_high": interval[1]}
                 one = _difference(answer, row, condition.name)
                 if one is not None:
-                    sign = 1 if one.first == SCFAE else -1
-                    line |= {"scfae_minus_it": sign * one.mean, "p": one.p, "p_holm": one.holm}
+                    line |= {"scfae_minus_it": one.mean, "p": one.p, "p_holm": one.holm}
                     line["outcome"] = one.outcome if one.holm is not None else ""
                     if one.interval is not None:
-                        low, high = sorted(sign * end for end in one.interval)
+                        low, high = one.interval
                         line |= {"difference_ci_low": low, "difference_ci_high": high}
                 writer.writerow(line)
     return buffer.getvalue()
@@ -296,32 +295,18 @@ def _figure(row: MethodRow, condition: Condition) -> str:
 
 
 def _difference(answer: Answer, row: MethodRow, condition: str) -> Difference | None:
-    """Return what is known of SCFAE beside a row's method; None of SCFAE itself."""
+    """Return what is known of SCFAE minus a row's method; None of SCFAE itself."""
     if row.entrant.name == SCFAE:
         return None
     for one in (*answer.others, *answer.elsewhere, *answer.variants):
         if row.entrant.name in (one.first, one.second) and one.condition == condition:
-            return one
+            return one if one.first == SCFAE else one.turned()  # a variant is the first
     return None
 
 
 def _beside(answer: Answer, row: MethodRow) -> str:
     one = _difference(answer, row, answer.question.conditions[0].name)
-    if one is None:
-        return ""
-    if one.first != SCFAE:  # a variant is the first of its pair
-        interval = None if one.interval is None else (-one.interval[1], -one.interval[0])
-        one = Difference(
-            one.second,
-            one.first,
-            one.condition,
-            -one.mean,
-            interval,
-            one.p,
-            one.holm,
-            one.num_draws,
-        )
-    return f"{points(one)}, {p_text(one)}"
+    return "" if one is None else f"{points(one)}, {p_text(one)}"
 
 
 def _baseline_rows(answer: Answer) -> list[list[str]]:

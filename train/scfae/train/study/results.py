@@ -7,7 +7,7 @@ question, so that the more methods SCFAE is compared with, the more it takes to 
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -85,6 +85,13 @@ class Difference:
     p: float | None
     holm: float | None
     num_draws: int
+
+    def turned(self) -> "Difference":
+        """Return the same the other way round: second minus first."""
+        interval = None if self.interval is None else (-self.interval[1], -self.interval[0])
+        return replace(
+            self, first=self.second, second=self.first, mean=-self.mean, interval=interval
+        )
 
     @property
     def outcome(self) -> Outcome:
@@ -181,19 +188,7 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 def _family(differences: Sequence[Difference]) -> tuple[Difference, ...]:
     adjusted = holm([one.p for one in differences])
-    return tuple(
-        Difference(
-            one.first,
-            one.second,
-            one.condition,
-            one.mean,
-            one.interval,
-            one.p,
-            after,
-            one.num_draws,
-        )
-        for one, after in zip(differences, adjusted, strict=True)
-    )
+    return tuple(replace(one, holm=after) for one, after in zip(differences, adjusted, strict=True))
 
 
 def _row(question: Question, one: Measured) -> MethodRow:
