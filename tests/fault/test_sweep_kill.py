@@ -181,6 +181,7 @@ def kill_sweeps(
         assert_same_sweep(sweep, whole[0])
 
 
+@pytest.mark.slow  # `test_train_kill` kills one in the quick suite
 @pytest.mark.timeout(600)
 def test_trainings_killed_at_a_few_points(
     store: Path, whole_run: tuple[Path, float], tmp_path: Path
@@ -229,7 +230,7 @@ def locked_runs(folder: Path) -> list[Path]:
     ("signum", "status"),
     [
         (signal.SIGKILL, -9),
-        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )

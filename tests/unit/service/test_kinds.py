@@ -110,7 +110,6 @@ def test_tables_of_the_paper_by_a_job(served: Served) -> None:
     page = served.client.get(f"/runs/{made['id']}", headers={"Accept": "text/html"}).text
     assert "artifacts/report.html" in page
     for wrong, said in (
-        ({"tables": ["table6"]}, "not built yet"),
         ({"tables": ["table99"]}, "no such table"),
         ({"tables": ["table5"], "data": {"mosei": "/etc"}}, "outside of the folders"),
     ):

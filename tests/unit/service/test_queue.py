@@ -117,6 +117,14 @@ def test_the_folder_wins_over_an_index_that_is_behind(queue: Queue, roots: Roots
     assert not queue.page(states=["queued"]).jobs
 
 
+def test_a_folder_that_a_killed_submission_half_made_is_removed(queue: Queue, roots: Roots) -> None:
+    job = queue.submit(training(), actor="ann", roots=roots).id
+    half = queue.runs / ".tmp-0123456789abcdef"
+    half.mkdir()
+    (half / "job.json").write_text("{")
+    assert [one.name for one in Queue(queue.folder).runs.iterdir()] == [job]
+
+
 def test_a_half_written_line_is_left_out_and_closed(queue: Queue, roots: Roots) -> None:
     job = queue.submit(training(), actor="ann", roots=roots)
     with open(queue.job(job.id).path / "history.jsonl", "a") as file:

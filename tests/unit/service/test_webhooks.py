@@ -136,6 +136,21 @@ def test_nothing_is_lost_or_doubled_over_restarts(
     assert {one.webhook for one in deliveries.page().deliveries} == {hook.id}
 
 
+def test_what_happened_to_a_job_is_told_though_it_is_in_the_trash_by_then(
+    tmp_path: Path, queue: Queue, receiver: Receiver
+) -> None:
+    (job,) = submit(queue, tmp_path)
+    one, hooks, deliveries = deliverer(queue)
+    hooks.add(receiver.url, [], actor="ann")
+    one.step()
+    queue.wish(job, "cancel", actor="ann", reason="not wanted")
+    queue.discard(job, first=lambda left: deliveries.collect_last(left, hooks.webhooks()))
+    one.step()
+    assert [(each["job"]["id"], each["job"]["reason"]) for each in receiver.told()] == [
+        (job, "not wanted")
+    ]
+
+
 def test_an_interruption_is_told_and_an_adoption_is_not(
     tmp_path: Path, queue: Queue, receiver: Receiver
 ) -> None:

@@ -124,6 +124,17 @@ class Deliveries:
                 logger.exception("job %s", job)  # a damaged folder; the others are told of
         return count
 
+    def collect_last(self, job: JobFolder, webhooks: Sequence[Webhook]) -> int:
+        """Take what has happened to a job that is about to leave; return how much is to be told.
+
+        Its folder is asked, not the index, which may not have its last event yet.
+        """
+        if not webhooks:
+            return 0
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT seq FROM seen WHERE job = ?", [job.id]).fetchone()
+        return self._take(job, row["seq"] if row else 0, webhooks)
+
     def ping(self, webhook: Webhook) -> Delivery:
         """Have a webhook told that it is there, to try it."""
         made_s = time.time()

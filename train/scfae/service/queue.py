@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from scfae.store.atomic import TEMPORARY, clean_temporaries
 from scfae.store.config import digest
 from scfae.store.errors import (
     ConfigError,
@@ -44,7 +45,7 @@ class Queue(JobReader):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
-        self._index_missing()
+        self._take_up()
 
     @classmethod
     def existing(cls, folder: str | Path) -> "Queue":
@@ -223,8 +224,14 @@ class Queue(JobReader):
             reason = f"worker {before} has gone"
             return self._append(connection, record, "adopt", f"worker:{worker}", reason, details)
 
-    def discard(self, job_id: str) -> None:
+    def discard(
+        self, job_id: str, *, first: Callable[[JobFolder], object] = lambda _: None
+    ) -> None:
         """Move a job that has ended into the trash.
+
+        Args:
+            job_id: Of the job.
+            first: What is done with it before, when nothing can happen to it any more.
 
         Raises:
             JobStateError: It has not ended, or a model is its run.
@@ -236,6 +243,7 @@ class Queue(JobReader):
             refuse_promoted(self.folder, job_id)
             trash = self.folder / "trash"
             trash.mkdir(exist_ok=True)
+            first(self.job(job_id))
             self.job(job_id).path.rename(trash / f"{job_id}-{secrets.token_hex(3)}")
             index.strike(connection, job_id)
 
@@ -271,17 +279,18 @@ class Queue(JobReader):
             connection.execute("DELETE FROM facts")
             return index.put_all(connection, job_folders(self.runs))
 
-    def _index_missing(self) -> None:
-        """Index folders without a row: of a submission that a kill cut short, or a lost index.
+    def _take_up(self) -> None:
+        """Take up what a kill left: index folders without a row, and remove half-made ones.
 
-        Likewise those whose row is of an index that knew less.
+        Indexed are also those whose row is of an index that knew less, or was lost.
         """
         with self.database.reading() as connection:
             rows = connection.execute("SELECT id FROM jobs WHERE words IS NOT NULL")
             known = {row["id"] for row in rows}
         missing = [folder for folder in job_folders(self.runs) if folder.id not in known]
-        if missing:
+        if missing or any(self.runs.glob(f"{TEMPORARY}*")):
             with self.database.writing() as connection:
+                clean_temporaries(self.runs)  # folders are made under this lock alone
                 index.put_all(connection, missing)
 
     def _same(self, job_id: str, asked: str) -> JobRecord:

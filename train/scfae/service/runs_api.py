@@ -112,9 +112,9 @@ def edit(
 @router.delete("/{job_id}", status_code=204)
 def delete(service: AService, actor: Admin, job_id: str) -> None:
     """Move a job that has ended into the trash."""
+    webhooks = service.webhooks.webhooks()
     # Of a job that has just ended nothing may have been told yet.
-    service.deliveries.collect(service.queue, service.webhooks.webhooks())
-    service.queue.discard(job_id)
+    service.queue.discard(job_id, first=lambda job: service.deliveries.collect_last(job, webhooks))
 
 
 @router.post("/{job_id}/cancel")

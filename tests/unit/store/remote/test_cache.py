@@ -1,5 +1,6 @@
 """The local cache: bounded, filled ahead in plan order, what is behind goes first."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -86,7 +87,8 @@ def test_the_plan_is_fetched_ahead_and_what_is_behind_goes_first(
     for path in order:
         cache.ensure(path)
         assert path.exists()
-        assert sum(p.stat().st_size for p in paths if p.exists()) <= 3 * size
+        # One look at the folder: shards come and go meanwhile.
+        assert len({one.name for one in paths} & set(os.listdir(path.parent))) <= 3
     assert len(objects.keys) == len(order)  # none was fetched twice
     assert cache.num_bytes <= 3 * size
 
