@@ -22,6 +22,9 @@ def test_what_is_missing_or_not_built_is_refused(tmp_path: Path) -> None:
         run(["table5", "--data", "a", "mosei=b", *out])
     with pytest.raises(ConfigError, match="name a table, such as table5"):
         run([*out])
+    for data in (["--demo"], []):
+        with pytest.raises(ConfigError, match="jobs must be at least 1, not 0"):
+            run(["table12", *data, "--jobs", "0", *out])
     assert main(["table6"]) == 2
     assert main(["reproduce", "table6", *out]) == 2
     assert not (tmp_path / "out").exists()

@@ -60,6 +60,9 @@ def test_a_device_that_is_not_here_is_named() -> None:
     assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ConfigError, match=r"device = 'cuda:99': this machine has \d+ CUDA devices"):
         choose_device("cuda:99")
+    for name in ("abacus", "cuda:x", "xpu:99", ""):
+        with pytest.raises(ConfigError, match=f"device = '{name}': this machine has no such"):
+            choose_device(name)
 
 
 def test_a_seed_decides_every_generator() -> None:

@@ -89,7 +89,9 @@ def run(argv: Sequence[str]) -> int:
     from scfae.train.reproduce.exports import to_markdown
     from scfae.train.reproduce.page import documents_of, sheets_of, write_reproduction
     from scfae.train.reproduce.running import reproduce
+    from scfae.train.sweeps.sweep import check_jobs
 
+    check_jobs(flags.jobs)  # before media are made, which takes a while
     columns = dict(flags.columns)
     check_columns(columns)
     settings = _settings(flags.settings)

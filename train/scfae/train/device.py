@@ -17,14 +17,19 @@ def choose_device(wanted: str) -> str:
     """
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda"):
-        index = int(wanted.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise ConfigError(
-                f"device = {wanted!r}: this machine has {torch.cuda.device_count()} CUDA devices."
-            )
-    if wanted == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device = 'mps': this machine has no such device.")
+    try:
+        device = torch.device(wanted)
+        if device.type == "cuda":
+            count = torch.cuda.device_count()
+            if (device.index or 0) >= count:
+                raise ConfigError(f"device = {wanted!r}: this machine has {count} CUDA devices.")
+        else:
+            torch.empty(0, device=device)
+    except (RuntimeError, NotImplementedError, AssertionError):  # as the build of PyTorch has it
+        raise ConfigError(
+            f"device = {wanted!r}: this machine has no such device; cpu, cuda, cuda:N and auto "
+            "are names of devices."
+        ) from None
     return wanted
 
 

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,22 @@ def test_what_is_done_is_not_done_again(out: Path, answers: list[Answer]) -> Non
     again = [read_answer(one) for one in Study(out, TINY, asked(), tell=tell).run()]
     assert not heard
     assert again == answers
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"jobs": 0}, "jobs must be at least 1, not 0"),
+        ({"jobs": -1}, "jobs must be at least 1, not -1"),
+        ({"device": "abacus"}, "device = 'abacus': this machine has no such device"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_there_is_a_folder(
+    tmp_path: Path, how: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Study(tmp_path / "out", TINY, asked(), **how)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_form_is_refused(out: Path, answers: list[Answer]) -> None:

@@ -25,7 +25,7 @@ from ..stopping import StopSignals
 from ..sweeps.folder import SweepFolder, is_done
 from ..sweeps.plan import Cell, SweepPlan
 from ..sweeps.running import SweepInterrupted, Tell
-from ..sweeps.sweep import open_sweep, run_cells
+from ..sweeps.sweep import check_jobs, open_sweep, run_cells
 from .costs import CostTable, table_12
 from .data import Part
 from .degradation import probe_tables
@@ -95,10 +95,11 @@ def reproduce(
         progress: Receives (runs done, runs in all, what happens now).
 
     Raises:
-        ConfigError: A setting cannot be used.
+        ConfigError: A setting cannot be used, or jobs are fewer than one.
         RunStateError: The folder holds something else, or another process runs it.
         SweepInterrupted: SIGTERM or SIGINT came; checkpoints were written.
     """
+    check_jobs(jobs)
     folder, chosen = Path(out), PROTOCOLS[protocol]
     planner = Planner(
         folder / RUNS,

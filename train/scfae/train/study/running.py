@@ -30,13 +30,14 @@ from scfae.fusion import fusion_info
 from scfae.store.errors import ConfigError
 from scfae.store.store import FeatureStore
 
+from ..device import choose_device
 from ..evaluation import EVALUATION_FILE, evaluate
 from ..loop import Progress
 from ..runs import write_json
 from ..sweeps.plan import SweepPlan
 from ..sweeps.results import SweepResult
 from ..sweeps.running import SweepInterrupted, Tell
-from ..sweeps.sweep import run_plan
+from ..sweeps.sweep import check_jobs, run_plan
 from .questions import QUESTIONS, SPACE, Entrant, Form, Question
 from .side_by_side import Report, run_side_by_side
 from .stores import LABEL, write_views
@@ -85,7 +86,8 @@ class Study:
         progress: Receives (runs done, runs in all, what happens now).
 
     Raises:
-        ConfigError: The folder holds the study in another form.
+        ConfigError: The folder holds the study in another form, jobs are fewer than one, or this
+            machine has no such device; nothing was made then.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Study:
         tell: Tell | None = None,
         progress: Progress | None = None,
     ) -> None:
+        check_jobs(jobs)
+        choose_device(device)
         self.out, self.form, self.questions = Path(out), form, tuple(questions)
         self._jobs, self._device = jobs, device
         self._tell, self._progress = tell, progress

@@ -153,8 +153,7 @@ def open_sweep(plan: SweepPlan, folder: str | Path, jobs: int) -> SweepFolder:
         ConfigError: Fewer jobs than one, or this is one of several processes of torchrun.
         RunStateError: The folder is no sweep's.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs must be at least 1, not {jobs}.")
+    check_jobs(jobs)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             "a sweep is one process that starts others by --jobs: leave torchrun out."
@@ -162,6 +161,16 @@ def open_sweep(plan: SweepPlan, folder: str | Path, jobs: int) -> SweepFolder:
     if SweepFolder.exists(folder):
         return SweepFolder(folder)
     return SweepFolder.create(folder, plan.as_dict())
+
+
+def check_jobs(jobs: int) -> None:
+    """Check how many runs there may be at a time.
+
+    Raises:
+        ConfigError: Fewer than one.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, not {jobs}.")
 
 
 def run_cells(
