@@ -23,6 +23,8 @@ EXAMPLE = """\
 class AnalyseArguments:
     """What there is to know of a run beside its figures; kept in RUN/analysis and in its report.
 
+    What an earlier call looked at and this one does not stays, unless model or data changed.
+
     gradients: the norm of the task's gradient at each modality, its cosine with that of the
     auxiliary losses as they are weighted, and how often that is below 0: of the selected model over
     batches of its training split, and through training if the run kept that (--gradients-every).
@@ -48,7 +50,7 @@ class AnalyseArguments:
     device: str = "cpu"
     """Where the model runs: cpu, cuda or auto."""
     json: bool = False
-    """What was found as one JSON document on stdout."""
+    """All that is kept as one JSON document on stdout."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -70,15 +72,20 @@ def run(argv: Sequence[str]) -> int:
         bootstrap=flags.bootstrap,
         device=flags.device,
     )
-    folder = write_analysis(found, bootstrap=flags.bootstrap)
+    kept = write_analysis(found, bootstrap=flags.bootstrap)
     draw_analysis(found)
     if flags.json:
-        print_json(found.as_dict(bootstrap=flags.bootstrap))
+        print_json(kept.document)
     else:
         print("\n".join(_lines(found, flags.bootstrap)))
     for name, why in found.left_out.items():
         say(f"{name} left out: {why}")
-    say(f"tables and plots: {folder}; report: {write_report(flags.run)}")
+    if kept.removed:
+        say(
+            f"{', '.join(kept.removed)} of an earlier call removed: the selected checkpoint or the "
+            "data have changed since."
+        )
+    say(f"tables and plots: {found.folder}; report: {write_report(flags.run)}")
     return 0
 
 

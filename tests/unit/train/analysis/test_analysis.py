@@ -18,6 +18,7 @@ from scfae.train.analysis.analysis import DOCUMENT, FOLDER, Analysis, analyse
 from scfae.train.analysis.drawing import mean_curve
 from scfae.train.analysis.parts import parts_of
 from scfae.train.analysis.reading import read_projection
+from scfae.train.checkpoint import load_checkpoint, save_checkpoint
 from scfae.train.loading import load_run
 from scfae.train.report import write_report
 from scfae.train.runs import RunFolder
@@ -94,7 +95,7 @@ def test_the_report_shows_it_and_needs_no_script(run: RunFolder, document: dict[
 def test_a_damaged_analysis_is_told(
     run: RunFolder, document: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert document["split"] == "test"
+    assert document["splits"]["parts"] == "test"
     copy = shutil.copytree(run.path, tmp_path / "run")
     (copy / FOLDER / DOCUMENT).write_text("{")
     with pytest.raises(RunStateError, match=r"analysis\.json is damaged .* scfae analyse"):
@@ -114,6 +115,49 @@ def test_one_aspect_alone_for_a_person(
         analyse(run.path, split="nowhere")
     with pytest.raises(ConfigError, match="shown: must be at least 1, not 0"):
         analyse(run.path, most_shown=0)
+
+
+def test_what_was_looked_at_before_stays(
+    run: RunFolder, document: dict[str, Any], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    assert command([str(copy), *FLAGS, "--only", "contributions", "--split", "val"]) == 0
+    kept = json.loads((copy / FOLDER / DOCUMENT).read_text())
+    assert kept["splits"] == {
+        "gradients": "train",
+        "parts": "test",
+        "branches": "test",
+        "contributions": "val",
+    }
+    for key in ("gradients", "sharing", "probes", "projection", "branches"):
+        assert kept[key] == document[key] != []
+    assert kept["contributions"] != document["contributions"]
+    page = (copy / "report.html").read_text()
+    assert "Of the test split, with all" in page
+    assert "Of the val split. Shapley values" in page
+
+
+def test_what_is_of_another_checkpoint_goes_and_is_told(
+    run: RunFolder,
+    document: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    best = load_checkpoint(copy.best)
+    for tensor in best["model"].values():
+        tensor.mul_(1.5)
+    save_checkpoint(copy.best, best)
+    words = f"This is of the model of epoch {document['of']['epoch']}, and another was selected"
+    assert words in write_report(copy.path).read_text()
+    assert command([str(copy.path), *FLAGS, "--only", "contributions"]) == 0
+    assert "gradients, parts, branches of an earlier call removed" in capsys.readouterr().err
+    kept = json.loads((copy.path / FOLDER / DOCUMENT).read_text())
+    assert kept["splits"] == {"contributions": "test"}
+    assert kept["probes"] == kept["branches"] == kept["gradients"] == {}
+    assert not (copy.path / FOLDER / "projection.csv").exists()
+    assert not (copy.path / FOLDER / "parts.png").exists()
+    assert words not in (copy.path / "report.html").read_text()
 
 
 def test_again_it_is_the_same(run: RunFolder) -> None:

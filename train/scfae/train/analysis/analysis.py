@@ -12,12 +12,13 @@ RUN/analysis/
 ```
 
 What a run's method or task does not allow is left out, and said; asked for by name it is an error.
+What an earlier call looked at and this one did not stays there, see `basis`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from scfae.store import FeatureStore, StoreView
 from scfae.store.errors import ConfigError, RunStateError, TaskError
@@ -32,14 +33,13 @@ from ..probes import Probe
 from ..splits import make_splits
 from ..tasks import Classification, Retrieval
 from ..tasks.labels import class_values
+from .basis import ASPECTS, Aspect, basis_of
 from .contributions import Contributions, contributions
 from .part_probes import part_probes
 from .parts import parts_of
 from .projection import Projection, project
 from .sharing import SEEDS, Sharing, sharing_of
 
-Aspect = Literal["gradients", "parts", "branches", "contributions"]
-ASPECTS: Final[tuple[Aspect, ...]] = get_args(Aspect)
 FOLDER: Final = "analysis"
 DOCUMENT: Final = "analysis.json"
 
@@ -62,6 +62,8 @@ class Analysis:
         branches: Figures with one branch of SCFAE alone, on the test split.
         contributions: What each modality adds.
         left_out: Why an aspect is not there.
+        of: The checkpoint and the data.
+        looked_at: The aspects that are there, each with its split.
     """
 
     run: Path
@@ -77,6 +79,8 @@ class Analysis:
     branches: dict[str, Any] = field(default_factory=dict)
     contributions: Contributions | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    of: dict[str, Any] = field(default_factory=dict)
+    looked_at: dict[Aspect, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -92,8 +96,8 @@ class Analysis:
         added = self.contributions
         return {
             "run": str(self.run),
-            "split": self.split,
-            "n": len(self.ids),
+            "of": self.of,
+            "splits": dict(self.looked_at),
             "gradients": {name: one.as_dict() for name, one in self.gradients.items()},
             "training": {name: one.as_dict() for name, one in self.training.items()},
             "sharing": [one.as_dict() for one in self.sharing],
@@ -159,6 +163,7 @@ def analyse(
     if not len(view):
         raise TaskError(f"the {role} split is empty: there is nothing to analyse.")
     found = Analysis(loaded.run.path, role, view.ids.tolist(), _classes(loaded, view))
+    found.of = basis_of(loaded, splits)
     found.lines = read_lines(loaded.run.path)
     found.training = logged_figures(found.lines)
 
@@ -186,6 +191,7 @@ def analyse(
     for name in ASPECTS if aspects is None else aspects:
         try:
             work[name]()
+            found.looked_at[name] = {"gradients": "train", "branches": "test"}.get(name, role)
         except RunStateError as error:
             if aspects is not None:
                 raise

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +12,7 @@ from scfae.store.atomic import write_atomic
 
 from ..runs import write_json
 from .analysis import DOCUMENT, Analysis
+from .basis import Aspect, joined, remove_files
 
 PROJECTION: Final = "projection.csv"
 Table = tuple[Sequence[str], list[Sequence[Any]]]
@@ -17,20 +20,42 @@ Table = tuple[Sequence[str], list[Sequence[Any]]]
 GRADIENT_HEADS: Final = ("step", "modality", "at", "cosine", "task_norm", "auxiliary_norm")
 
 
-def write_analysis(found: Analysis, *, bootstrap: int = 1000) -> Path:
-    """Write the document and the tables, and return their folder; the plots are `drawing`'s.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is in an analysis' folder now.
 
-    The document is of this analysis alone; other files of an earlier one stay.
+    Attributes:
+        document: Of this analysis, and of earlier ones what they looked at and this did not.
+        removed: Aspects of earlier ones that are of another checkpoint or of other data.
+    """
+
+    document: dict[str, Any]
+    removed: tuple[Aspect, ...]
+
+
+def write_analysis(found: Analysis, *, bootstrap: int = 1000) -> Kept:
+    """Write the document and the tables; the plots are `drawing`'s.
 
     Args:
         found: By `analyse`.
         bootstrap: Resamples behind the intervals of contributions.
     """
+    document, removed = joined(found.as_dict(bootstrap=bootstrap), _earlier(found))
     found.folder.mkdir(exist_ok=True)
-    write_json(found.folder / DOCUMENT, found.as_dict(bootstrap=bootstrap))
+    remove_files(found.folder, removed)
+    write_json(found.folder / DOCUMENT, document)
     for name, (heads, rows) in tables_of(found).items():
         write_csv(found.folder / name, heads, rows)
-    return found.folder
+    return Kept(document, removed)
+
+
+def _earlier(found: Analysis) -> dict[str, Any] | None:
+    path = found.folder / DOCUMENT
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:  # it is written anew, as its error says
+        return None
+    return earlier
 
 
 def tables_of(found: Analysis) -> dict[str, Table]:

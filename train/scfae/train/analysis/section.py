@@ -7,6 +7,8 @@ from typing import Any
 from ..figures import DASH, title
 from ..gradient_log import logged_figures, read_lines
 from ..plots import Interval, Series, interval_axis, interval_plot, line_chart
+from ..runs import RunFolder
+from .basis import outdated
 from .drawing import cosines_of, norms_of
 from .parts_plot import parts_plot
 from .reading import read_analysis, read_projection
@@ -31,14 +33,16 @@ def analysis_section(run: Path) -> dict[str, Any] | None:
         "probes": None,
         "parts": None,
         "contributions": None,
+        "outdated": None,
         "left_out": [],
-        "split": "test",
+        "split": {},
     }
     if document is None:
         return section
     kept = read_projection(run)
     return section | {
-        "split": document["split"],
+        "split": document.get("splits", {}),
+        "outdated": outdated(RunFolder(run), document),
         "sharing": [_pair(one) for one in document["sharing"]],
         "probes": _probes(document["probes"]),
         "parts": None if kept is None else parts_plot(kept, "parts"),

@@ -143,7 +143,8 @@ def analyse_parts(planned: PlannedFigure) -> None:
         if not cells or not is_done(cells[0], evaluated=False):
             continue
         config = cells[0].config
-        if read_analysis(config.loop.run) is None:
+        kept = read_analysis(config.loop.run) or {"left_out": {}}
+        if "parts" not in {*kept.get("splits", ()), *kept["left_out"]}:
             device = choose_device(config.loop.device)
             try:
                 found = analyse(
