@@ -1,11 +1,23 @@
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from scfae.train.bootstrap import bootstrap_intervals
-from scfae.train.metrics import METRICS, classification_metrics
+from scfae.train.bootstrap import bootstrap_intervals, resampled_intervals, value_intervals
+from scfae.train.metrics import (
+    METRICS,
+    REGRESSION_METRICS,
+    SENTIMENT_METRICS,
+    Floats,
+    Metrics,
+    classification_metrics,
+    regression_figures,
+    regression_metrics,
+    sentiment_figures,
+    sentiment_metrics,
+)
 
 
 def binary_case(seed: int, num: int, signal: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +41,30 @@ def test_agrees_with_resampling_one_by_one() -> None:
     for name, values in drawn.items():
         expected = np.quantile(values, [0.025, 0.975])
         assert intervals[name] == pytest.approx(expected, abs=0.015), name
+
+
+@pytest.mark.parametrize(
+    ("figures", "metrics", "names"),
+    [
+        (regression_figures, regression_metrics, REGRESSION_METRICS),
+        (sentiment_figures, sentiment_metrics, SENTIMENT_METRICS),
+    ],
+)
+@pytest.mark.parametrize("num", [1, 2, 7, 151])
+def test_values_are_resampled_as_one_by_one(
+    figures: Callable[[Floats, Floats], dict[str, Floats]],
+    metrics: Callable[[Floats, Floats], Metrics],
+    names: tuple[str, ...],
+    num: int,
+) -> None:
+    generator = np.random.default_rng(7)
+    labels = generator.integers(-3, 4, size=num).astype(np.float64)
+    guess = labels + generator.normal(size=num)
+    one_by_one = resampled_intervals(
+        lambda rows: metrics(labels[rows], guess[rows]), num, names, resamples=1000
+    )
+    assert value_intervals(figures, labels, guess[:, None], names) == one_by_one
+    assert value_intervals(figures, labels, guess, names, resamples=0) == dict.fromkeys(names)
 
 
 def test_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -20,7 +20,10 @@ from .multilabel import MULTILABEL_METRICS, multilabel_metrics
 from .regression import (
     REGRESSION_METRICS,
     SENTIMENT_METRICS,
+    checked_values,
+    regression_figures,
     regression_metrics,
+    sentiment_figures,
     sentiment_metrics,
 )
 from .retrieval import AP_NORMS, Ranking, average_precision_at, rank_exactly, retrieval_metrics
@@ -39,6 +42,7 @@ __all__ = [
     "average_precision_at",
     "binary_metrics",
     "check_inputs",
+    "checked_values",
     "classification_metrics",
     "confusion_matrix",
     "count_metrics",
@@ -48,9 +52,11 @@ __all__ = [
     "multilabel_metrics",
     "none_if_nan",
     "rank_exactly",
+    "regression_figures",
     "regression_metrics",
     "retrieval_metrics",
     "roc_auc",
+    "sentiment_figures",
     "sentiment_metrics",
     "weighted_roc_auc",
 ]

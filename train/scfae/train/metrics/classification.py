@@ -96,14 +96,14 @@ def count_metrics(
         macro_f1 (mean over the classes present or predicted), weighted_f1 (by support).
     """
     total = support.sum(axis=-1)
-    recall = _ratio(hits, support)
+    recall = ratio(hits, support)
     either = support + predicted
-    f1 = _ratio(2 * hits, either)
+    f1 = ratio(2 * hits, either)
     return {
-        "accuracy": _ratio(hits.sum(axis=-1), total),
-        "balanced_accuracy": _ratio(np.nan_to_num(recall).sum(axis=-1), (support > 0).sum(axis=-1)),
-        "macro_f1": _ratio(np.nan_to_num(f1).sum(axis=-1), (either > 0).sum(axis=-1)),
-        "weighted_f1": _ratio((np.nan_to_num(f1) * support).sum(axis=-1), total),
+        "accuracy": ratio(hits.sum(axis=-1), total),
+        "balanced_accuracy": ratio(np.nan_to_num(recall).sum(axis=-1), (support > 0).sum(axis=-1)),
+        "macro_f1": ratio(np.nan_to_num(f1).sum(axis=-1), (either > 0).sum(axis=-1)),
+        "weighted_f1": ratio((np.nan_to_num(f1) * support).sum(axis=-1), total),
     }
 
 
@@ -129,7 +129,7 @@ def weighted_roc_auc(labels: Integers, scores: Floats, weights: Floats) -> Float
         value = _binary_auc(labels == index, scores[:, index], weights)
         total += np.nan_to_num(value)
         defined += ~np.isnan(value)
-    return _ratio(total, defined)
+    return ratio(total, defined)
 
 
 def _binary_auc(positive: npt.NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
@@ -142,7 +142,7 @@ def _binary_auc(positive: npt.NDArray[np.bool_], score: Floats, weights: Floats)
     downs = np.add.reduceat(ordered * ~is_positive, starts, axis=1)
     below = np.cumsum(downs, axis=1) - downs
     wins = (ups * (below + 0.5 * downs)).sum(axis=1)
-    return _ratio(wins, ups.sum(axis=1) * downs.sum(axis=1))
+    return ratio(wins, ups.sum(axis=1) * downs.sum(axis=1))
 
 
 def check_inputs(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Integers, Floats]:
@@ -172,7 +172,7 @@ def none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
+def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
     """Return numerator / denominator, NaN where the denominator is 0, without a warning."""
     top = np.asarray(numerator, dtype=np.float64)
     bottom = np.asarray(denominator, dtype=np.float64)

@@ -18,11 +18,14 @@ from scfae.fusion import FusionOutput
 from scfae.store import Batch, StoreView
 from scfae.store.errors import TaskError
 
+from ..bootstrap import Interval, value_intervals
 from ..metrics import (
     REGRESSION_METRICS,
     SENTIMENT_METRICS,
     Metrics,
+    regression_figures,
     regression_metrics,
+    sentiment_figures,
     sentiment_metrics,
 )
 from .labels import numbers
@@ -152,6 +155,11 @@ class Regression(Task):
     def metrics(self, targets: Array, scores: Array) -> Metrics:
         """Return the metrics of labels [N] and values [N, 1]."""
         return (sentiment_metrics if self.is_sentiment else regression_metrics)(targets, scores)
+
+    def intervals(self, targets: Array, scores: Array, *, draws: int) -> dict[str, Interval | None]:
+        """Return the 95 % bootstrap interval of every metric."""
+        figures = sentiment_figures if self.is_sentiment else regression_figures
+        return value_intervals(figures, targets, scores, self.metric_names, resamples=draws)
 
     def constant(self, shown: Sequence[str]) -> Array:
         """Return the training labels' median, [1]."""
