@@ -140,7 +140,11 @@ def _rows(path: Path, suffix: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
             table = pyarrow.parquet.ParquetFile(path, pre_buffer=False).read(use_threads=False)
             yield from enumerate(table.to_pylist(), start=1)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8."
+        ) from None
+    except (csv.Error, OSError) as error:
         raise ManifestError(f"{path}: cannot be read ({error}).") from None
     except ValueError as error:
         if isinstance(error, ManifestError):
@@ -156,6 +160,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ManifestError(f"{path}: the column '{repeated[0]}' is there twice.")
+        if len(names) == 1 and (other := next((c for c in ";\t|" if c in names[0]), None)):
+            name = {"\t": "tabs"}.get(other, f"'{other}'")
+            raise ManifestError(f"{path}: its fields are separated by {name}; use commas.")
         for row in reader:
             if None in row or None in row.values():
                 raise ManifestError(
@@ -192,6 +199,8 @@ def _items(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> list[MediaItem
         name = _text(row.get("id"))
         if name is None:
             raise ManifestError(f"{path}, line {number}: the id is empty; every sample needs one.")
+        if "\0" in name:
+            raise ManifestError(f"{path}, line {number}: the id holds a NUL byte; take it out.")
         if name in seen:
             raise ManifestError(
                 f"{path}, line {number}: the id '{name}' is that of line {seen[name]} too; "

@@ -12,7 +12,7 @@ from .manifest import MediaItem, read_inputs
 from .opening import open_store
 from .plan import ColumnPlan, Work, plan_columns, plan_work
 from .registry import load_encoders
-from .settings import ExtractSettings
+from .settings import SHARD_SIZE, ExtractSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def prepare(
         retry_failed=settings.retry_failed,
         replace=settings.replace,
     )
-    if known is not None and known != settings.shard_size:
+    if known is not None and settings.shard_size not in (known, SHARD_SIZE):
         work.notices.append(
             f"{settings.store} has shards of {known} samples; --shard-size is for new ones"
         )

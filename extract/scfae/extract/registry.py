@@ -288,9 +288,9 @@ def _load(
 
     try:
         place = torch.device(device)
-    except RuntimeError as error:
+    except RuntimeError:
         raise ConfigError(
-            f"device: {device!r} is no device ({str(error).splitlines()[0]})"
+            f"device: {device!r} is no device; use auto, cpu, cuda or cuda:N."
         ) from None
     loaded = _resolve(entry.loader)(entry, weights, place, options)
     return loaded if isinstance(loaded, list) else [loaded]

@@ -13,6 +13,9 @@ from .compute import Compute, Precision
 from .decoders import DecoderName, check_decoder
 from .limits import Limits
 
+SHARD_SIZE = 256
+"""Samples a shard of a new store, if not told."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractSettings:
@@ -57,7 +60,7 @@ class ExtractSettings:
     form: Format = "zarr"
     workers: int | None = None
     batch_size: int = 8
-    shard_size: int = 256
+    shard_size: int = SHARD_SIZE
     max_failures: int = 0
     timeout_s: float = 60.0
     max_memory_mb: int = 4096

@@ -187,7 +187,9 @@ def read_document(path: Path, *, allowed: Iterable[type] = ()) -> Any:
         TypeError,
     ) as error:
         stranger = re.search(r"GLOBAL (\S+)", str(error))
-        why = " ".join(str(error).split())[:160] or type(error).__name__
+        why = " ".join(str(error).split())[:160]
+        if not re.search("[a-z]{3}", why):  # such as the number of an opcode that there is not
+            why = "it is no file of torch or safetensors"
         if stranger is not None:
             why = f"it holds {stranger[1]}"
         raise WeightsMismatch(

@@ -160,4 +160,5 @@ def read_column(folder: Path) -> ColumnInfo:
 
 def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")  # our own validators', as pydantic tells it
+    return f"{'.'.join(map(str, first['loc']))}: {said}"

@@ -184,6 +184,8 @@ def test_a_column_keeps_the_batch_size_it_was_begun_with(media: Path, tmp_path: 
     assert FeatureStore.open(store).column("ge2e").info.compute["batch_size"] == 2
     assert any("goes on as it was begun, with batch_size 2, not 7" in n for n in report.notices)
     assert any("--shard-size is for new ones" in n for n in report.notices)
+    report = run(media, store, ["ge2e"])  # asks for no size
+    assert not any("--shard-size" in n for n in report.notices)
 
 
 def test_an_interruption_keeps_finished_shards_and_says_how_to_go_on(

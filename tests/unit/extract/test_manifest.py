@@ -59,6 +59,9 @@ def test_three_formats_say_the_same(tmp_path: Path, suffix: str) -> None:
         ("id,audios\na,a.wav\n", ["'audios'", "'audio'"]),
         ("ID,video\na,a.mp4\n", ["'ID'", "'id'"]),
         ("id,video,word\n ,a.mp4,x\n", ["line 2", "id is empty"]),
+        ("id;video\na;a.mp4\n", ["separated by ';'", "use commas"]),
+        ("id\tvideo\na\ta.mp4\n", ["separated by tabs", "use commas"]),
+        ("id,video\na,a.mp4\nb\0c,b.mp4\n", ["line 3", "NUL"]),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, says: list[str]) -> None:
@@ -183,7 +186,12 @@ def test_groups_and_splits_are_kept(tmp_path: Path) -> None:
         ("m.jsonl", b'{"id": "a", "video": "a.mp4"}\n[1]\n', "line 2: must be a JSON object"),
         ("m.jsonl", b'{"id": "a", "video": "a.mp4"}\n{"id": \n', "line 2: not JSON"),
         ("m.jsonl", b"", "has no rows"),
-        ("m.csv", b"id,video\na,\xff\xfe.mp4\n", "cannot be read"),
+        (
+            "m.csv",
+            b"id,video\na,\xff\xfe.mp4\n",
+            "is not UTF-8 text (invalid start byte at byte 11)",
+        ),
+        ("m.csv", "id,video\na,a.mp4\n".encode("utf-16"), "save it as UTF-8"),
         ("m.parquet", b"", "cannot be read"),
         ("m.txt", b"id,video\n", "a manifest ends in .csv, .jsonl, .parquet"),
     ],

@@ -128,7 +128,7 @@ def test_weights_and_options_come_by_string_or_by_name() -> None:
 
 
 def test_a_device_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="device: 'gpuu' is no device"):
+    with pytest.raises(ConfigError, match="device: 'gpuu' is no device; use auto, cpu,"):
         load_encoder("ge2e@random:0", device="gpuu")
 
 

@@ -128,6 +128,12 @@ def test_unreadable_files_are_refused_in_one_sentence(
     assert len(message) < 400 + len(str(path))
 
 
+def test_a_file_of_something_else_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")  # torch says no more of it than 101
+    with pytest.raises(WeightsMismatch, match="it is no file of torch or safetensors"):
+        read_state(tmp_path / "notes.txt")
+
+
 @pytest.mark.parametrize(
     ("document", "says"),
     [
