@@ -118,7 +118,21 @@ def probe_encoders(
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomic(loaded.run.path / PROBE_SCORES_FILE, buffer.getvalue())
     record = {name: one.as_dict() for name, one in found.items()}
-    write_json(loaded.run.path / PROBES_FILE, {"epoch": loaded.epoch, "modalities": record})
+    of = {"epoch": loaded.epoch, "checkpoint_sha256": loaded.run.best_sha256}
+    write_json(loaded.run.path / PROBES_FILE, {**of, "modalities": record})
+    return found
+
+
+def is_probed(run: str | Path) -> bool:
+    """Return whether a run has probes, and of the checkpoint that is selected now."""
+    return _probed_sha256(run) == RunFolder(run).best_sha256
+
+
+def _probed_sha256(run: str | Path) -> str | None:
+    """Return which checkpoint a run's probes are of; None without probes."""
+    if not (Path(run) / PROBES_FILE).is_file():
+        return None
+    found: str | None = RunFolder(run).read(PROBES_FILE).get("checkpoint_sha256")
     return found
 
 
@@ -165,7 +179,7 @@ def degradation(
             _of(both, modality, path), _of(_kept(Path(run)), modality, Path(run)), bootstrap
         )
     record = {
-        "alone": {modality: str(run) for modality, run in alone.items()},
+        **_basis(path, alone),
         "modalities": {
             modality: {name: one.as_dict() for name, one in changes.items()}
             for modality, changes in found.items()
@@ -173,6 +187,26 @@ def degradation(
     }
     write_json(path / DEGRADATION_FILE, record)
     return found
+
+
+def is_compared(joint: str | Path, alone: Mapping[str, str | Path]) -> bool:
+    """Return whether a run is compared with these, and by the probes that they have now."""
+    folder = RunFolder(joint)
+    if not (folder.path / DEGRADATION_FILE).is_file():
+        return False
+    kept, now = folder.read(DEGRADATION_FILE), _basis(folder.path, alone)
+    return {name: kept.get(name) for name in now} == now
+
+
+def _basis(joint: Path, alone: Mapping[str, str | Path]) -> dict[str, Any]:
+    """Return what a comparison is of: the runs, and the checkpoints that their probes are of."""
+    return {
+        "alone": {modality: str(run) for modality, run in alone.items()},
+        "checkpoints": {
+            "joint": _probed_sha256(joint),
+            "alone": {modality: _probed_sha256(run) for modality, run in alone.items()},
+        },
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ RUN/
 ```
 """
 
+import hashlib
 import json
 import os
 import signal as signals
@@ -143,6 +144,19 @@ class RunFolder:
     def best(self) -> Path:
         """Checkpoint of the selected epoch."""
         return self.path / "checkpoints" / "best.pt"
+
+    @property
+    def best_sha256(self) -> str:
+        """Digest of the selected epoch's checkpoint: what is read from it is of that one.
+
+        Raises:
+            RunStateError: Nothing was selected yet.
+        """
+        try:
+            with self.best.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise RunStateError(f"{self.best} cannot be read: {error}") from None
 
     @property
     def last(self) -> Path:

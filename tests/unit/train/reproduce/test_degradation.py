@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from scfae.store import FeatureStore
+from scfae.train.checkpoint import load_checkpoint, save_checkpoint
 from scfae.train.encoder_probes import DEGRADATION_FILE, PROBES_FILE
 from scfae.train.reproduce.data import Part, official_part
 from scfae.train.reproduce.exports import lines_of
@@ -78,8 +80,26 @@ def test_encoders_are_trained_alone_and_together_and_compared(part: Part, tmp_pa
     assert "4. SCFAE (Ours)" in lines[-3][0]
     assert lines[-3][2][0] == "-0.44"
     again: list[str] = []
+    changes = joint.runs["full"][0] / DEGRADATION_FILE
+    stamp = changes.stat().st_mtime_ns
     go(part, tmp_path / "out", "table6", "scfae", tell=lambda cell, _: again.append(cell.name))
     assert again == []
+    assert changes.stat().st_mtime_ns == stamp
+
+    # Another checkpoint of an encoder trained alone: it is probed and compared anew.
+    (run,) = alone.runs["v"]
+    best = load_checkpoint(RunFolder(run).best)
+    for name, tensor in best["model"].items():
+        if tensor.is_floating_point() and "running" not in name:
+            tensor.normal_(generator=torch.Generator().manual_seed(0))
+    save_checkpoint(RunFolder(run).best, best)
+    later = measured(go(part, tmp_path / "out", "table6", "scfae"))
+    (together,) = joint.runs["full"]
+    own = RunFolder(together).read(PROBES_FILE)["modalities"]["video"]
+    probe = RunFolder(run).read(PROBES_FILE)["modalities"]["video"]
+    assert probe["roc_auc"] != figure(alone, "AUC (V)")
+    delta = figure(later["scfae"], "AUC (V)")
+    assert delta == pytest.approx(own["roc_auc"] - probe["roc_auc"])
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ Aspects that were looked at in several calls stand in one document only while th
 checkpoint and of the same data; of anything else they go, with their files, and that is said.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -43,7 +42,7 @@ def basis_of(loaded: LoadedRun, splits: Splits) -> dict[str, Any]:
     views = {role: view.fingerprint for role, view in splits.roles.items()}
     return {
         "epoch": loaded.epoch,
-        "checkpoint_sha256": _checkpoint_sha256(loaded.run),
+        "checkpoint_sha256": loaded.run.best_sha256,
         "data_sha256": digest(views),
     }
 
@@ -85,7 +84,7 @@ def joined(
 def outdated(run: RunFolder, document: Mapping[str, Any]) -> str | None:
     """Return that a kept analysis is of another checkpoint than is selected now; None if not."""
     of = document.get("of")
-    if of is None or not run.best.is_file() or of["checkpoint_sha256"] == _checkpoint_sha256(run):
+    if of is None or not run.best.is_file() or of["checkpoint_sha256"] == run.best_sha256:
         return None
     return (
         f"This is of the model of epoch {of['epoch']}, and another was selected since: "
@@ -98,8 +97,3 @@ def remove_files(folder: Path, aspects: tuple[Aspect, ...]) -> None:
     for name in aspects:
         for file in FILES[name]:
             (folder / file).unlink(missing_ok=True)
-
-
-def _checkpoint_sha256(run: RunFolder) -> str:
-    with run.best.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

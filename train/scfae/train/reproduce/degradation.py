@@ -17,9 +17,10 @@ from scfae.store import ColumnInfo, FeatureStore
 
 from ..device import choose_device
 from ..encoder_probes import (
-    DEGRADATION_FILE,
     PROBES_FILE,
     degradation,
+    is_compared,
+    is_probed,
     probe_encoders,
     read_degradation,
 )
@@ -97,7 +98,7 @@ def probe_tables(planned: Sequence["PlannedTable"], bootstrap: int) -> None:
         for row in table.rows:
             for cell in (cell for cells in row.cells.values() for cell in cells):
                 run = Path(cell.config.loop.run)
-                if is_done(cell) and not (run / PROBES_FILE).is_file():
+                if is_done(cell) and not is_probed(run):
                     device = choose_device(cell.config.loop.device)
                     probe_encoders(run, device=device, bootstrap=bootstrap)
             if row.row.method != ALONE:
@@ -108,9 +109,9 @@ def _compare(table: "PlannedTable", row: "PlannedRow", bootstrap: int) -> None:
     for cell in row.cells_for(FULL):
         run = Path(cell.config.loop.run)
         alone = _alone(table, row.row, cell.seed)
-        if (run / DEGRADATION_FILE).is_file() or not alone or not (run / PROBES_FILE).is_file():
+        if not alone or not all((path / PROBES_FILE).is_file() for path in (run, *alone.values())):
             continue
-        if all((path / PROBES_FILE).is_file() for path in alone.values()):
+        if not is_compared(run, alone):
             degradation(run, alone, bootstrap=bootstrap)
 
 
