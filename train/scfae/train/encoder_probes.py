@@ -243,6 +243,16 @@ def _vectors(loaded: LoadedRun, view: StoreView, device: str) -> dict[str, _Vect
     }
 
 
+def read_probe_scores(run: str | Path, modality: str) -> tuple[Array, Array, Array]:
+    """Return what a run's probe said of one encoder: ids `[N]`, targets `[N]`, scores `[N, C]`.
+
+    Raises:
+        RunStateError: The run is not probed yet, or has no such encoder.
+    """
+    one = _of(_kept(Path(run)), modality, Path(run))
+    return one.ids, one.targets, one.features
+
+
 def _kept(run: Path) -> Mapping[str, Array]:
     path = run / PROBE_SCORES_FILE
     if not path.is_file():

@@ -76,6 +76,14 @@ def test_encoders_are_trained_alone_and_together_and_compared(part: Part, tmp_pa
     notes = {row.note for row in found.results[0].rows if row.row.section != CNNS}
     assert any("has no column of input:videomaev2-s" in note for note in notes)
     write_reproduction(found)
+    (verdict,) = found.verdicts["table6"]  # beside the encoders trained alone
+    assert verdict.row.method == "unimodal"
+    (change,) = joint.figures["AUC (V)"]
+    assert verdict.difference == pytest.approx(change.seeds.mean)
+    low, high = verdict.interval
+    assert low <= verdict.difference <= high
+    said = (tmp_path / "out" / "table6.md").read_text()
+    assert "By AUC (V), what a probe tells from encoders that SCFAE has trained is " in said
     lines = lines_of(found.results[0])
     assert "4. SCFAE (Ours)" in lines[-3][0]
     assert lines[-3][2][0] == "-0.44"

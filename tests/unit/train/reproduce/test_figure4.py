@@ -133,12 +133,18 @@ def test_figures_by_hand() -> None:
             ),
         )
 
-    row = _row(method((0.2, 0.4), (-0.1, 0.1)), method((0.0, 0.0), (0.0, 0.0)), (0.5, None))
+    shared = [(0.5, None), (0.7, None)]
+    row = _row(method((0.2, 0.4), (-0.1, 0.1)), method((0.0, 0.0), (0.0, 0.0)), shared)
     assert row.values["cosine"]["mean"] == pytest.approx(0.15)
     assert row.values["cosine"]["n"] == 2
     assert row.values["negative_share"]["mean"] == pytest.approx(0.25)
     assert row.values["norm_ratio"]["mean"] == pytest.approx(0.5)
-    assert (row.values["cka_shared"], row.values["cka_own"]) == (0.5, None)
+    assert row.values["cka_shared"]["mean"] == pytest.approx(0.6)
+    # Student's t of two values: the mean and 12.706 times half of what lies between them.
+    assert row.values["cka_shared"]["ci95"] == pytest.approx([0.6 - 1.2706, 0.6 + 1.2706], abs=1e-3)
+    assert row.ours[0] == "0.150 ± 0.212 [-1.756, 2.056]"
+    assert row.values["cka_own"] == {"mean": None, "sd": None, "n": 0, "ci95": None}
+    assert row.ours[-1] == "\N{EN DASH}"
 
 
 def test_the_figure_is_of_two_sets_and_names_methods_that_there_are() -> None:

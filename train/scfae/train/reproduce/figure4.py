@@ -21,13 +21,13 @@ from ..analysis.reading import KeptProjection, read_analysis, read_projection
 from ..config import RunConfig
 from ..device import choose_device
 from ..gradient_log import read_lines
-from ..seeds import OverSeeds
+from ..seeds import OverSeeds, interval_of_mean
 from ..splits import make_splits
 from ..sweeps.folder import SweepFolder, is_done
 from ..sweeps.plan import Cell
 from .costs import CostRow, CostTable
 from .data import Part
-from .plan import PlannedRow, PlannedTable, Planner
+from .plan import PlannedRow, PlannedTable, Planner, all_cells
 from .tables import FULL, DatasetName, Table, read_published
 
 LEAST_SAMPLES: Final = 24
@@ -137,27 +137,21 @@ def _pace(config: RunConfig) -> int:
 
 
 def analyse_parts(planned: PlannedFigure) -> None:
-    """Lay the parts of the first seed's runs in the plane, where that is not done yet."""
-    for row in planned.cosines.rows:
-        cells = row.cells.get(FULL, ())
-        if not cells or not is_done(cells[0], evaluated=False):
+    """Lay the parts of the runs of panel C in the plane, where that is not done yet."""
+    for cell in all_cells([planned.cosines]):
+        if not is_done(cell, evaluated=False):
             continue
-        config = cells[0].config
-        kept = read_analysis(config.loop.run) or {"left_out": {}}
-        if "parts" not in {*kept.get("splits", ()), *kept["left_out"]}:
-            device = choose_device(config.loop.device)
-            try:
-                found = analyse(
-                    config.loop.run,
-                    aspects=["parts"],
-                    most_shown=SHOWN,
-                    club_seeds=1,
-                    device=device,
-                )
-            except PartsMissing as error:
-                found = analyse(config.loop.run, aspects=[], device=device)
-                found.left_out["parts"] = str(error)
-            write_analysis(found)
+        run = cell.config.loop.run
+        kept = read_analysis(run) or {"left_out": {}}
+        if "parts" in {*kept.get("splits", ()), *kept["left_out"]}:
+            continue
+        device = choose_device(cell.config.loop.device)
+        try:
+            found = analyse(run, aspects=["parts"], most_shown=SHOWN, club_seeds=1, device=device)
+        except PartsMissing as error:
+            found = analyse(run, aspects=[], device=device)
+            found.left_out["parts"] = str(error)
+        write_analysis(found)
 
 
 def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTable:
@@ -174,7 +168,7 @@ def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTabl
     parts = {row.row.name: _parts(row) for row in planned.cosines.rows}
     sharing = {row.row.name: _shared(row) for row in planned.cosines.rows}
     by_name = {one.name: one for one in cosines}
-    rows = [_row(by_name.get(one.name), one, sharing.get(one.name)) for one in norms]
+    rows = [_row(by_name.get(one.name), one, sharing.get(one.name, ())) for one in norms]
     document = read_published("fig4")
     data = tuple(
         "printed data only" if one.part is None else f"{one.part.dataset}: {one.part.title}"
@@ -186,7 +180,8 @@ def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTabl
     seeds = " or ".join(map(str, counts)) or "no"
     notes.append(
         f"Over {seeds} {'seed' if counts == [1] else 'seeds'}, mean ± standard deviation; in "
-        "brackets the middle half of all sampled steps."
+        "brackets the 95 % interval of the mean over seeds, by Student's t (none of one seed): the "
+        "steps of one training depend on each other, so that they are no samples to resample."
     )
     return FigureTable(
         "fig4",
@@ -231,7 +226,7 @@ def _method(row: PlannedRow, failures: Mapping[str, str]) -> Method:
 
 def _parts(row: PlannedRow) -> KeptProjection | str:
     """Return the parts of the first seed's run in the plane, or why there are none."""
-    document = _document(row)
+    document = _document(_first(row)) if row.cells else None
     if document is None:
         return row.why_not or "not analysed yet"
     kept = read_projection(_first(row).config.loop.run)
@@ -246,55 +241,55 @@ def _first(row: PlannedRow) -> Cell:
     return row.cells[FULL][0]
 
 
-def _document(row: PlannedRow) -> dict[str, Any] | None:
-    if not row.cells or not is_done(_first(row), evaluated=False):
+def _document(cell: Cell) -> dict[str, Any] | None:
+    """Return what an analysis kept of a run, None if the run or its analysis is not done."""
+    if not is_done(cell, evaluated=False):
         return None
-    return read_analysis(Path(_first(row).config.loop.run))
+    return read_analysis(Path(cell.config.loop.run))
 
 
-def _shared(row: PlannedRow) -> tuple[float | None, float | None]:
-    """Return CKA of the modalities' shared parts, and of each one's two parts: means."""
-    document = _document(row)
-    pairs = [] if document is None else document["sharing"]
-    both = [one["cka"] for one in pairs if one["first"].endswith(", shared")]
-    own = [
-        one["cka"]
-        for one in pairs
-        if one["first"].endswith(", specific") and one["second"].endswith(", shared")
-    ]
-    return OverSeeds.of(both).mean, OverSeeds.of(own).mean
+Shared = tuple[float | None, float | None]
 
 
-def _row(
-    cosines: Method | None, norms: Method, shared: tuple[float | None, float | None] | None
-) -> CostRow:
-    """Return a method's figures, as text and as numbers."""
+def _shared(row: PlannedRow) -> list[Shared]:
+    """Return of each seed CKA of the modalities' shared parts, and of each one's two: means."""
+    found: list[Shared] = []
+    for document in map(_document, row.cells.get(FULL, ())):
+        pairs = [] if document is None else document["sharing"]
+        both = [one["cka"] for one in pairs if one["first"].endswith(", shared")]
+        own = [
+            one["cka"]
+            for one in pairs
+            if one["first"].endswith(", specific") and one["second"].endswith(", shared")
+        ]
+        found.append((OverSeeds.of(both).mean, OverSeeds.of(own).mean))
+    return found
+
+
+def _row(cosines: Method | None, norms: Method, shared: Sequence[Shared]) -> CostRow:
+    """Return a method's figures over seeds, as text and as numbers."""
+    by_seed = [] if cosines is None else [known_cosines(lines) for lines in cosines.lines]
+    ends = [_ends(norms_of(lines)[1]) for lines in norms.lines]
+    figures: dict[str, list[float | None]] = {
+        "cosine": [OverSeeds.of(some).mean for some in by_seed],
+        "negative_share": [OverSeeds.of(one < 0 for one in some).mean for some in by_seed],
+        "norm_first": [first for first, _ in ends],
+        "norm_last": [last for _, last in ends],
+        "norm_ratio": [last / first if first else None for first, last in ends],
+        "cka_shared": [both for both, _ in shared],
+        "cka_own": [own for _, own in shared],
+    }
     texts: list[str] = []
     values: dict[str, Any] = {"note": norms.note or (cosines.note if cosines else "")}
-    by_seed = [] if cosines is None else [known_cosines(lines) for lines in cosines.lines]
-    mean = OverSeeds.of(OverSeeds.of(some).mean for some in by_seed)
-    below = OverSeeds.of(OverSeeds.of(one < 0 for one in some).mean for some in by_seed)
+    for name, each in figures.items():
+        over = OverSeeds.of(each)
+        interval = interval_of_mean([one for one in each if one is not None])
+        values[name] = {**over.as_dict(), "ci95": None if interval is None else list(interval)}
+        ends_text = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+        texts.append(over.text() + ends_text)
     every = [] if cosines is None else cosines.cosines
-    middle = None
-    if len(every) > 1:
-        low, _, high = statistics.quantiles(every, n=4)
-        middle = [low, high]
-    texts.append(mean.text() + ("" if middle is None else f" [{middle[0]:.3f}, {middle[1]:.3f}]"))
-    texts.append(below.text())
-    values["cosine"] = {**mean.as_dict(), "middle_half": middle}
-    values["negative_share"] = below.as_dict()
-    ends = [_ends(norms_of(lines)[1]) for lines in norms.lines]
-    for name, some in (
-        ("norm_first", [first for first, _ in ends]),
-        ("norm_last", [last for _, last in ends]),
-        ("norm_ratio", [last / first if first else None for first, last in ends]),
-    ):
-        over = OverSeeds.of(some)
-        values[name] = over.as_dict()
-        texts.append(over.text())
-    for name, value in zip(("cka_shared", "cka_own"), shared or (None, None), strict=True):
-        values[name] = value
-        texts.append(DASH if value is None else f"{value:.3f}")
+    quarters = statistics.quantiles(every, n=4) if len(every) > 1 else None
+    values["cosine"]["middle_half"] = None if quarters is None else [quarters[0], quarters[2]]
     return CostRow(norms.name, (), tuple(texts), values)
 
 

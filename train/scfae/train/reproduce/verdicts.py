@@ -2,7 +2,8 @@
 
 Both are measured on the same resamples of the test samples, and each resample draws the seeds anew
 too: so the interval of the difference holds what another test set and other trainings would
-change. With one seed a row, it holds the former alone.
+change. With one seed a row, it holds the former alone. Where a table is of encoders, it is what
+their probes say of the test samples that is resampled.
 
 Shapes: N samples, R resamples.
 """
@@ -16,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..encoder_probes import read_probe_scores
 from ..kept import KeptScores, read_scores
+from ..metrics import classification_metrics
 from ..paired import measure_on
 from ..runs import RunFolder
 from ..tasks import load_task
@@ -67,8 +70,7 @@ def verdicts(result: ResultTable, *, resamples: int = 500) -> tuple[Verdict, ...
         result: A table's results.
         resamples: Draws behind each interval; 0 gives no verdicts.
     """
-    # Differences of probes are the figures of such a table already, with their intervals.
-    if result.part is None or resamples < 1 or result.table.kind == "degradation":
+    if result.part is None or resamples < 1:
         return ()
     found = []
     drawn: dict[tuple[Path, str], Draws | None] = {}
@@ -108,7 +110,11 @@ def _by_seed(
         for run in runs:
             if (run, condition) not in drawn:
                 metric = column.metrics[0]
-                drawn[run, condition] = _of_run(result.part, run, condition, metric, resamples)
+                drawn[run, condition] = (
+                    _of_probe(result.part, run, letters, metric, resamples)
+                    if result.table.kind == "degradation"
+                    else _of_run(result.part, run, condition, metric, resamples)
+                )
         each = [drawn[run, condition] for run in runs]
         if any(one is None for one in each):
             return None
@@ -138,6 +144,21 @@ def _of_run(part: Part, run: Path, condition: str, metric: str, resamples: int) 
             rows = generator.integers(len(rows), size=len(rows))
         rows = place[rows]
         value = measure(rows[rows >= 0]).get(part.metric(metric))
+        values.append(np.nan if value is None else value)
+    return np.array(values, dtype=np.float64)
+
+
+def _of_probe(part: Part, run: Path, letter: str, metric: str, resamples: int) -> Draws:
+    """Return the figure of a probe of one encoder on all samples, then on each resample."""
+    ids, targets, scores = read_probe_scores(run, part.letters[letter])
+    order = np.argsort(ids)
+    generator = np.random.default_rng(0)
+    values = []
+    for number in range(resamples + 1):
+        rows = order
+        if number:
+            rows = order[generator.integers(len(order), size=len(order))]
+        value = classification_metrics(targets[rows], scores[rows])[part.metric(metric)]
         values.append(np.nan if value is None else value)
     return np.array(values, dtype=np.float64)
 
@@ -207,7 +228,11 @@ def summary(result: ResultTable, found: Sequence[Verdict]) -> str:
         if any(1 in pair for pair in seeds)
         else ""
     )
-    return f"By {head}, SCFAE is {'; '.join(parts)} (difference, 95 % interval).{few}"
+    who = "SCFAE is"
+    if result.table.kind == "degradation":
+        # The figures of the rows are differences to row 0, so that SCFAE's to row 0 is its own.
+        who = "what a probe tells from encoders that SCFAE has trained is"
+    return f"By {head}, {who} {'; '.join(parts)} (difference, 95 % interval).{few}"
 
 
 def _told(result: ResultTable, one: Verdict) -> str:
