@@ -140,12 +140,27 @@ def test_values_inside_a_mapping_are_named_with_their_key() -> None:
     assert "where.fake" in problems(BASE | {"where": {"fake": [1]}})
 
 
+def test_pydantics_own_words_are_not_shown() -> None:
+    text = problems(BASE | {"columns": {}, "run": "", "device": "gpu"})
+    assert "columns = {}: at least one is due (Column of each modality" in text
+    assert "run = '': must not be empty" in text
+    assert "device = 'gpu': is none of those there are (auto, cpu, cuda or cuda:N" in text
+    assert "Several of one: as branches" in text  # one line, whatever the source's lines
+
+
+def test_a_word_where_an_option_of_the_method_is_a_number() -> None:
+    text = problems(BASE | {"fusion": "concat", "options": {"hidden": "many"}})
+    assert "options.hidden = 'many': a word; 256 or the like is due" in text
+
+
 @pytest.mark.parametrize("content", ["- 1\n", "a: [", "3\n"])
 def test_files_that_are_no_config(tmp_path: Path, content: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"broken\.yaml"):
         load_config(path, None)
+    with pytest.raises(ConfigError, match=r"is a folder; a YAML file is due .*--resume"):
+        load_config(tmp_path, None)
     with pytest.raises(ConfigError, match="there is no config file"):
         load_config(tmp_path / "nowhere.yaml", None)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scfae.store.errors import CheckpointError, RunNotFound, RunStateError
+from scfae.store.errors import CheckpointError, ConfigError, RunNotFound, RunStateError
 from scfae.train.loading import load_run
 from scfae.train.runs import RunFolder
 
@@ -37,8 +37,22 @@ def test_what_is_not_there_is_named(finished: RunFolder, tmp_path: Path) -> None
     copy = tmp_path / "copy"
     shutil.copytree(finished.path, copy)
     (copy / "checkpoints" / "best.pt").unlink()
-    with pytest.raises(CheckpointError, match=r"no checkpoint .*best\.pt"):
+    again = r"train again: `scfae train .*config\.yaml --run OTHER`"
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*best\.pt.*" + again):
         load_run(copy)
+    (copy / "checkpoints" / "best.pt").write_bytes(b"PK cut off")
+    with pytest.raises(CheckpointError, match="is not a whole checkpoint.*" + again):
+        load_run(copy)
+
+
+def test_a_setting_in_a_runs_config_that_is_none_is_named_with_its_file(
+    finished: RunFolder, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.path, tmp_path / "copy")
+    with open(tmp_path / "copy" / "config.yaml", "a") as file:
+        file.write("nosuch: 3\n")
+    with pytest.raises(ConfigError, match=r"copy/config\.yaml cannot be used:\n  nosuch = 3"):
+        load_run(tmp_path / "copy")
 
 
 def test_weights_of_another_config_are_refused(finished: RunFolder, tmp_path: Path) -> None:

@@ -76,6 +76,26 @@ def test_a_damaged_document_is_named(tmp_path: Path, text: str) -> None:
         run.read("task.json")
 
 
+def test_a_document_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    run = create(tmp_path / "run")
+    with pytest.raises(
+        RunStateError, match=r"no .*evaluation\.json: `scfae evaluate .*run` writes"
+    ):
+        run.read("evaluation.json")
+    (run.path / "evaluation.json").write_text("{")
+    with pytest.raises(RunStateError, match=r"`scfae evaluate .*run` writes it again"):
+        run.read("evaluation.json")
+    (run.path / "task.json").unlink()
+    with pytest.raises(RunStateError, match=r"no .*task\.json: the run folder is not whole"):
+        run.read("task.json")
+
+
+def test_a_run_inside_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunStateError, match="would lie in a file"):
+        create(tmp_path / "file" / "run")
+
+
 def test_a_log_is_only_appended_to(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events.jsonl")
     log.append("started", step=0, epoch=0, device="cpu")

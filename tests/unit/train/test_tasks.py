@@ -14,7 +14,9 @@ from scfae.store.testing import make_store
 from scfae.train.tasks import Classification, load_task
 
 
-def labelled(path: Path, labels: Sequence[int | float | str], name: str = "what") -> StoreView:
+def labelled(
+    path: Path, labels: Sequence[int | float | str | None], name: str = "what"
+) -> StoreView:
     """Return a view of samples with these labels, in their order."""
     store = make_store(path, num_samples=len(labels), labels={"digit": 2}, splits=())
     ids = [f"sample-{i:05d}" for i in range(len(labels))]
@@ -79,6 +81,9 @@ def test_one_class_only_is_named(tmp_path: Path) -> None:
 def test_continuous_labels_are_refused(tmp_path: Path) -> None:
     view = labelled(tmp_path / "store", [0.5, 1.5, 2.0])
     with pytest.raises(TaskError, match="'what' is continuous"):
+        Classification.fit(view, "what")
+    view = labelled(tmp_path / "whole", [1.0, 2.0, None])  # as a table with gaps is often written
+    with pytest.raises(TaskError, match=r"stored as decimal numbers, such as 1\.0"):
         Classification.fit(view, "what")
 
 

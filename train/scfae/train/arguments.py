@@ -155,7 +155,7 @@ def _flag(info: FieldInfo) -> Any:
         shown = ",".join(default) if isinstance(default, tuple) else str(default).lower()
         hint = f"(default: {shown})" if shown else "(optional)"
     kinds = _kinds(info.annotation)
-    text = info.description or ""
+    text = " ".join((info.description or "").split())
     if dict in kinds:
         return mapping(hint, text)
     choices = [str(choice) for kind in kinds if isinstance(kind, tuple) for choice in kind]

@@ -37,14 +37,21 @@ def load_checkpoint(path: str | Path, *, device: str = "cpu") -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}.")
+        raise CheckpointError(
+            f"there is no checkpoint {path}; a run begins to write it after its first epoch"
+            f"{_what_to_do(path)}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from None
+        raise CheckpointError(
+            f"{path} is not a whole checkpoint ({error}){_what_to_do(path)}"
+        ) from None
     if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} differs.")
+        raise CheckpointError(
+            f"{path} is damaged (the checksum of {damaged} differs){_what_to_do(path)}"
+        )
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
@@ -62,6 +69,14 @@ def load_checkpoint(path: str | Path, *, device: str = "cpu") -> dict[str, Any]:
             "upgrade scfae."
         )
     return state
+
+
+def _what_to_do(path: Path) -> str:
+    """Return the end of a sentence about a checkpoint that cannot be used."""
+    run = path.parent.parent
+    if not (run / "config.yaml").is_file():
+        return "."
+    return f". If it was lost, train again: `scfae train {run / 'config.yaml'} --run OTHER`."
 
 
 def rng_state() -> dict[str, Any]:

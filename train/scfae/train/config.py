@@ -5,14 +5,13 @@ YAML, and `--batch-size 32` on the command line, mean the same. Nothing here imp
 a whole config is checked against the fusion models there are.
 """
 
-import difflib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
-from pydantic_core import ErrorDetails
 
 from scfae.store.branches import modalities_of
 from scfae.store.config import Frozen, digest
@@ -20,6 +19,8 @@ from scfae.store.errors import ConfigError
 from scfae.store.masking import named_modalities, parse_policy
 
 from .encoder_config import EncoderConfig
+from .setting_problems import describe
+from .setting_problems import suggest as suggest
 from .yaml_text import to_yaml
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -254,12 +255,18 @@ GROUP_OF: dict[str, str] = {name: key for key, kind in GROUPS.items() for name i
 """Group of each field; the field names of all groups are distinct."""
 
 
-def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+def load_config(
+    path: str | Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    source: str | Path | None = None,
+) -> RunConfig:
     """Return the checked config of a run.
 
     Args:
         path: A YAML file, nested in groups or flat, or None.
         overrides: Settings that win over the file's, nested or flat; dicts are replaced whole.
+        source: Where the overrides are from, for the message.
 
     Raises:
         ConfigError: Names every setting that is unknown, missing or not allowed, its value and
@@ -280,7 +287,7 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
                 **{name: settings[name] for name in kind.model_fields if name in settings}
             )
         except ValidationError as error:
-            problems.extend(_describe(kind, error.errors()))
+            problems.extend(describe(kind.model_fields, error.errors()))
     data, model, loop = groups.get("data"), groups.get("model"), groups.get("loop")
     modalities = tuple(data.columns) if isinstance(data, DataConfig) else None
     if modalities is not None:
@@ -300,15 +307,9 @@ def load_config(path: str | Path | None, overrides: Mapping[str, Any] | None = N
     if isinstance(data, DataConfig):
         problems.extend(_task_problems(data, settings.get("select", "auto")))
     if problems:
-        where = f" of {path}" if path is not None else ""
+        where = f" of {path or source}" if path or source else ""
         raise ConfigError(f"the config{where} cannot be used:\n  " + "\n  ".join(problems))
     return RunConfig.model_validate(groups)
-
-
-def suggest(word: str, names: Iterable[str]) -> str:
-    """Return ` Did you mean …?` for the nearest names, or nothing."""
-    near = difflib.get_close_matches(word, list(names), n=2)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -321,6 +322,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no config file {path}.") from None
+    except IsADirectoryError:
+        raise ConfigError(
+            f"{path} is a folder; a YAML file is due (to go on with a run: --resume {path})."
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from None
     if content is None:
@@ -358,22 +363,6 @@ def flatten(settings: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         else:
             put(name, value, GROUP_OF, "")
     return flat
-
-
-def _describe(kind: type[Group], errors: Iterable[ErrorDetails]) -> list[str]:
-    problems: dict[str, str] = {}
-    for error in errors:
-        name = str(error["loc"][0])
-        # A union names its branches in the location; the field and the key are what was typed.
-        place = ".".join(map(str, error["loc"][:2])) if len(error["loc"]) > 1 else name
-        meaning = (kind.model_fields[name].description or "").rstrip(".")
-        if error["type"] == "missing":
-            problems[place] = f"{name}: missing. It is: {meaning}"
-        else:
-            allowed = error["msg"].replace("Input should be", "should be")
-            text = f"{place} = {error['input']!r}: {allowed}"
-            problems.setdefault(place, f"{text} ({meaning})")
-    return list(problems.values())
 
 
 def _modality_problems(branches: tuple[str, ...]) -> list[str]:
@@ -437,8 +426,14 @@ def _fusion_problems(model: ModelConfig) -> list[str]:
         hint = suggest(model.fusion, known)
         return [f"fusion = {model.fusion!r}: no such model.{hint} Known: {', '.join(known)}"]
     # Pooling has a setting of its own.
-    options = [name for name in known[model.fusion].options if name != "pooling"]
-    return [
+    defaults = known[model.fusion].defaults
+    options = [name for name in defaults if name != "pooling"]
+    words = [
+        f"options.{name} = {value!r}: a word; {json.dumps(default)} or the like is due"
+        for name, value in model.options.items()
+        if isinstance(value, str) and isinstance(default := defaults.get(name), int | float)
+    ]
+    return words + [
         f"options.{name} = {value!r}: {model.fusion} has no such option.{suggest(name, options)} "
         f"Known: {', '.join(options)}"
         for name, value in model.options.items()

@@ -106,7 +106,12 @@ class RunFolder:
         path = Path(config.loop.run)
         if path.exists() and not path.is_dir():
             raise RunStateError(f"{path} is a file; a run is a folder.")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (NotADirectoryError, FileExistsError):
+            raise RunStateError(
+                f"{path} would lie in a file: choose another folder with --run."
+            ) from None
         # A kill while a run is made leaves some of the static files; they are written anew.
         foreign = sorted(
             one.name
@@ -132,7 +137,7 @@ class RunFolder:
             nested["loop"]["run"] = str(self.path)
         except (yaml.YAMLError, KeyError, TypeError) as error:
             raise RunStateError(f"{self.path / 'config.yaml'} is damaged: {error}") from None
-        return load_config(None, nested)
+        return load_config(None, nested, source=self.path / "config.yaml")
 
     @property
     def columns(self) -> dict[str, ColumnInfo]:
@@ -171,8 +176,17 @@ class RunFolder:
         """
         try:
             record = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            hint = (
+                f"`scfae evaluate {self.path}` writes it"
+                if name == EVALUATION_FILE
+                else "the run folder is not whole: copy it anew, or train again"
+            )
+            raise RunStateError(f"there is no {self.path / name}: {hint}.") from None
         except (OSError, ValueError) as error:
-            raise RunStateError(f"{self.path / name} cannot be read: {error}") from None
+            hint = f"; `scfae evaluate {self.path}` writes it again"
+            hint = hint if name == EVALUATION_FILE else ""
+            raise RunStateError(f"{self.path / name} cannot be read: {error}{hint}.") from None
         if not isinstance(record, dict):
             raise RunStateError(f"{self.path / name} holds no JSON object.")
         return record

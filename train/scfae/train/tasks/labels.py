@@ -17,6 +17,12 @@ def class_values(view: StoreView, label: str) -> list[int | str]:
     """
     column = view.label(label)
     if column.kind == "float":
+        numbers = np.asarray(column.values, dtype=np.float64)[column.present]
+        if np.array_equal(numbers, np.round(numbers)):
+            raise TaskError(
+                f"the classes of '{label}' are stored as decimal numbers, such as {numbers[0]}: "
+                "write whole numbers in the manifest or table, and make the store from that."
+            )
         raise TaskError(
             f"'{label}' is continuous; classification needs ints or strings (or use --task "
             "regression)."
