@@ -42,3 +42,10 @@ def test_text_stands_out_from_its_ground(is_dark: bool) -> None:
         for a, b in zip(found["s0"], found["paper"], strict=True)
     ]
     assert contrast(found["ink"], cell) >= AA
+
+
+def test_tables_that_scroll_keep_words_whole() -> None:
+    """On a phone the columns' names of compared runs stood there letter by letter."""
+    style = resources.files("scfae.train").joinpath("templates/style.css").read_text("utf-8")
+    assert ".scroll { overflow-x: auto;" in style
+    assert style.index("code { font:") < style.index(".scroll code { overflow-wrap: break-word; }")
