@@ -53,6 +53,8 @@ def test_diff_is_a_document_or_a_table(store: Path, capsys: pytest.CaptureFixtur
     assert "the dims differ" in capsys.readouterr().out
     assert main(["store", "diff", str(store), "video", "audi"]) == 2
     assert "Did you mean audio" in capsys.readouterr().err
+    assert main(["store", "diff", str(store), "video", "video"]) == 2
+    assert "name two columns" in capsys.readouterr().err
 
 
 def test_rename_and_drop_change_the_store_and_ask_first(

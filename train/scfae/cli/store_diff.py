@@ -41,6 +41,8 @@ def run(argv: Sequence[str]) -> int:
 
     if flags.samples < 2:
         raise ConfigError(f"samples: must be at least 2, not {flags.samples}")
+    if flags.column_a == flags.column_b:
+        raise ConfigError(f"column_b: is {flags.column_a!r} too; name two columns to compare.")
     report = compare_columns(
         FeatureStore.open(flags.store),
         flags.column_a,

@@ -125,6 +125,9 @@ def _samples(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> dict[str, Sa
         raise ManifestError(f"{path}: has no rows.")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     if "id" not in names:
+        other = next((c for c in ";\t|" if len(names) == 1 and c in names[0]), None)
+        if other is not None:
+            raise ManifestError(f"{path}: its fields are separated by {other!a}; use commas.")
         shown = ", ".join(ascii(name) for name in names[:10])
         raise ManifestError(f"{path}: has no column 'id'; its columns: {shown}.")
     labels = {

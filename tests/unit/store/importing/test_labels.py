@@ -32,6 +32,7 @@ def test_every_form_gives_the_same(tmp_path: Path) -> None:
     ("name", "text", "what"),
     [
         ("x.csv", "", "has no rows"),
+        ("x.csv", "id;a\nx;1\n", "separated by ';'; use commas"),
         ("x.csv", "id,a,a\nx,1,2\n", "'a' is there twice"),
         ("x.csv", "id,a\n,1\n", "line 2: the id is empty"),
         ("x.csv", 'id,a\nx,"1\n', "cannot be read"),

@@ -80,6 +80,8 @@ def test_wrong_use_is_named(tree: Path, tmp_path: Path) -> None:
         prepare_folder(tmp_path / "nowhere", tmp_path / "m.csv")
     with pytest.raises(ManifestError, match="1 groups cannot be dealt to 3 splits"):
         prepare_folder(tree, tmp_path / "m.csv", group="(speaker)")
+    with pytest.raises(ConfigError, match=r"--group: no path of .* has 'actor\(\.\)'"):
+        prepare_folder(tree, tmp_path / "m.csv", group="actor(.)")
     write_picture(tmp_path / "flat" / "a.png")
     with pytest.raises(ManifestError, match="no media lie in folders of their class"):
         prepare_folder(tmp_path / "flat", tmp_path / "m.csv")

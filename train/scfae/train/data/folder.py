@@ -17,6 +17,8 @@ from .manifest import check_manifest_path, write_manifest
 from .report import DataReport, Skipped, shared_groups
 from .splitting import Shares, carve_val, most_frequent, split_by_group
 
+_NO_GROUP = "its path has no group"
+
 
 def prepare_folder(
     root: str | Path,
@@ -46,6 +48,8 @@ def prepare_folder(
     if not root.is_dir():
         raise ManifestError(f"{root}: there is no such folder.")
     rows, skipped = _read(root, label, _pattern(group))
+    if not rows and any(one.why.startswith(_NO_GROUP) for one in skipped):
+        raise ConfigError(f"--group: no path of {root} in a class folder has {group!r}.")
     if not rows:
         raise ManifestError(f"{root}: no media lie in folders of their class.")
     splits = {row.split for row in rows}
@@ -114,7 +118,7 @@ def _read(
             continue
         found = None if pattern is None else pattern.search("/".join(inside))
         if pattern is not None and found is None:
-            why = f"its path has no group {pattern.pattern}"
+            why = f"{_NO_GROUP} {pattern.pattern}"
             skipped += [Skipped(path, why) for path in item.paths.values()]
             continue
         rows.append(
