@@ -66,6 +66,9 @@ def test_the_story_of_a_run(story: Browsing) -> None:
     page.get_by_label("lr", exact=True).fill("0.001")
     expect(page.locator("#checked .ok").first).to_contain_text("train samples", timeout=SLOW_MS)
     expect(page.locator("#as-command")).to_contain_text("--lr 0.001")
+    expect(page.locator("#checked")).to_contain_text("no run like it was trained here yet")
+    page.get_by_role("button", name="Time a few steps").click()
+    expect(page.locator("#checked")).to_contain_text("just now", timeout=SLOW_MS)
     story.shot("new", readme=True)
     page.reload()  # a draft is kept
     expect(page.get_by_label("lr", exact=True)).to_have_value("0.001")
@@ -100,6 +103,7 @@ def test_the_story_of_a_run(story: Browsing) -> None:
     story.go(f"/new?clone={run}")
     page.get_by_label("epochs").fill("30")
     expect(page.locator("#differs")).to_contain_text("3000 → 30", timeout=SLOW_MS)
+    expect(page.locator("#differs > div")).to_have_count(1)  # and nothing else differs
     story.shot("clone")
 
 

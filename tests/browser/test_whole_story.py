@@ -60,7 +60,8 @@ def train(story: Browsing, name: str, fusion: str) -> None:
     expect(start).to_be_enabled()
     start.click()
     page.wait_for_url(RUN)
-    expect(page.locator("#head .state")).to_have_text("finished")
+    # When it has finished, the page loads itself anew, and only then shows what was measured.
+    expect(page.get_by_role("heading", name="With modalities missing")).to_be_visible()
 
 
 def test_from_a_store_to_a_prediction_and_another_backbone(story: Browsing, root: Path) -> None:

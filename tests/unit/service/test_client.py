@@ -204,6 +204,23 @@ def test_wrong_words_end_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+def test_a_dry_submission_tells_and_submits_nothing(
+    served: Served, tmp_path: Path, client: Client
+) -> None:
+    before = client.page().counts
+    file = tmp_path / "train.yaml"
+    file.write_text(yaml.safe_dump(SETTINGS))
+    done = scfae(served, "submit", str(file), "--dry-run", "--set", "epochs=7")
+    assert (done.returncode, "4 steps an epoch, 28 in all" in done.stdout) == (0, True), done.stderr
+    timed = scfae(served, "submit", str(file), "--dry-run", "--measure", "--json")
+    assert json.loads(timed.stdout)["estimate"]["source"] == "measured", timed.stderr
+    wrong = scfae(served, "submit", str(file), "--dry-run", "--set", "label=nothing")
+    assert (wrong.returncode, "nothing" in wrong.stderr) == (2, True), wrong.stderr
+    alone = scfae(served, "submit", str(file), "--measure")
+    assert (alone.returncode, "belongs to --dry-run" in alone.stderr) == (2, True), alone.stderr
+    assert client.page().counts == before
+
+
 def test_another_request_is_refused(served: Served, tmp_path: Path) -> None:
     document: Any = {"job": {"kind": "derive", "store": "/etc", "column": "a", "name": "b"}}
     (tmp_path / "job.json").write_text(json.dumps(document))

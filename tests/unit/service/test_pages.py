@@ -19,7 +19,7 @@ from scfae.service.processes import machine
 from scfae.service.record import JobRecord, Process
 from scfae.service.web.forms import form_groups
 from scfae.service.web.rows import Search, polyline
-from scfae.service.web.words import ago, duration, figure, size
+from scfae.service.words import ago, duration, figure, size
 from scfae.train.arguments import parse_train_args, setting_words
 from scfae.train.config import GROUP_OF, RunConfig, load_config
 

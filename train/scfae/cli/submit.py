@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -13,8 +13,12 @@ from scfae.store.errors import ConfigError
 from .arguments import parse, print_json, say
 from .runs import line_of
 
+if TYPE_CHECKING:
+    from scfae.service.views import Checked
+
 EXAMPLE = """\
   scfae submit train.yaml --name first --set lr=1e-3 seed=2
+  scfae submit train.yaml --dry-run --measure
   scfae submit job.json            # {"job": {"kind": "evaluate", "run": "3f2a9c01b7de"}}
 
 A YAML file holds the settings of a training, as for scfae train, without `run`. A JSON file holds
@@ -38,6 +42,10 @@ class SubmitArguments:
     """Higher ones start first, from -100 to 100."""
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
     """Settings of the training that win over the file's."""
+    dry_run: bool = False
+    """Submit nothing; say what is wrong with it, and what it will take by runs like it."""
+    measure: bool = False
+    """With --dry-run: have a few steps of it timed on the service's machine."""
     url: str | None = None
     """Where the service is; $SCFAE_SERVICE, or this machine, if not given."""
     json: bool = False
@@ -54,13 +62,32 @@ def run(argv: Sequence[str]) -> int:
     document = _document(flags)
     given = {"name": flags.name, "tags": list(flags.tags), "priority": flags.priority}
     request = read_request(document | {name: value for name, value in given.items() if value})
+    if flags.measure and not flags.dry_run:
+        raise ConfigError("--measure belongs to --dry-run.")
     with Client(flags.url) as client:
+        if flags.dry_run:
+            return _told(client.check(request, measure=flags.measure), flags.json)
         job = client.submit(request)
     if flags.json:
         print_json(job.model_dump(mode="json"))
     else:
         print(job.id)
         say(line_of(job))
+    return 0
+
+
+def _told(checked: "Checked", wants_json: bool) -> int:
+    """Print what a request would be; return 2 if it cannot be submitted."""
+    if wants_json:
+        print_json(checked.model_dump(mode="json"))
+    if checked.problems:
+        raise ConfigError("\n".join(checked.problems))
+    if not wants_json:
+        facts = (f"{value:,} {name}" for name, value in checked.facts.items())
+        said = checked.estimate.said if checked.estimate is not None else ()
+        for line in (", ".join(facts), *said, *checked.notes):
+            if line:
+                print(line)
     return 0
 
 

@@ -1,27 +1,43 @@
 """What a job would be, found out before it is submitted: for the form of a new run."""
 
 import json
+import math
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scfae.store.errors import ScfaeError
+from scfae.store.errors import ConfigError, ScfaeError
 from scfae.train.arguments import setting_words
 from scfae.train.config import RunConfig, load_config
 from scfae.train.yaml_text import to_yaml
 
 from .context import Service
+from .estimate import Estimate, Sizes, earlier_steps_s, estimate
+from .facts import setting_name
 from .jobs import SweepJob, TrainJob, read_request
 from .views import Checked
 
+if TYPE_CHECKING:
+    from scfae.train.opening import Rehearsal
 
-def check(service: Service, document: Mapping[str, Any], url: str) -> Checked:
+
+_ALIKE = frozenset({"seed", "lr", "lr_start", "lr_end", "warmup", "weight_decay", "masking"})
+"""Settings that a sweep may vary with every run taking as long as the others."""
+
+
+def check(
+    service: Service, document: Mapping[str, Any], url: str, *, measure: bool = False
+) -> Checked:
     """Return what is to be said of a request, and how to make it by other means.
 
     Args:
         service: That it is for.
         document: The request, as it would be posted.
         url: Of the service, for curl.
+        measure: Time a few steps of a training that could be submitted; takes seconds.
+
+    Raises:
+        ServiceBusy: Another such measurement is being made.
     """
     curl = _curl(document, url)
     try:
@@ -50,7 +66,38 @@ def check(service: Service, document: Mapping[str, Any], url: str) -> Checked:
         return Checked(problems=(f"{empty} {config.data.test_split}.",), **said)
     facts = {f"{name} samples": size for name, size in found.sizes.items()}
     facts |= {"parameters": found.num_parameters, "bytes a row": found.row_bytes}
-    return Checked(notes=found.notes, facts=facts, **said)
+    try:
+        foreseen = _foreseen(service, config, job, found, measure)
+    except ConfigError as error:  # of the measurement: the training would fail likewise
+        return Checked(problems=_sentences(str(error)), **said)
+    return Checked(notes=found.notes, facts=facts, estimate=foreseen, **said)
+
+
+def _foreseen(
+    service: Service,
+    config: RunConfig,
+    job: TrainJob | SweepJob,
+    found: "Rehearsal",
+    measure: bool,
+) -> Estimate:
+    runs, is_alike = 1, True
+    if isinstance(job, SweepJob):
+        runs = max(1, len(job.seeds)) * math.prod(len(values) for values in job.grid.values())
+        is_alike = all(setting_name(name) in _ALIKE for name in job.grid)
+    sizes = Sizes(
+        epochs=config.optim.epochs,
+        steps_per_epoch=found.steps_per_epoch,
+        feature_bytes=found.feature_bytes,
+        learning_bytes=found.learning_bytes,
+    )
+    if not measure:
+        seen = earlier_steps_s(service.queue, config)
+        return estimate(sizes, seen, runs=runs, is_alike=is_alike)
+    timed = service.dry_runs.report(["train", *setting_words(config)])
+    if timed["step_s"] is None:
+        return estimate(sizes, (), runs=runs, is_alike=is_alike)
+    how = f"the median of {timed['steps_timed']} just now on this server's {timed['device']}"
+    return estimate(sizes, [timed["step_s"]], runs=runs, is_alike=is_alike, how=how)
 
 
 def _told(config: RunConfig) -> dict[str, Any]:

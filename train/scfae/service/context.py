@@ -13,6 +13,7 @@ from .attempts import Attempts
 from .audit import Audit, address_of
 from .deliveries import Deliveries
 from .disk import DiskMeter
+from .dry_runs import DryRuns
 from .gpus import GpuMeter
 from .models import Models
 from .predictors import Predictors
@@ -67,7 +68,8 @@ class Service:
         self.gpus = GpuMeter.here()
         self.stores = Stores(self.roots)
         self.media = MediaViewer(self.roots)
-        self.swapper = Swapper(self.queue, self.roots, is_stopping=self.stopping.is_set)
+        self.dry_runs = DryRuns(is_stopping=self.stopping.is_set)
+        self.swapper = Swapper(self.queue, self.roots, self.dry_runs)
         self.models = Models(self.queue.folder)
         self.predictors = Predictors(
             self.queue.folder / "predict.log", is_stopping=self.stopping.is_set

@@ -66,7 +66,8 @@ def hosts_of(host: str, allowed: Sequence[str]) -> frozenset[str]:
         allowed: Further names, e.g. those of a proxy.
     """
     names = {*LOOPBACK, socket.gethostname().lower(), *map(str.lower, allowed)}
-    return frozenset(names if host in ("0.0.0.0", "::") else {*names, host.lower()})
+    is_everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - looked for, not listened on
+    return frozenset(names if is_everywhere else {*names, host.lower()})
 
 
 def serve(app: FastAPI, *, host: str, port: int, worker: Sequence[str] | None) -> None:

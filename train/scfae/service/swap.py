@@ -5,14 +5,6 @@ already is kept; the rest is estimated by `scfae extract --dry-run`, in a proces
 that loads the encoder and decodes a few files.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,18 +15,15 @@ from scfae.extract import list_encoders, parse_encoder
 from scfae.extract.manifest import MANIFESTS, read_inputs
 from scfae.extract.registry import find_entry
 from scfae.store.config import Frozen
-from scfae.store.errors import ConfigError, ManifestError, ServiceBusy, UnknownColumn
+from scfae.store.errors import ConfigError, ManifestError, UnknownColumn
 
+from .dry_runs import DryRuns
 from .jobs import ExtractJob, JobRequest, read_request
 from .queue import Queue
 from .roots import Roots
 from .store_search import rows_at
 from .stores import OpenStore
 
-CLI_MODULE: Final = "scfae.cli"
-"""Named and not imported: the command line stands above the service."""
-TIMEOUT_S: Final = 300.0
-_POLL_S: Final = 0.5
 _LOOKED_AT: Final = 20
 _MOST_MANIFESTS: Final = 50
 
@@ -103,19 +92,18 @@ class SwapAsk:
 
 
 class Swapper:
-    """Estimates swaps, one at a time: each loads an encoder.
+    """Estimates swaps.
 
     Args:
         queue: The jobs, whose extractions tell what stores were made of.
         roots: What may be read.
-        is_stopping: Whether the server is about to end.
+        dry_runs: Where encoders are loaded.
     """
 
-    def __init__(self, queue: Queue, roots: Roots, *, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, queue: Queue, roots: Roots, dry_runs: DryRuns) -> None:
         self._queue = queue
         self._roots = roots
-        self._is_stopping = is_stopping
-        self._lock = threading.Lock()
+        self._dry_runs = dry_runs
 
     def swap(self, opened: OpenStore, ask: SwapAsk) -> Swap:
         """Return what another encoder would take.
@@ -157,7 +145,7 @@ class Swapper:
         words = checked.job.words(self._queue.folder)
         # Of what the store has, it need not say that it stays.
         size = str(opened.store.samples.shard_size)
-        report = self._dry_run([*words, "--shard-size", size])
+        report = self._dry_runs.report([*words, "--shard-size", size])
         ((new_column, facts),) = _one_column(report)
         foreseen = report["estimate"] or {}
         return Swap(
@@ -180,46 +168,6 @@ class Swapper:
             notices=tuple(report["notices"]),
             request=checked,
             words=("scfae", *words),
-        )
-
-    def _dry_run(self, words: Sequence[str]) -> dict[str, Any]:
-        if not self._lock.acquire(blocking=False):
-            raise ServiceBusy("another estimate is being made; ask again when it is done.")
-        try:
-            status, output, errors = self._run([*words, "--dry-run", "--json"])
-        finally:
-            self._lock.release()
-        if status:
-            said = [line for line in errors.splitlines() if line.strip()]
-            why = said[-1].removeprefix("scfae: ") if said else f"status {status}"
-            raise ConfigError(why)
-        report: dict[str, Any] = json.loads(output)
-        return report
-
-    def _run(self, words: Sequence[str]) -> tuple[int, str, str]:
-        """Run a command; it ends with the server, or after so long."""
-        command = [sys.executable, "-m", CLI_MODULE, *words]
-        until = time.monotonic() + TIMEOUT_S
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            while True:
-                try:
-                    output, errors = process.communicate(timeout=_POLL_S)
-                    return process.returncode, output, errors
-                except subprocess.TimeoutExpired:
-                    if time.monotonic() < until and not self._is_stopping():
-                        continue
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.communicate()
-                    break
-        raise ServiceBusy(
-            f"the estimate was given up: it took {TIMEOUT_S:g} s, or the server ends."
         )
 
 

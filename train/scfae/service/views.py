@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from scfae.store.config import Frozen
 
+from .estimate import Estimate
 from .folder import JobFolder
 from .jobs import JobRequest
 from .record import HistoryEvent, JobRecord, Wish
@@ -146,6 +147,7 @@ class Checked(Frozen):
         problems: What is wrong with it, a sentence each; with none it can be submitted.
         notes: What a person should know of the data.
         facts: Sizes: samples of each split, parameters, bytes of features.
+        estimate: What it will take, where it is a training or a sweep that can be submitted.
         settings: What differs from the defaults, flat.
         yaml: The same as a file for `scfae train`.
         command: The same as a command.
@@ -155,6 +157,7 @@ class Checked(Frozen):
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     facts: dict[str, int] = Field(default_factory=dict)
+    estimate: Estimate | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     yaml: str = ""
     command: str = ""

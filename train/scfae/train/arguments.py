@@ -26,6 +26,7 @@ example:
       --label digit --fusion scfae --masking bernoulli:0.3 --epochs 10 --run runs/first
   scfae train experiment.yaml --lr 1e-3 --run runs/second     # flags win over the file
   scfae train --resume runs/first                             # go on after a stop or a kill
+  scfae train experiment.yaml --run runs/x --dry-run          # what it would take
 
 The same keys work in YAML, flat (`batch_size: 32`) or in their groups (data, model, optim, loop).
 The same command on the same run folder goes on with it too."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from scfae.fusion import fusion_info
-from scfae.store import Batch, FeatureStream, pinned
+from scfae.store import Batch, pinned
 from scfae.store.atomic import clean_temporaries
 from scfae.store.errors import RunNotFound, TaskError
 
@@ -35,7 +35,7 @@ from .journal import Journal
 from .keeper import Keeper
 from .loading import restore_model
 from .model import apply_model, build_model, fusion_of, standardised_in, weighted_losses
-from .opening import OpenedRun, open_run
+from .opening import OpenedRun, open_run, training_stream
 from .optimizer import make_optimizer
 from .precision import Precision
 from .recipe import loss_weights
@@ -132,18 +132,11 @@ class _Training:
         self.loss_weights = loss_weights(
             fusion_info(config.model.fusion), config.model.loss_weights
         )
-        self.stream = FeatureStream(
-            splits.train,
-            batch_size=optim.batch_size,
-            seed=loop.seed,
+        self.stream = training_stream(
+            config,
+            splits,
             rank=world.rank,
             world_size=world.size,
-            masking=loop.masking,
-            bucketing=loop.bucketing,
-            balance=loop.balance,
-            group_batches=loop.group_batches,
-            crop=loop.max_train_rows,
-            on_damage=loop.on_damage,
             pin_memory=device.startswith("cuda"),
         )
         if not loop.group_batches:

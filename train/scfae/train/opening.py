@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from scfae.store import ColumnInfo, FeatureStore
+from scfae.store import ColumnInfo, FeatureStore, FeatureStream
 from scfae.store.branches import modality_of
 from scfae.store.config import digest
 from scfae.store.errors import ConfigError, RunStateError
@@ -21,6 +21,7 @@ from .config import DataConfig, RunConfig
 from .environment import changes, environment
 from .joint import check_inputs
 from .model import build_model, check_loss_weights, fusion_of
+from .optimizer import learning_bytes
 from .recipe import dialogue_notes
 from .runs import RunFolder
 from .selection import fit_task
@@ -96,12 +97,18 @@ class Rehearsal:
         sizes: Samples of each split.
         notes: What a person should know before it begins.
         num_parameters: Of the model.
+        steps_per_epoch: Of the first epoch, on one process.
+        feature_bytes: Of the training split's rows, as they are stored; an epoch reads them once.
+        learning_bytes: Of weights, gradients and the optimizer's averages of them.
         row_bytes: Of the features of one row of every column together, as they are stored.
     """
 
     sizes: dict[str, int]
     notes: tuple[str, ...]
     num_parameters: int
+    steps_per_epoch: int
+    feature_bytes: int
+    learning_bytes: int
     row_bytes: int
 
 
@@ -115,11 +122,51 @@ def rehearse(config: RunConfig) -> Rehearsal:
     check_trackers(config.loop.trackers)
     _, splits, columns, task = _fitted(config)
     trial = check_method(config, splits, task)
+    row_bytes = {m: info.dim * np.dtype(info.dtype).itemsize for m, info in columns.items()}
     return Rehearsal(
         sizes={name: len(view) for name, view in splits.roles.items()},
         notes=(*splits.notes, *dialogue_notes(config, splits)),
         num_parameters=sum(one.numel() for one in trial.parameters()),
-        row_bytes=sum(info.dim * np.dtype(info.dtype).itemsize for info in columns.values()),
+        steps_per_epoch=len(training_stream(config, splits)),
+        feature_bytes=sum(
+            int(splits.train.lengths(m).sum()) * size for m, size in row_bytes.items()
+        ),
+        learning_bytes=learning_bytes(config.optim, trial),
+        row_bytes=sum(row_bytes.values()),
+    )
+
+
+def training_stream(
+    config: RunConfig,
+    splits: Splits,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+) -> FeatureStream:
+    """Return the batches that a run learns from.
+
+    Args:
+        config: The settings.
+        splits: By `make_splits`.
+        rank: Of this process.
+        world_size: Processes that share each batch.
+        pin_memory: For a GPU.
+    """
+    loop = config.loop
+    return FeatureStream(
+        splits.train,
+        batch_size=config.optim.batch_size,
+        seed=loop.seed,
+        rank=rank,
+        world_size=world_size,
+        masking=loop.masking,
+        bucketing=loop.bucketing,
+        balance=loop.balance,
+        group_batches=loop.group_batches,
+        crop=loop.max_train_rows,
+        on_damage=loop.on_damage,
+        pin_memory=pin_memory,
     )
 
 

@@ -29,3 +29,21 @@ def make_optimizer(
     kind = torch.optim.AdamW if optim.optimizer == "adamw" else torch.optim.Adam
     betas = (optim.beta1, optim.beta2)
     return kind(given, lr=rate, betas=betas, weight_decay=decay, fused=is_fused)
+
+
+def learning_bytes(optim: OptimConfig, model: nn.Module) -> int:
+    """Return what weights, gradients and the optimizer's state take, in bytes.
+
+    AdamW and Adam keep two averages of each gradient, SGD without momentum none; a moving average
+    of the weights is one more copy of them.
+
+    Args:
+        optim: The settings.
+        model: To learn.
+    """
+    copies_learning = 1 if optim.optimizer == "sgd" else 3  # the gradient, and its averages
+    copies = 1 if optim.ema is None else 2
+    return sum(
+        one.numel() * one.element_size() * (copies + copies_learning * one.requires_grad)
+        for one in model.parameters()
+    )

@@ -62,10 +62,15 @@ class JobCalls(Connection):
         params = {name: value for name, value in given.items() if value is not None}
         return self._read(JobList, "GET", "/runs", params=params)
 
-    def check(self, request: JobRequest) -> Checked:
-        """Return what a request would be, and what is wrong with it, without submitting it."""
-        body = request.model_dump(mode="json")
-        return self._read(Checked, "POST", "/runs/check", json=body)
+    def check(self, request: JobRequest, *, measure: bool = False) -> Checked:
+        """Return what a request would be and take, and what is wrong with it; submit nothing.
+
+        Args:
+            request: What would be done.
+            measure: Have a few steps of it timed on the server's machine.
+        """
+        body, params = request.model_dump(mode="json"), {"measure": "true"} if measure else {}
+        return self._read(Checked, "POST", "/runs/check", json=body, params=params)
 
     def get(self, job: str) -> JobDetail:
         """Return a job with its request and its history.

@@ -10,6 +10,7 @@ from scfae.store.errors import RunError
 from scfae.train.config import GROUPS
 from scfae.train.provenance import environment_of, shown
 
+from .. import words
 from ..access import Actor
 from ..artifacts import artifacts
 from ..context import AService, Service, Viewer
@@ -17,7 +18,6 @@ from ..folder import JobFolder
 from ..record import JobRecord
 from ..states import ACTIVE, ENDED
 from ..views import log_part
-from . import words
 from .matrix import Matrix, RateChart, matrix_of, rate_charts
 from .results import SweepTable, printed, sweep_table
 from .rows import Row, row_of, settings_of

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 from PIL import Image
 
+from .. import words
 from ..store_media import Wave
 from ..store_sample import FeatureMap
 from ..summary_views import Histogram, PresenceMap
-from . import words
 
 _BARS: Final = (180, 36)
 _ROW: Final = 18

@@ -10,10 +10,10 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
+from .. import words
 from ..access import ROLES, Actor
 from ..context import is_token_due, service_of
 from ..session import COOKIE
-from . import words
 
 router = APIRouter(include_in_schema=False)
 

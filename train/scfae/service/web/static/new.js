@@ -123,24 +123,24 @@ function soon() {
   looked = asked;
   clearTimeout(due);
   id("submit").disabled = true;
-  due = setTimeout(look, 350);
+  due = setTimeout(() => look(), 350);
 }
 
-async function look() {
+async function look(measure = false) {
   const mine = ++turn;
   const asked = request();
   if (!clone) localStorage.setItem(DRAFT, JSON.stringify(asked));
-  if (!asked.job.config.store) return show({ problems: ["Choose a store."], notes: [], facts: {} });
+  if (!asked.job.config.store) return show({ problems: [], notes: ["Choose a store."], facts: {} });
   let answer;
   try {
-    answer = await ask("POST", "/runs/check", asked);
+    answer = await ask("POST", `/runs/check${measure ? "?measure=true" : ""}`, asked);
   } catch (error) {
     answer = { problems: [error.message], notes: [], facts: {} };
   }
   if (mine === turn) show(answer); // a later look has been begun otherwise
 }
 
-function show({ problems, notes, facts, settings = {}, yaml = "", command = "", curl = "" }) {
+function show({ problems, notes, facts, estimate = null, settings = {}, yaml = "", command = "", curl = "" }) {
   const list = document.createElement("ul");
   list.className = "checks";
   const say = (kind, text) => {
@@ -160,17 +160,20 @@ function show({ problems, notes, facts, settings = {}, yaml = "", command = "", 
       error.closest("details")?.setAttribute("open", "");
     }
   }
-  if (!problems.length) {
+  const isWhole = "parameters" in facts;
+  if (isWhole) {
     const sizes = Object.entries(facts).filter(([name]) => name.endsWith("samples"));
     say("ok", sizes.map(([name, size]) => `${size.toLocaleString()} ${name}`).join(", "));
     say("ok", `${facts.parameters.toLocaleString()} parameters, ${facts["bytes a row"].toLocaleString()} bytes of features a row`);
   }
+  for (const said of estimate?.said ?? []) say("", `${said}.`);
+  id("measure").hidden = !estimate;
   for (const note of notes) say("", note);
   id("checked").replaceChildren(list);
   id("as-yaml").textContent = yaml;
   id("as-command").textContent = command;
   id("as-curl").textContent = curl;
-  id("submit").disabled = problems.length > 0;
+  id("submit").disabled = !isWhole;
   if (clone) differences(settings);
 }
 
@@ -182,7 +185,7 @@ async function differences(settings) {
   for (const name of new Set([...Object.keys(settings), ...Object.keys(before)])) {
     const field = form.querySelector(`[data-field="${name}"][data-kind]`);
     const now = name in settings ? settings[name] : field ? typedDefault(field) : before[name];
-    if (name === "run" || JSON.stringify(now) === JSON.stringify(before[name])) continue;
+    if (name === "run" || spelled(now) === spelled(before[name])) continue;
     const line = document.createElement("div");
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];
     term.textContent = name.replaceAll("_", " ");
@@ -193,6 +196,7 @@ async function differences(settings) {
   if (!list.children.length) list.append("nothing yet");
   id("differs").replaceChildren(list);
 }
+const spelled = (value) => JSON.stringify(value === "none" ? null : value); // "none" is also a word of some settings
 const typedDefault = (field) => (field.dataset.kind === "pairs" ? pairs(field.dataset.default) : field.dataset.default === "none" ? null : typed(field.dataset.default));
 
 form.addEventListener("input", soon);
@@ -209,6 +213,14 @@ form.addEventListener("submit", async (event) => {
     looked = "";
     soon();
   }
+});
+id("measure").addEventListener("click", async () => {
+  const button = id("measure");
+  button.disabled = true;
+  button.textContent = "Timing a few steps …";
+  await look(true);
+  button.textContent = "Time a few steps";
+  button.disabled = false;
 });
 id("forget").addEventListener("click", () => {
   localStorage.removeItem(DRAFT);
