@@ -26,11 +26,13 @@ class Views:
         features: For each view `[N, T, D]`.
         labels: Class int `[N]`.
         marks: Other integers `[N]` of each sample, by name.
+        present: Which samples have a view, bool `[N]`; all have one that is not named.
     """
 
     features: Mapping[str, Tensor]
     labels: Tensor
     marks: Mapping[str, Tensor] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def evidence(seed: int, num: int, widths: Sequence[int]) -> Views:

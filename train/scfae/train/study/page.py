@@ -12,6 +12,8 @@ from scfae.store.atomic import write_atomic
 from ..plots import Interval, Series, interval_axis, interval_plot, interval_scale, line_chart
 from ..report import render
 from ..runs import write_json
+from .given import GivenData
+from .given_questions import given_lines
 from .questions import SCFAE, SPACE, Condition, Form
 from .results import LEVEL, Answer, Difference, MethodRow
 from .sentences import conclusion, p_text, percent, points, sentences
@@ -23,17 +25,38 @@ HEADS = ("method", "parameters", "lr / decay / masking", "training loss")
 _NO_FACTS = [DASH] * (len(HEADS) - 1)
 
 
-def write_study(out: Path, form: Form, answers: Sequence[Answer]) -> Path:
-    """Write the study in four forms; return the page."""
-    write_atomic(out / TABLE, to_markdown(form, answers).encode())
+def write_study(
+    out: Path, form: Form, answers: Sequence[Answer], data: GivenData | None = None
+) -> Path:
+    """Write the study in four forms; return the page.
+
+    Args:
+        out: The folder.
+        form: How much work it was.
+        answers: What was found.
+        data: What it is of; None for generated data.
+    """
+    write_atomic(out / TABLE, to_markdown(form, answers, data).encode())
     write_atomic(out / LINES, to_csv(answers).encode())
-    write_json(out / DOCUMENT, document(form, answers))
-    write_atomic(out / PAGE, render("study.html.j2", _page(form, answers)))
+    write_json(out / DOCUMENT, document(form, answers, data))
+    write_atomic(out / PAGE, render("study.html.j2", _page(form, answers, data)))
     return out / PAGE
 
 
-def method_lines(form: Form) -> list[tuple[str, str]]:
+def method_lines(form: Form, data: GivenData | None = None) -> list[tuple[str, str]]:
     """Return how the study was made, by topic."""
+    lines = dict(_generated_lines(form, ELSEWHERE if data is None else BESIDE))
+    if data is None:
+        return list(lines.items())
+    own = dict(given_lines(data, form))
+    return list(({"data": own["data"]} | lines | own).items())
+
+
+ELSEWHERE = "Validation chooses, on a draw of the data that serves nothing else."
+BESIDE = "Validation chooses, on the validation samples with gaps and pairings of their own."
+
+
+def _generated_lines(form: Form, choice: str) -> list[tuple[str, str]]:
     low, high = SPACE["lr"]
     least, most = SPACE["weight_decay"]
     return [
@@ -41,8 +64,8 @@ def method_lines(form: Form) -> list[tuple[str, str]]:
             "tuning",
             f"Every method tries the same {form.num_trials} settings: learning rate {low:g} to "
             f"{high:g} and weight decay {least:g} to {most:g}, both log-uniform, and whether "
-            "training hides random sets of modalities. Validation chooses, on a draw of the data "
-            "that serves nothing else. Loss weights and stages are the methods' own.",
+            f"training hides random sets of modalities. {choice} Loss weights and stages are "
+            "the methods' own.",
         ),
         (
             "measuring",
@@ -65,10 +88,10 @@ def method_lines(form: Form) -> list[tuple[str, str]]:
     ]
 
 
-def to_markdown(form: Form, answers: Sequence[Answer]) -> str:
+def to_markdown(form: Form, answers: Sequence[Answer], data: GivenData | None = None) -> str:
     """Return the study as GitHub reads it."""
     lines = [f"# {TITLE}", "", conclusion(answers), ""]
-    lines += [f"- {topic}: {text}" for topic, text in method_lines(form)]
+    lines += [f"- {topic}: {text}" for topic, text in method_lines(form, data)]
     for answer in answers:
         heads = [*HEADS, *(one.name for one in answer.question.conditions), "SCFAE minus it"]
         lines += ["", f"## {answer.question.title}", "", answer.question.asks, ""]
@@ -143,11 +166,14 @@ def to_csv(answers: Sequence[Answer]) -> str:
     return buffer.getvalue()
 
 
-def document(form: Form, answers: Sequence[Answer]) -> dict[str, Any]:
+def document(
+    form: Form, answers: Sequence[Answer], data: GivenData | None = None
+) -> dict[str, Any]:
     """Return the study as plain JSON values."""
     return {
         "form": form.name,
-        "method": dict(method_lines(form)),
+        "data": None if data is None else data.facts(),
+        "method": dict(method_lines(form, data)),
         "conclusion": conclusion(answers),
         "questions": [
             {
@@ -196,12 +222,13 @@ def document(form: Form, answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def _page(form: Form, answers: Sequence[Answer]) -> dict[str, Any]:
+def _page(form: Form, answers: Sequence[Answer], data: GivenData | None) -> dict[str, Any]:
     return {
         "title": TITLE,
-        "subtitle": f"beyond the paper, {form.name} form",
+        "subtitle": f"beyond the paper, {form.name} form"
+        + ("" if data is None else f", on {Path(data.given.store).name}"),
         "conclusion": conclusion(answers),
-        "facts": method_lines(form),
+        "facts": method_lines(form, data),
         "questions": [_section(form, answer) for answer in answers],
         "footer": f"scfae {metadata.version('scfae')}. Written from the run folders beside it; the "
         "same command writes it again.",

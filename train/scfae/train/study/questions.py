@@ -62,7 +62,7 @@ class Question:
         make: (seed, samples, widths) to samples.
         conditions: Where figures are read; the first is the one that answers.
         widths: Of the views, by form.
-        num_train: Samples to learn from, where that is not the form's number.
+        counts: Samples of splits of which there are not the form's number.
         missing: By split, the share of samples that each view lacks in the store.
         variants: Forms in which SCFAE stacked and lighter are asked too.
     """
@@ -74,7 +74,7 @@ class Question:
     make: Callable[[int, int, tuple[int, ...]], Views]
     conditions: tuple[Condition, ...]
     widths: Mapping[str, tuple[int, ...]]
-    num_train: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
     missing: Mapping[str, float] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
 
@@ -174,7 +174,7 @@ QUESTIONS = (
         make=lambda seed, num, widths: shared(seed, num, widths[0]),
         conditions=(Condition("all there"),),
         widths={"quick": (16,), "full": (16,)},
-        num_train=64,
+        counts={"train": 64},
     ),
 )
 

@@ -20,13 +20,13 @@ from scfae.store import FeatureStore
 from ..kept import read_scores
 from ..runs import RunFolder
 from ..seeds import OverSeeds, interval_of_mean, p_of_mean
+from ..tasks import load_task
 from .questions import SCFAE, Condition, Entrant, Question
 from .running import Answered, Measured
 from .stores import LABEL
 
 LEVEL = 0.05
 METRIC = "accuracy"
-NUM_CLASSES = 4
 Outcome = Literal["ahead", "behind", "within noise"]
 Interval = tuple[float, float]
 
@@ -206,10 +206,12 @@ def _row(question: Question, one: Measured) -> MethodRow:
     }
     parameters = None
     if one.runs:
-        dims = {m: info.dim for m, info in RunFolder(next(iter(one.runs.values()))).columns.items()}
+        first = RunFolder(next(iter(one.runs.values())))
+        dims = {modality: info.dim for modality, info in first.columns.items()}
+        num_outputs = load_task(first.read("task.json")).num_outputs
         with torch.device("meta"):
             model = build_fusion(
-                one.entrant.fusion, dims, num_outputs=NUM_CLASSES, **one.entrant.options
+                one.entrant.fusion, dims, num_outputs=num_outputs, **one.entrant.options
             )
         parameters = count_parameters(model)
     loss = statistics.fmean(left) if left else None

@@ -38,6 +38,8 @@ from ..sweeps.plan import SweepPlan
 from ..sweeps.results import SweepResult
 from ..sweeps.running import SweepInterrupted, Tell
 from ..sweeps.sweep import check_jobs, run_plan
+from .given import Given, GivenData
+from .given_questions import given_questions
 from .questions import QUESTIONS, SPACE, Entrant, Form, Question
 from .side_by_side import Report, run_side_by_side
 from .stores import LABEL, write_views
@@ -80,14 +82,15 @@ class Study:
         out: The folder, made if needed.
         form: How much work.
         questions: Which, in order.
+        data: What `given_questions` are of; None for generated data.
         jobs: Questions at a time, each in a process of its own.
         device: Where models run.
         tell: Receives each run that ends, and why it failed, or None.
         progress: Receives (runs done, runs in all, what happens now).
 
     Raises:
-        ConfigError: The folder holds the study in another form, jobs are fewer than one, or this
-            machine has no such device; nothing was made then.
+        ConfigError: The folder holds the study in another form or of other data, jobs are fewer
+            than one, or this machine has no such device; nothing was made then.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Study:
         form: Form,
         questions: Sequence[Question],
         *,
+        data: GivenData | None = None,
         jobs: int = 1,
         device: str = "cpu",
         tell: Tell | None = None,
@@ -104,10 +108,10 @@ class Study:
         check_jobs(jobs)
         choose_device(device)
         self.out, self.form, self.questions = Path(out), form, tuple(questions)
-        self._jobs, self._device = jobs, device
+        self._jobs, self._device, self._data = jobs, device, data
         self._tell, self._progress = tell, progress
         self._done = 0
-        _keep_form(self.out, form)
+        _keep_form(self.out, form, data)
 
     @property
     def num_runs(self) -> int:
@@ -130,9 +134,10 @@ class Study:
             SweepInterrupted: SIGTERM or SIGINT came; checkpoints were written.
         """
         if self._jobs > 1:
+            given = None if self._data is None else self._data.given
             signum = run_side_by_side(
                 _run_question,
-                [(self.out, self.form, one.name, self._device) for one in self.questions],
+                [(self.out, self.form, one.name, given, self._device) for one in self.questions],
                 jobs=self._jobs,
                 progress=self._progress or (lambda done, total, text: None),
                 total=self.num_runs,
@@ -211,13 +216,18 @@ def hush() -> None:
     logging.getLogger("scfae.train").setLevel(logging.ERROR)
 
 
-def _run_question(out: Path, form: Form, name: str, device: str, report: Report) -> None:
+def _run_question(
+    out: Path, form: Form, name: str, given: Given | None, device: str, report: Report
+) -> None:
     hush()
-    (question,) = (one for one in QUESTIONS if one.name == name)
+    data = None if given is None else GivenData(given, form)
+    asked = QUESTIONS if data is None else given_questions(data, form)
+    (question,) = (one for one in asked if one.name == name)
     study = Study(
         out,
         form,
         [question],
+        data=data,
         device=device,
         progress=lambda done, total, text: report(done, f"{name}: {text}"),
     )
@@ -258,21 +268,27 @@ def _store(folder: Path, question: Question, form: Form, draw: int) -> FeatureSt
 
 
 def _counts(question: Question, form: Form) -> dict[str, int]:
-    own = {} if question.num_train is None else {"train": question.num_train}
-    return {**form.counts, **own}
+    return {**form.counts, **question.counts}
 
 
-def _keep_form(out: Path, form: Form) -> None:
+def _keep_form(out: Path, form: Form, data: GivenData | None) -> None:
     path = out / FORM_FILE
-    now = {
+    now: dict[str, Any] = {
         "form": form.name,
         "trials": form.num_trials,
         "counts": dict(form.counts),
         "epochs": form.epochs,
         "batch_size": form.batch_size,
     }
+    if data is not None:
+        now["data"] = data.facts()
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
+        if before.get("data") != now.get("data"):
+            raise ConfigError(
+                f"{out} holds the study of other data, or of these as they were before they "
+                "changed: choose another folder with --out."
+            )
         if before != now:
             raise ConfigError(
                 f"{out} holds the study as {before.get('form')}, with other numbers of trials, "

@@ -13,7 +13,7 @@ from .generated import Views
 
 LABEL = "class"
 SHARD_SIZE = 512
-MISSING = "left out by the question"
+MISSING = "left out by the question, or not there"
 
 
 def write_views(
@@ -46,6 +46,8 @@ def write_views(
     ]
     modalities = list(views.features)
     has = np.ones((len(names), len(modalities)), dtype=bool)
+    for modality, there in views.present.items():
+        has[:, modalities.index(modality)] = there.numpy()
     for split, rate in (missing or {}).items():
         mine = np.flatnonzero(np.array(names) == split)
         kept = exact_rate_masks(
