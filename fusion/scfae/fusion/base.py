@@ -55,15 +55,23 @@ class Fusion(nn.Module, ABC):
         check_finite: bool = True,
     ) -> None:
         super().__init__()
+        if dims is not None and not isinstance(dims, Mapping):
+            raise TypeError(
+                f"dims: must map each modality to its width, not be a {type(dims).__name__}"
+            )
         if not dims:
             raise ValueError("dims: at least one modality is needed")
         for name, width in dims.items():
-            if not isinstance(width, int) or width < 1:
+            if not _is_whole(width) or width < 1:
                 raise ValueError(f"dims[{name!r}]: must be a positive integer, not {width!r}")
+            if not isinstance(name, str):
+                raise TypeError(f"dims: a modality's name must be a str, not {name!r}")
             if not name or "." in name:
                 raise ValueError(f"dims: {name!r} cannot name a modality (empty, or with a dot)")
-        if num_outputs is not None and num_outputs < 1:
-            raise ValueError(f"num_outputs: must be at least 1 or None, not {num_outputs}")
+        if num_outputs is not None and (not _is_whole(num_outputs) or num_outputs < 1):
+            raise ValueError(
+                f"num_outputs: must be an integer, at least 1, or None, not {num_outputs!r}"
+            )
         self.dims = dict(dims)
         self.modalities = tuple(dims)
         self.num_outputs = num_outputs
@@ -124,7 +132,8 @@ class Fusion(nn.Module, ABC):
 
         Raises:
             ValueError: If names, shapes or values do not fit; the message names the tensor.
-            TypeError: If a mask is not bool or lengths are not integers.
+            TypeError: If a mask is not bool, lengths are not integers, features are not of the
+                weights' type or something is no tensor.
         """
         inputs = prepare(
             features,
@@ -135,6 +144,7 @@ class Fusion(nn.Module, ABC):
             groups=groups,
             check_finite=self.check_finite,
         )
+        self._check_types(inputs)
         output = self.fuse(inputs)
         if self.head is None or output.logits is not None:
             return output
@@ -146,3 +156,33 @@ class Fusion(nn.Module, ABC):
             name: self.poolings[name](inputs.features[name], inputs.valid[name])
             for name in self.modalities
         }
+
+    def _check_types(self, inputs: Inputs) -> None:
+        """Refuse features that are not of the weights' type, and labels that are no outputs."""
+        weight, labels = next(self.parameters(), None), inputs.labels
+        for name, rows in inputs.features.items():
+            if weight is None or torch.is_autocast_enabled(rows.device.type):
+                break
+            if rows.dtype != weight.dtype:
+                raise TypeError(
+                    f"features[{name!r}]: are {rows.dtype}, the model's weights {weight.dtype}"
+                )
+        if labels is None or self.num_outputs is None:
+            return
+        if labels.is_floating_point():
+            if labels.ndim > 1 and labels.shape[1:] != (self.num_outputs,):
+                raise ValueError(
+                    f"labels: must be [{len(labels)}, {self.num_outputs}], not {list(labels.shape)}"
+                )
+            return
+        if labels.ndim != 1:
+            raise ValueError(f"labels: classes must be [{len(labels)}], not {list(labels.shape)}")
+        is_checked = self.check_finite and not torch.compiler.is_compiling()
+        if is_checked and bool(((labels < 0) | (labels >= self.num_outputs)).any()):
+            raise ValueError(
+                f"labels: must be classes from 0 to num_outputs - 1 = {self.num_outputs - 1}"
+            )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)

@@ -62,9 +62,11 @@ def prepare(
 
     Raises:
         ValueError: If names, shapes or values do not fit; the message names the tensor.
-        TypeError: If `present` is not bool or lengths are not integers.
+        TypeError: If something is no tensor or mapping, `present` is not bool, or lengths or groups
+            are not integers.
     """
     modalities = tuple(dims)
+    _check_kinds(features, present, lengths, labels, groups)
     for name in features:
         if name not in dims:
             raise ValueError(f"features[{name!r}]: no such modality; known: {', '.join(dims)}")
@@ -95,7 +97,35 @@ def prepare(
     for name, extra in (("labels", labels), ("groups", groups)):
         if extra is not None and (extra.ndim == 0 or extra.shape[0] != batch_size):
             raise ValueError(f"{name}: must be [{batch_size}, ...], not {list(extra.shape)}")
+    if groups is not None and groups.is_floating_point():
+        raise TypeError(f"groups: must be integers, not {groups.dtype}")
     return Inputs(filled, present_now, valid, labels, groups)
+
+
+def _check_kinds(
+    features: object, present: object, lengths: object, labels: object, groups: object
+) -> None:
+    """Refuse what is no mapping or no tensor, and tensors that are not all on one device."""
+    tensors: dict[str, object] = {"present": present, "labels": labels, "groups": groups}
+    for name, mapping in (("lengths", lengths), ("features", features)):
+        if mapping is None and name == "lengths":
+            continue
+        if not isinstance(mapping, Mapping):
+            raise TypeError(
+                f"{name}: must map each modality to its tensor, not be a {type(mapping).__name__}"
+            )
+        tensors = {f"{name}[{m!r}]": x for m, x in mapping.items()} | tensors
+    first: Tensor | None = None
+    for name, tensor in tensors.items():
+        if tensor is None and "[" not in name:
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: must be a tensor, not {type(tensor).__name__}")
+        first = tensor if first is None else first
+        if tensor.device != first.device:
+            raise ValueError(
+                f"{name}: is on {tensor.device}, {next(iter(tensors))} on {first.device}"
+            )
 
 
 def _batch(features: Mapping[str, Tensor]) -> tuple[int, torch.device, torch.dtype]:

@@ -88,18 +88,26 @@ def build_fusion(
     Raises:
         ValueError: If the name or an option is unknown, an option is out of range, or the method
             does not take that many modalities.
+        TypeError: If `dims` is no mapping or an option is of the wrong type.
     """
     info = fusion_info(name)
     for option in options:
         if option not in info.options:
             hint = _near(option, list(info.options))
             raise ValueError(f"{option}: {name} has no such option.{hint}")
-    if dims:  # none at all is for the method itself to refuse
+    if isinstance(dims, Mapping) and dims:  # anything else is for the method itself to refuse
         info.check_modalities(len(dims))
-    return info.method(dims, num_outputs=num_outputs, **options)
+    try:
+        return info.method(dims, num_outputs=num_outputs, **options)
+    except TypeError as error:
+        # An option of the wrong type fails wherever it is first reckoned with.
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        if not given:
+            raise
+        raise TypeError(f"{name}: an option is of the wrong type ({given}): {error}") from error
 
 
 def _near(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(str(word).lower(), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{hint} Known: {', '.join(known)}."
