@@ -69,8 +69,10 @@ class LowRankFusion(Fusion):
         )
         self.rank_weights = nn.Parameter(torch.empty(1, rank))
         self.bias = nn.Parameter(torch.zeros(width))
-        for factor in (*self.factors.values(), self.rank_weights):
-            nn.init.xavier_normal_(factor)
+        # Each rank's slice is a matrix: of the stack as a whole, the initialisation would take one
+        # of its sides for a kernel, and the product of small factors would hardly learn.
+        for matrix in (*(w for f in self.factors.values() for w in f), self.rank_weights):
+            nn.init.xavier_normal_(matrix)
         self.add_head(width)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:

@@ -61,6 +61,13 @@ def test_low_rank_fusion_is_the_full_tensors_product() -> None:
     assert count_parameters(model) == sizes + 2 + 4
 
 
+def test_low_rank_factors_begin_as_large_as_matrices_of_their_shape() -> None:
+    torch.manual_seed(0)
+    model = LowRankFusion(THREE, hidden=63, rank=4, width=64)
+    for factor in model.factors.values():  # Glorot: variance 2 / (in + out)
+        assert abs(factor.std().item() - (2 / (64 + 64)) ** 0.5) < 0.005
+
+
 def test_modalities_meet_in_the_bottleneck_alone() -> None:
     torch.manual_seed(0)
     x = features(TWO, steps=4)
