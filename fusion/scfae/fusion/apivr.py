@@ -9,7 +9,9 @@ the bag, edges by similarity, and learned weights of the instances make one vect
     triplet       geometry-aware: the distance of one modality's vector to the span of the
                   instances of another's that weigh most
 
-Deviations: weights and margin are not published and ours; edges are a softmax over cosines; vectors
+Deviations: weights and margin are not published. The margin is ours; the adversarial loss weighs a
+hundredth of `cls`, as in ACMR's code, from which the authors' descends: as much as `cls`, it drives
+the vectors' lengths up and keeps the modalities apart. Edges are a softmax over cosines; vectors
 are scaled to unit length for the triplet, so that a distance is the sine of the angle to the span;
 the positive of an anchor is its own bag and the negatives are all bags of other classes (without
 labels: all others); `bags` says whose instances span, by default all modalities', and more than two
@@ -27,7 +29,7 @@ from torch import Tensor, nn
 
 from .base import Fusion
 from .distance_triplet import distance_triplet, other_samples
-from .info import FusionInfo
+from .info import FusionInfo, TrainingRecipe
 from .losses import mean_over_present
 from .matching import check_positives, partner_labels
 from .output import FusionOutput
@@ -217,7 +219,8 @@ INFOS = (
         faithfulness="text",
         missing="its vector is zero, it is in no loss, the logits are the mean of the rest",
         deviations=(
-            "Margin and weights of the losses are not published and ours.",
+            "The margin is ours, it is not published.",
+            "Nor are weights: the adversarial loss weighs a hundredth of the labels', as in ACMR.",
             "Distances to a span are sines of angles.",
             "The positive of an anchor is its own bag.",
             "More than two modalities add every ordered pair.",
@@ -225,6 +228,10 @@ INFOS = (
         ),
         needs=("sequence", "labels"),
         min_modalities=2,
+        recipe=TrainingRecipe(
+            loss_weights={"adversarial": 0.01},
+            source="ours, but for the adversarial weight, after ACMR (Wang et al., ACM MM 2017)",
+        ),
         batch_losses=("triplet",),
     ),
 )
