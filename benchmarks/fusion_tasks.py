@@ -1,8 +1,8 @@
 """Generated sets, each of something that concatenation of pooled vectors cannot do well.
 
-A set has two views, `a` and `b`, 16 features each, under random maps, so that no feature of one is
-comparable with the same feature of the other. `FAMILIES` has for each task its set and the methods
-whose purpose it is; `WITHOUT` the methods that are made for none of these, and why.
+A set has views, `a` and `b` (`product` also `c`), 16 features each, under random maps, so that no
+feature of one is comparable with the same feature of another. `FAMILIES` has for each task its set
+and the methods whose purpose it is; `WITHOUT` the methods that are made for none of these, and why.
 """
 
 from collections.abc import Callable, Mapping
@@ -110,11 +110,16 @@ def shared(seed: int, labelled: int = 64) -> Task:
 
 
 def product(seed: int) -> Task:
-    """Return two views with a vector each; the class is the sign of their scalar product."""
+    """Return three views of two factors; the class is the sign of the sum of their products.
+
+    Products of two views alone concat learns better: with four factors in each it was right in
+    92.8 %, lmf in 85.6 % (three seeds).
+    """
     g = torch.Generator().manual_seed(seed)
-    first, second = (torch.randn(ALL, 4, generator=g) for _ in range(2))
-    labels = ((first * second).sum(dim=1) > 0).long()
-    return _task("product", {"a": seen(first, 0.1, g), "b": seen(second, 0.1, g)}, labels)
+    factors = [torch.randn(ALL, 2, generator=g) for _ in range(3)]
+    labels = (factors[0] * factors[1] * factors[2]).sum(dim=1) > 0
+    views = {m: seen(x, 0.1, g) for m, x in zip(("a", "b", "c"), factors, strict=True)}
+    return _task("product", views, labels.long())
 
 
 FAMILIES: Mapping[str, tuple[Callable[[int], Task], tuple[str, ...]]] = {
@@ -132,6 +137,8 @@ FAMILIES: Mapping[str, tuple[Callable[[int], Task], tuple[str, ...]]] = {
             "uavm",
             "macb_df",
             "late_fusion",
+            "misa",
+            "drfuse",
         ),
     ),
     "dialogue": (dialogue, ("gcnet",)),
@@ -158,6 +165,7 @@ FAMILIES: Mapping[str, tuple[Callable[[int], Task], tuple[str, ...]]] = {
             "aadml",
             "xmodal_distill",
             "dual_interaction",
+            "mamba_ltc_align",
             "scfae+infonce",
         ),
     ),

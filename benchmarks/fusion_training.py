@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,6 +119,7 @@ def train(
     lr: float,
     hidden: float = HIDDEN,
     own_losses: bool = True,
+    rebuild: Callable[[Any], None] | None = None,
 ) -> Trained:
     """Train on the part `train`, select on `val`.
 
@@ -132,6 +133,7 @@ def train(
         lr: Learning rate at the end of the warm-up.
         hidden: Share of the views present that a step hides.
         own_losses: Train on the method's own losses beside the task's.
+        rebuild: Changes the method that was built, before it is trained.
     """
     optim = OptimConfig(epochs=epochs, batch_size=data.batch_size, lr=lr, clip_norm=CLIP_NORM)
     seed_everything(seed)
@@ -139,6 +141,8 @@ def train(
     parts = {name: torch.from_numpy(rows) for name, rows in data.split(seed).items()}
     data = data.standardised(present, parts["train"])
     fusion = build_fusion(info.name, data.dims, data.num_classes, **options)
+    if rebuild is not None:
+        rebuild(fusion)
     model = Standardised(fusion, data.dims, rms=fusion.input_rms)
     model.fit(
         (b.features, b.present, b.lengths) for b in batches(data, present, parts["train"], 256)

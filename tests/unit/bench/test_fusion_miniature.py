@@ -5,7 +5,14 @@ import json
 import pytest
 import torch
 from benchmarks import fusion_miniature
-from benchmarks.fusion_reasons import CHANGES, joined
+from benchmarks.fusion_reasons import (
+    CHANGES,
+    beside,
+    joined,
+    joined_twice,
+    numbered,
+    without_swiglus,
+)
 from benchmarks.fusion_tasks import (
     FAMILIES,
     WITHOUT,
@@ -13,12 +20,13 @@ from benchmarks.fusion_tasks import (
     dialogue,
     mismatch,
     missing,
+    product,
     retrieval,
 )
 from benchmarks.fusion_training import Trained, shuffled
 from torch import Tensor, nn
 
-from scfae.fusion import FusionOutput, list_fusions
+from scfae.fusion import FusionOutput, build_fusion, list_fusions
 
 
 def test_every_method_has_a_task_or_a_reason() -> None:
@@ -61,6 +69,8 @@ def test_the_table_is_that_of_its_figures() -> None:
         ("mismatch", "emo_foren"),
         ("retrieval", "cmmp"),
         ("retrieval", "aadml"),
+        ("retrieval", "apivr"),
+        ("retrieval", "mamba_ltc_align"),
         ("retrieval", "xmodal_distill"),
     ],
 )
@@ -85,6 +95,55 @@ def test_the_views_become_one_with_zeros_for_what_is_absent() -> None:
     gone = ~data.present(0.0, 0)[:, 1]
     assert (both[gone, :, 16:] == 0).all()
     assert torch.equal(both[~gone, :, 16:], data.features["b"][~gone])
+
+    twice = joined_twice(data)
+    assert list(twice.features) == list(twice.lengths) == ["a", "b"]
+    assert all(torch.equal(x, both) for x in twice.features.values())
+    assert twice.present(0.0, 0).all()
+
+
+def test_moments_get_their_number_or_the_other_stream_beside_them() -> None:
+    data = crossing(0)
+    for m, x in numbered(data).features.items():
+        assert torch.equal(x[:, :, :16], data.features[m])
+        assert torch.equal(x[0, :, 16:], 2 * torch.eye(6))
+    for x in beside(data).features.values():
+        assert torch.equal(x, torch.cat([data.features["a"], data.features["b"]], dim=2))
+
+
+def test_the_sign_of_products_is_in_no_two_views_alone() -> None:
+    data = product(0)
+    halves = [x - x.mean(dim=0) for x in data.features.values()]
+    factors = [torch.linalg.svd(x[:, 0], full_matrices=False).U[:, :2] for x in halves]
+    assert list(data.features) == ["a", "b", "c"]
+    for first, second in ((0, 1), (0, 2), (1, 2)):  # no bilinear form of two views tells the class
+        pairs = torch.einsum("ni,nj->nij", factors[first], factors[second]).flatten(1)
+        signs = 2.0 * data.labels.float() - 1
+        solved = torch.linalg.lstsq(pairs[:512], signs[:512, None]).solution
+        right = ((pairs[512:] @ solved)[:, 0] > 0) == (data.labels[512:] == 1)
+        assert right.double().mean() < 0.6
+
+
+@pytest.mark.parametrize("name", ["scfae", "scfae_stacked"])
+def test_an_scfae_without_swiglus_has_none_and_still_runs(name: str) -> None:
+    model = build_fusion(name, {"a": 16, "b": 16}, 4, batched="never")
+    without_swiglus(model)
+    assert not any("swiglu" in type(part).__name__.lower() for part in model.modules())
+    x = {m: torch.randn(5, 16) for m in ("a", "b")}
+    with torch.no_grad():
+        assert model(x).logits.shape == (5, 4)
+
+
+def test_views_are_scored_by_their_distance_as_they_enter() -> None:
+    data = mismatch(0)
+    fusion = build_fusion("avoid_df", data.dims, 2, width=16, num_layers=1, num_heads=2)
+    rows = torch.arange(6)
+    first, second = (fusion.get_submodule(f"project.{m}")(data.features[m][rows]) for m in "ab")
+    distance = (first - second).norm(dim=2)[:, 0]
+    data.labels[rows] = (distance > distance.median()).long()
+    trained = Trained(nn.ModuleDict({"model": fusion}), data, data.present(0.0, 0), {})
+    trained.model.forward = fusion.eval().forward
+    assert fusion_miniature.area_by_entry(trained, rows) == 1.0
 
 
 def test_dialogues_stay_whole_and_in_order() -> None:
