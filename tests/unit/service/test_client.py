@@ -37,7 +37,7 @@ from .services import (
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("stores")
     make_service_store(root)
-    words = ["--store-root", str(root), "--gpus", "none"]
+    words = ["--store-root", str(root), "--media-root", str(root), "--gpus", "none"]
     with start_server(tmp_path_factory.mktemp("service"), *words) as served:
         yield served
 
@@ -190,8 +190,10 @@ def test_no_service_is_said_in_a_sentence(url: str) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["submit", "none.yaml"], 2, "there is no file"),
+        (["submit", "none.yaml"], 2, "there is no config file"),
+        (["submit", "none.json"], 2, "there is no file"),
         (["runs", "0" * 12], 1, "there is no job"),
+        (["runs", "../../etc"], 1, "there is nothing at /api/"),
         (["runs", "--state", "wrong"], 2, "state"),
         (["cancel"], 2, "JOB"),
     ],
@@ -202,6 +204,23 @@ def test_wrong_words_end_in_a_sentence(
     done = scfae(served, *words)
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_could_only_fail_is_refused_at_once(served: Served, tmp_path: Path) -> None:
+    def refused(text: str, name: str = "a.yaml") -> str:
+        (tmp_path / name).write_text(text)
+        done = scfae(served, "submit", str(tmp_path / name))
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        return done.stderr
+
+    gone = yaml.safe_dump(SETTINGS | {"store": "nowhere"})
+    assert "there is no feature store, and no job that makes one there" in refused(gone)
+    assert "line 2, column 1: expected ',' or ']'" in refused("store: [a\n")
+    job: dict[str, Any] = {"kind": "extract", "store": "x", "media": ".", "encoders": ["no-such"]}
+    assert "no-such" in refused(json.dumps({"job": job}), "a.json")
+    job = {"kind": "derive", "store": "nowhere", "column": "a", "name": "b", "pool": "mean"}
+    assert "there is no feature store" in refused(json.dumps({"job": job}), "a.json")
 
 
 def test_a_dry_submission_tells_and_submits_nothing(

@@ -121,7 +121,7 @@ def test_what_cannot_be_promoted_is_said(
     with pytest.raises(JobStateError, match="is queued"):
         client.promote(waiting, "fakes")
     served.queue.wish(waiting, "cancel", actor="test")
-    with pytest.raises(Exception, match="no run at"):
+    with pytest.raises(RunStateError, match="no run to promote: it was cancelled before it began"):
         client.promote(waiting, "fakes")
     with pytest.raises(JobNotFound):
         client.promote("0" * 12, "fakes")

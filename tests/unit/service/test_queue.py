@@ -234,3 +234,16 @@ def test_the_request_is_kept_as_it_was_checked(queue: Queue, roots: Roots) -> No
     config = document["request"]["job"]["config"]
     assert config["data"]["store"] == str(Path(roots.stores[0]) / "store")
     assert config["optim"]["weight_decay"] == 0.01
+
+
+def test_a_training_may_wait_for_the_extraction_of_its_store_and_for_nothing_else(
+    queue: Queue, roots: Roots
+) -> None:
+    with pytest.raises(ConfigError, match="no feature store, and no job that makes one"):
+        queue.submit(training(store="later"), actor="ann", roots=roots)
+    job = {"kind": "extract", "media": ".", "store": "later", "encoders": ["ge2e"]}
+    first = queue.submit(read_request({"job": job}), actor="ann", roots=roots)
+    assert queue.submit(training(store="later"), actor="ann", roots=roots).state == "queued"
+    queue.wish(first.id, "cancel", actor="ann")
+    with pytest.raises(ConfigError, match="no feature store"):
+        queue.submit(training(store="later"), actor="ann", roots=roots)

@@ -94,10 +94,10 @@ def sweep(grid: dict[str, Any], **settings: Any) -> dict[str, Any]:
         ({"kind": "evaluate", "run": "../../../../etc"}, "pattern"),
         ({"kind": "derive", "store": "store", "column": "--as", "name": "x"}, "pattern"),
         ({"kind": "derive", "store": "store", "column": "a", "name": "../x"}, "pattern"),
-        ({"kind": "extract", "media": "/etc", "store": "new", "encoders": ["x"]}, "outside"),
-        ({"kind": "extract", "media": ".", "store": "/new", "encoders": ["x"]}, "outside"),
+        ({"kind": "extract", "media": "/etc", "store": "new", "encoders": ["ge2e"]}, "outside"),
+        ({"kind": "extract", "media": ".", "store": "/new", "encoders": ["ge2e"]}, "outside"),
         (
-            {"kind": "extract", "media": ".", "store": "new", "encoders": ["x@/etc/passwd"]},
+            {"kind": "extract", "media": ".", "store": "new", "encoders": ["ge2e@/etc/passwd"]},
             "outside",
         ),
         ({"kind": "extract", "media": ".", "store": "new", "encoders": ["-e"]}, "encoders"),

@@ -94,16 +94,10 @@ def _told(checked: "Checked", wants_json: bool) -> int:
 def _document(flags: SubmitArguments) -> dict[str, Any]:
     import yaml
 
-    try:
-        text = flags.file.read_text(encoding="utf-8")
-        is_whole = flags.file.suffix == ".json"
-        document = json.loads(text) if is_whole else yaml.safe_load(text)
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {flags.file}.") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{flags.file} cannot be read: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{flags.file} holds no mapping.")
+    from scfae.train.config import read_yaml
+
+    is_whole = flags.file.suffix == ".json"
+    document = _read_json(flags.file) if is_whole else read_yaml(flags.file)
     if is_whole:
         if flags.set:
             raise ConfigError("--set is for trainings in YAML; a request in JSON is taken whole.")
@@ -114,3 +108,15 @@ def _document(flags: SubmitArguments) -> dict[str, Any]:
             raise ConfigError(f"--set {pair}: KEY=VALUE is due.")
         document[name] = yaml.safe_load(value)
     return {"job": {"kind": "train", "config": document}}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {file}.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{file} holds no mapping.")
+    return document

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from scfae.store.config import Frozen
-from scfae.store.errors import ConfigError
+from scfae.store.errors import ConfigError, UnknownEncoder
 
 from .kind import Kind, Name
 from .reproduce_job import ReproduceJob
@@ -42,6 +42,11 @@ class TrainJob(Kind):
     def checked(self, roots: Roots, runs: Path) -> "TrainJob":
         """Return it with the whole config, defaults filled in."""
         return self.model_copy(update={"config": checked_config(self.config, roots)})
+
+    @property
+    def reads(self) -> str | None:
+        """The store, once the config is whole."""
+        return _store_of(self.config)
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Return the config."""
@@ -86,6 +91,11 @@ class SweepJob(Kind):
         config = checked_config(self.config, roots)
         grid = checked_grid(config, self.grid, roots)
         return self.model_copy(update={"config": config, "grid": grid})
+
+    @property
+    def reads(self) -> str | None:
+        """The store, once the config is whole."""
+        return _store_of(self.config)
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Return the config with its `sweep` section."""
@@ -214,6 +224,11 @@ class DeriveJob(Kind):
         store = roots.store(self.store)
         return self.model_copy(update={"store": store})
 
+    @property
+    def reads(self) -> str | None:
+        """The store."""
+        return self.store
+
     def words(self, folder: Path) -> list[str]:
         """Return the words of `scfae store derive`."""
         words = ["store", "derive", self.store, self.column, "--as", self.name]
@@ -325,6 +340,12 @@ def _about(config: Mapping[str, Any]) -> str:
     return " ".join(map(str, words))
 
 
+def _store_of(config: Mapping[str, Any]) -> str | None:
+    data = config.get("data")
+    store = data.get("store") if isinstance(data, Mapping) else None
+    return store if isinstance(store, str) else None
+
+
 def _check_run(runs: Path, run: str) -> None:
     if not (runs / run / "run" / "config.yaml").is_file():
         raise ConfigError(f"run = {run!r}: no job of that id has trained a run.")
@@ -334,6 +355,14 @@ def _checked_encoder(text: str, roots: Roots) -> str:
     """Return the encoder with the place of its weights, if they are a file, made absolute."""
     if not _ENCODER.match(text):
         raise ConfigError(f"encoders: {text!r} is not NAME[@WEIGHTS][:option=value,…].")
+
+    from scfae.extract import parse_encoder  # torch comes with it
+    from scfae.extract.registry import find_entry
+
+    try:
+        find_entry(parse_encoder(text).name)
+    except UnknownEncoder as error:
+        raise ConfigError(f"encoders: {error}") from None
     name, at, weights = text.partition("@")
     if not at or re.match(r"^random:\d+(:|$)", weights):
         return text

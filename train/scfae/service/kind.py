@@ -47,6 +47,11 @@ class Kind(Frozen, ABC):
         return []
 
     @property
+    def reads(self) -> str | None:
+        """The store that must be there when the job begins; None for none."""
+        return None
+
+    @property
     def prints(self) -> str | None:
         """Name of the artifact that standard output becomes; None for the log."""
         return None

@@ -39,6 +39,7 @@ from .model_views import (
 from .states import ENDED
 
 _SAMPLES = "samples, labels and splits"  # as `opening` calls their fingerprint
+_ENDS = {"failed": "failed", "cancelled": "was cancelled", "finished": "ended"}
 _MODEL, _DELETED = "model.json", "deleted.json"
 
 
@@ -122,6 +123,12 @@ class Models:
         record = job.record()
         if record.state not in ENDED:
             raise JobStateError(f"job {job.id} is {record.state}: promote it when it has ended.")
+        if record.kind == "train" and not RunFolder.exists(job.run_path):
+            why = f", {record.reason}" if record.reason else ""
+            raise RunStateError(
+                f"job {job.id} has no run to promote: it {_ENDS[record.state]} before it began"
+                f"{why.removesuffix('.')}."
+            )
         run = _run_of(job, record.kind, member)
         if not run.best.is_file():
             raise RunStateError(f"job {job.id} has no checkpoint to promote.")

@@ -101,11 +101,23 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def plain(request: Request, error: HTTPException) -> Response:
-        return _answer(request, error.status_code, str(error.detail))
+        return _answer(request, error.status_code, _said(request, error))
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> Response:
         return _answer(request, 500, "an error that nobody foresaw; the server's log has it.")
+
+
+def _said(request: Request, error: HTTPException) -> str:
+    """Return the detail of an error, or a sentence where it is but the status in words."""
+    detail, path = str(error.detail), request.url.path
+    if detail != HTTPStatus(error.status_code).phrase:
+        return detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {path}."
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method} is not for {path}."
+    return detail
 
 
 def _status_of(request: Request, error: ScfaeError) -> int:

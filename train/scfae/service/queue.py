@@ -22,16 +22,18 @@ from scfae.store.errors import (
     JobStateError,
     ServiceError,
 )
+from scfae.store.header import STORE_FILE
 
 from . import index
 from .etags import etag
+from .filters import Term
 from .folder import JobFolder, job_folders
 from .jobs import JobRequest
 from .models import refuse_promoted
 from .reader import JobReader
 from .record import HistoryEvent, JobRecord, Process, Submitted, Wish, apply
 from .roots import Roots
-from .states import ACTIVE, ENDED, State, check_move
+from .states import ACTIVE, ENDED, STATES, State, check_move
 
 EDITABLE = ("name", "tags", "notes", "priority")
 
@@ -70,7 +72,8 @@ class Queue(JobReader):
             key: The same request under the same key is the same job.
 
         Raises:
-            ConfigError: A setting cannot be used, or the key was used for another request.
+            ConfigError: A setting cannot be used, its store is not there and no job makes it, or
+                the key was used for another request.
         """
         try:
             asked = digest(request.model_dump(mode="json"))
@@ -83,12 +86,14 @@ class Queue(JobReader):
             # The folder answers, not the index: it may be there without a row, after a kill.
             if JobFolder(self.runs / job_id).exists():
                 return self._same(job_id, asked)
+        checked = request.checked(roots, self.runs)
+        self._check_store(checked.job.reads)
         submitted = Submitted(
             id=job_id,
             actor=actor,
             time_s=time.time(),
             key=key,
-            request=request.checked(roots, self.runs),
+            request=checked,
             asked=asked,
         )
         folder = JobFolder(self.runs / job_id)
@@ -278,6 +283,21 @@ class Queue(JobReader):
             connection.execute("DELETE FROM jobs")
             connection.execute("DELETE FROM facts")
             return index.put_all(connection, job_folders(self.runs))
+
+    def _check_store(self, store: str | None) -> None:
+        """Check that a store is there, or that an extraction which goes on will make it.
+
+        Raises:
+            ConfigError: It is not.
+        """
+        if store is None or "://" in store or (Path(store) / STORE_FILE).is_file():
+            return
+        terms = [Term("store", "=", store, None, 1, 1)]
+        states = [state for state in STATES if state not in ENDED]
+        if not self.page(kinds=("extract",), states=states, terms=terms, limit=1).jobs:
+            raise ConfigError(
+                f"store = {store!r}: there is no feature store, and no job that makes one there."
+            )
 
     def _take_up(self) -> None:
         """Take up what a kill left: index folders without a row, and remove half-made ones.

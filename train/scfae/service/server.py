@@ -120,8 +120,11 @@ def _listening(config: uvicorn.Config, host: str) -> socket.socket:
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, config.port))
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"--host {host} --port {config.port}: {error}; choose another.") from None
+    except OverflowError:
+        raise ConfigError(f"--port {config.port}: 0 to 65535 are ports.") from None
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"--host {host} --port {config.port}: {why}; choose another.") from None
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     print(f"scfae serves on http://{shown}:{port}", file=sys.stderr, flush=True)
