@@ -21,7 +21,7 @@ from scfae.store.masking import named_modalities, parse_policy
 from .encoder_config import EncoderConfig
 from .setting_problems import describe
 from .setting_problems import suggest as suggest
-from .yaml_text import to_yaml
+from .yaml_text import to_yaml, yaml_problem
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -327,20 +327,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path} is a folder; a YAML file is due (to go on with a run: --resume {path})."
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {_first_problem(error)}") from None
+        raise ConfigError(f"{path} cannot be read as YAML: {yaml_problem(error)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}; a mapping of settings is due.")
     return {str(key): value for key, value in content.items()}
-
-
-def _first_problem(error: Exception) -> str:
-    """Return what is wrong in one line: PyYAML's own words are a page of excerpts."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}."
-    return " ".join(str(error).split())
 
 
 def flatten(settings: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:

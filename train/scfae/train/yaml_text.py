@@ -13,3 +13,11 @@ def to_yaml(settings: Mapping[str, Any]) -> str:
     if yaml.safe_load(text) != settings:
         text = yaml.safe_dump(dict(settings), sort_keys=False)
     return text
+
+
+def yaml_problem(error: Exception) -> str:
+    """Return what is wrong in one line: PyYAML's own words are a page of excerpts."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}."
+    return " ".join(str(error).split())
