@@ -75,3 +75,6 @@ def test_the_scale_of_intervals_is_wide_unless_all_are_high() -> None:
     assert interval_scale([0.4, 0.9]) == (0.0, 1.0)
     assert interval_scale([0.93, None, 0.99]) == (0.9, 1.0)
     assert interval_scale([None]) == (0.0, 1.0)
+    low, high = interval_scale([-0.12, 0.4, 1.31])
+    assert low <= -0.12
+    assert high >= 1.31

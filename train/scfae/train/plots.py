@@ -95,7 +95,8 @@ def line_chart(
             left, _ = place(x, y_range[0])
             parts.append(f'<text x="{left:.1f}" y="{HEIGHT - BOTTOM + 16}" ')
             parts.append(f'text-anchor="middle">{number(x)}</text>')
-    parts.append(f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM + 16}" text-anchor="end">')
+    # Clear of the first number, which stands in the middle of its place.
+    parts.append(f'<text x="{LEFT - 11}" y="{HEIGHT - BOTTOM + 16}" text-anchor="end">')
     parts.append(f"{escape(x_label)}</text>")
     for mark in marks:
         left, _ = place(min(max(mark, x_range[0]), x_range[1]), y_range[0])
@@ -157,10 +158,11 @@ def interval_axis(scale: tuple[float, float]) -> Markup:
 
 
 def interval_scale(values: Sequence[float | None]) -> tuple[float, float]:
-    """Return a scale for fractions that holds all values: 0 to 1, or narrower if all are high."""
+    """Return a scale that holds all values: 0 to 1, narrower if all are high, wider if need be."""
     known = [value for value in values if value is not None]
     lowest = min(known, default=0.0)
-    return (0.0 if lowest < 0.5 else math.floor(lowest * 20 - 0.5) / 20, 1.0)
+    low = 0.0 if 0 <= lowest < 0.5 else math.floor(lowest * 20 - 0.5) / 20
+    return low, max(1.0, math.ceil(max(known, default=0.0) * 20) / 20)
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from scfae.train.analysis.reading import KeptProjection
 from scfae.train.gradient_log import read_lines
 from scfae.train.reproduce.figure4 import FigureTable, Method, _row, plan_figure
 from scfae.train.reproduce.page import documents_of, write_reproduction
-from scfae.train.reproduce.plan import Planner
+from scfae.train.reproduce.plan import Planner, all_cells, superseded
 from scfae.train.reproduce.protocols import PROTOCOLS
 from scfae.train.reproduce.running import Reproduction, reproduce
 from scfae.train.reproduce.tables import FULL, datasets_of, read_published
@@ -116,6 +117,15 @@ def test_runs_are_sampled_about_as_often_whatever_their_length(
         planned = plan_figure(planner, parts_of(store))
         every.append(planned.cosines.rows[0].cells[FULL][0].config.loop.gradients_every)
     assert every == [1, 10]  # of 8 and of 400 steps
+
+
+def test_a_run_that_is_asked_for_too_is_no_earlier_one(store: FeatureStore, tmp_path: Path) -> None:
+    planner = Planner(tmp_path, PROTOCOLS["honest"], num_seeds=1, overrides=QUICK)
+    cell = all_cells(plan_figure(planner, parts_of(store)).tables)[0]
+    twin = replace(cell, name="twin")
+    there = {tmp_path / one.name: one.config for one in (cell, twin)}
+    assert superseded([cell, twin], there) == {}
+    assert superseded([cell], there) == {cell.name: ["twin"]}
 
 
 def test_figures_by_hand() -> None:

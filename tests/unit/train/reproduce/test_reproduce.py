@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from scfae.store import FeatureStore
 from scfae.train.evaluation import EVALUATION_FILE
 from scfae.train.reproduce.exports import lines_of
-from scfae.train.reproduce.page import documents_of, write_reproduction
+from scfae.train.reproduce.page import _plot, documents_of, write_reproduction
 from scfae.train.reproduce.results import ResultRow, ResultTable
 from scfae.train.reproduce.running import Reproduction, reproduce
 from scfae.train.reproduce.verdicts import summary
@@ -166,6 +167,16 @@ def test_the_page_is_whole_and_fetches_nothing(made: Reproduction) -> None:
         assert f'<section id="{name}">' in page
     assert "69.3/71.0" in page
     assert "ours, 2 seeds" in page
+
+
+def test_the_baseline_is_within_the_plot(made: Reproduction) -> None:
+    table = table_of(made, "table5")
+    low = replace(table, baseline={**table.baseline, table.table.headline: (-0.3, None)})
+    plot = _plot(low)
+    assert plot is not None
+    place = re.search(r'class="mark" x1="([\d.]+)%"', plot["rows"][0]["plot"])
+    assert place is not None
+    assert float(place[1]) > 3  # at the edge it would say the wrong figure
 
 
 def test_again_nothing_is_run(made: Reproduction, store: FeatureStore) -> None:

@@ -138,12 +138,19 @@ def _costs(table: CostTable, sheet: Sheet) -> dict[str, Any]:
             "is_scfae": False,
             "note": "",
             "whose": [],
-            "cells": [{"printed": one, "ours": []} for one in figures],
+            "cells": [_cost_cell(table, one) for one in figures],
         }
         for name, _, figures in sheet.lines
     ]
     figure = figure_section(table) if isinstance(table, FigureTable) else None
     return _section(sheet, rows) | {"baseline": None, "plot": None, "figure": figure}
+
+
+def _cost_cell(table: CostTable, text: str) -> dict[str, Any]:
+    """Return a cell: of the figure, whose figures have intervals, these stand beneath."""
+    if isinstance(table, FigureTable) and "[" in text:
+        return {"printed": "", "ours": _split(text)}
+    return {"printed": text, "ours": []}
 
 
 def _section(sheet: Sheet, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -216,15 +223,15 @@ def _plot(result: ResultTable) -> dict[str, Any] | None:
             one = row.figures[head][0]
             low, high = one.interval or (None, None)
             dots.append(Interval("ours", one.seeds.mean, low, high, 0))
-        values += [dot.low if dot.low is not None else dot.value for dot in dots]
+        values += [one for dot in dots for one in (dot.low, dot.value, dot.high)]
         if dots:
             rows.append((row_name(row), dots))
     # Of degradation the first row is a figure and the others are differences: not on one axis.
     is_mixed = table.kind == "degradation"
     if is_mixed or not any(row.state == "measured" for row in result.rows):
         return None
-    scale = interval_scale(values)
     reference = result.baseline[head][0] if result.baseline else None
+    scale = interval_scale([reference, *values])  # or the dashed line would stand at the edge
     return {
         "caption": f"{head} as a fraction, printed and ours with its 95 % interval; dashed: "
         f"{baseline_name(result)}",

@@ -222,10 +222,11 @@ def superseded(cells: Sequence[Cell], there: Mapping[Path, RunConfig]) -> dict[s
     by_settings: dict[str, list[Path]] = {}
     for path, config in there.items():
         by_settings.setdefault(config.digest(), []).append(path)
+    asked = {cell.name for cell in cells}
     found = {}
     for cell in cells:
         same = by_settings.get(cell.config.digest(), [])
-        others = [path.name for path in same if path.name != cell.name]
+        others = [path.name for path in same if path.name not in asked]
         if others:
             found[cell.name] = others
     return found
