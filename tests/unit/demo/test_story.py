@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scfae.demo.story import run_demo
+from scfae.demo.story import RATES, run_demo
 from scfae.demo.summary import summary
 from scfae.store import FeatureStore
+from scfae.train.runs import RunFolder
 
 SCFAE = Path(sys.executable).parent / "scfae"
 
@@ -24,6 +25,8 @@ def test_the_story_from_media_to_report(tmp_path: Path) -> None:
     assert "random" in page
     document = result.evaluations["scfae"].as_dict()
     assert len(document["conditions"]) == 7
+    rates = {name: RunFolder(result.runs[name]).config.optim.lr for name in RATES}
+    assert rates == RATES
     text = summary(result)
     assert "video+audio+image" in text
     assert str(result.report) in text
