@@ -161,9 +161,9 @@ class Fusion(nn.Module, ABC):
         """Refuse features that are not of the weights' type, and labels that are no outputs."""
         weight, labels = next(self.parameters(), None), inputs.labels
         for name, rows in inputs.features.items():
-            if weight is None or torch.is_autocast_enabled(rows.device.type):
-                break
-            if rows.dtype != weight.dtype:
+            kind = rows.device.type  # `meta` knows no autocast, and asking is an error there
+            is_cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+            if weight is not None and not is_cast and rows.dtype != weight.dtype:
                 raise TypeError(
                     f"features[{name!r}]: are {rows.dtype}, the model's weights {weight.dtype}"
                 )

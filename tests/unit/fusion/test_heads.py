@@ -45,7 +45,9 @@ def test_no_outputs_is_no_head() -> None:
 def test_wrong_heads_are_named() -> None:
     with pytest.raises(ValueError, match="head: must be one of linear, mlp, not 'deep'"):
         build_fusion("scfae", DIMS, num_outputs=2, head="deep")
-    with pytest.raises(ValueError, match="num_outputs: must be at least 1 or None, not 0"):
+    with pytest.raises(
+        ValueError, match="num_outputs: must be an integer, at least 1, or None, not 0"
+    ):
         build_fusion("scfae", DIMS, num_outputs=0)
 
 
