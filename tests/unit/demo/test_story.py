@@ -10,13 +10,14 @@ import pytest
 from scfae.demo.story import RATES, run_demo
 from scfae.demo.summary import summary
 from scfae.store import FeatureStore
+from scfae.store.errors import ConfigError
 from scfae.train.runs import RunFolder
 
 SCFAE = Path(sys.executable).parent / "scfae"
 
 
 @pytest.mark.timeout(900)
-def test_the_story_from_media_to_report(tmp_path: Path) -> None:
+def test_the_story_from_media_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     counts = {"train": 24, "val": 8, "test": 8}
     result = run_demo(tmp_path, counts=counts, epochs=2, say=said.append)
@@ -48,3 +49,9 @@ def test_the_story_from_media_to_report(tmp_path: Path) -> None:
     line = json.loads(predicted.stdout)
     assert line["present"] == ["video", "audio"]
     assert sum(line["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+
+    monkeypatch.setattr("scfae.demo.story.RATES", {"scfae": 1e-4, "concat": 1e-4})
+    with pytest.raises(
+        ConfigError, match=r"scfae was trained by another version .* remove .*/runs"
+    ):
+        run_demo(tmp_path, counts=counts, epochs=2)

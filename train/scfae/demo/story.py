@@ -13,8 +13,16 @@ from pathlib import Path
 from scfae.extract import extract, load_encoder
 from scfae.store import FeatureStore
 from scfae.store.atomic import sha256_file
-from scfae.store.errors import RunStateError, WeightsUnavailable
-from scfae.train import Evaluation, evaluate, load_config, train, write_report
+from scfae.store.errors import ConfigError, RunStateError, WeightsUnavailable
+from scfae.train import (
+    Evaluation,
+    RunConfig,
+    RunFolder,
+    evaluate,
+    load_config,
+    train,
+    write_report,
+)
 
 from .clips import genuine_only, make_media
 
@@ -67,6 +75,9 @@ def run_demo(
         epochs: Of each training; half as many for the second question.
         say: Receives one line a step.
         progress: Receives (done, total, text).
+
+    Raises:
+        ConfigError: A run there was trained by a demo of other settings.
     """
     seconds: dict[str, float] = {}
 
@@ -83,31 +94,30 @@ def run_demo(
 
     def fuse(name: str, fusion: str, label: str, video: str, *, epochs: int = epochs) -> None:
         runs[name] = folder / "runs" / name
-        train(
-            load_config(
-                None,
-                {
-                    "store": str(store),
-                    "columns": {
-                        "video": video,
-                        "audio": AUDIO,
-                        "image": FeatureStore.open(store).column(IMAGE).info.name,
-                    },
-                    "label": label,
-                    # The digit is the picture's: a voice that says another one would be noise.
-                    "where": {"fake": 0} if label == "digit" else {},
-                    "fusion": fusion,
-                    "masking": "subsets",
-                    "clip_norm": 1.0,
-                    "lr": RATES[fusion],
-                    "epochs": epochs,
-                    "batch_size": 32,
-                    "seed": SEED,
-                    "run": str(runs[name]),
+        config = load_config(
+            None,
+            {
+                "store": str(store),
+                "columns": {
+                    "video": video,
+                    "audio": AUDIO,
+                    "image": FeatureStore.open(store).column(IMAGE).info.name,
                 },
-            ),
-            progress=progress,
+                "label": label,
+                # The digit is the picture's: a voice that says another one would be noise.
+                "where": {"fake": 0} if label == "digit" else {},
+                "fusion": fusion,
+                "masking": "subsets",
+                "clip_norm": 1.0,
+                "lr": RATES[fusion],
+                "epochs": epochs,
+                "batch_size": 32,
+                "seed": SEED,
+                "run": str(runs[name]),
+            },
         )
+        _check_same(runs[name], config)
+        train(config, progress=progress)
         evaluations[name] = evaluate(runs[name])
 
     with stage("media", "1/6  draw handwriting, synthesise speech, mux H.264 + AAC"):
@@ -142,6 +152,14 @@ def _extract(
     report = extract(manifest, store, encoders, shard_size=64, progress=progress)
     if report.exceeded:
         raise RunStateError(f"the demo's own media could not be read: {report.text()}")
+
+
+def _check_same(run: Path, config: RunConfig) -> None:
+    if RunFolder.exists(run) and RunFolder(run).config.differences(config):
+        raise ConfigError(
+            f"{run} was trained by another version of the demo: remove {run.parent} (media and "
+            "features stay, and are used again), or give another folder."
+        )
 
 
 def _find_swap() -> tuple[str, str]:
