@@ -52,6 +52,9 @@ serve: $(STAMP)
 		$(BIN)/scfae demo $(DEMO); }
 	$(BIN)/scfae serve --store-root $(DEMO) --media-root $(DEMO)
 
+# Tests run beside each other and start trainings: threads that wait are not to spin meanwhile.
+test test-slow test-browser: export OMP_WAIT_POLICY ?= passive
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 

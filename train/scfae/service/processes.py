@@ -8,6 +8,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from scfae.train.processors import sharing_environment
+
 from .folder import JobFolder
 from .record import Process
 
@@ -47,7 +49,7 @@ def spawn(folder: JobFolder, attempt: int, gpu: str | None) -> subprocess.Popen[
         attempt: Which start of the job this is.
         gpu: The GPU that it sees; None leaves what this process sees.
     """
-    environment = dict(os.environ)
+    environment = sharing_environment()
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     job = folder.submitted().request.job

@@ -34,7 +34,7 @@ on too; with further seeds or values it runs only what is new. The YAML file may
 
 or, in place of a grid, `settings:`, a list of settings to try, or `search:`, as
 `{lr: {log: [1e-4, 1e-2]}, fusion: [scfae, concat]}`, and `trials:`. Several runs at a time share
-the machine's threads: OMP_NUM_THREADS=1 gives each its own."""
+the machine's threads, and give the same figures as one at a time."""
 
 SECTION = "sweep"
 KEYS = ("seeds", "grid", "settings", "search", "trials")

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import IO
 
 from ..loop import Progress
+from ..processors import sharing_environment
 from ..stopping import StopSignals
 from .folder import SweepFolder, is_done
 from .plan import Cell
@@ -38,7 +39,9 @@ class Child:
         self, sweep: SweepFolder, cell: Cell, bootstrap: int | None, gpu: str | None
     ) -> None:
         self.cell = cell
-        environment = os.environ | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+        environment = sharing_environment()
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         (sweep.path / LOGS).mkdir(exist_ok=True)
         with open(sweep.path / LOGS / f"{cell.name}.log", "ab") as log:
             self._process = subprocess.Popen(
