@@ -12,17 +12,13 @@ from scfae.train.config import RunConfig, load_config
 from scfae.train.yaml_text import to_yaml
 
 from .context import Service
-from .estimate import Estimate, Sizes, earlier_steps_s, estimate
+from .estimate import ALIKE, Estimate, Sizes, earlier_steps_s, estimate
 from .facts import setting_name
 from .jobs import SweepJob, TrainJob, read_request
 from .views import Checked
 
 if TYPE_CHECKING:
     from scfae.train.opening import Rehearsal
-
-
-_ALIKE = frozenset({"seed", "lr", "lr_start", "lr_end", "warmup", "weight_decay", "masking"})
-"""Settings that a sweep may vary with every run taking as long as the others."""
 
 
 def check(
@@ -83,7 +79,7 @@ def _foreseen(
     runs, is_alike = 1, True
     if isinstance(job, SweepJob):
         runs = max(1, len(job.seeds)) * math.prod(len(values) for values in job.grid.values())
-        is_alike = all(setting_name(name) in _ALIKE for name in job.grid)
+        is_alike = all(setting_name(name) in ALIKE for name in job.grid)
     sizes = Sizes(
         epochs=config.optim.epochs,
         steps_per_epoch=found.steps_per_epoch,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from scfae.store.errors import ConfigError, ServiceBusy
+from scfae.train.processors import sharing_environment
 
 CLI_MODULE: Final = "scfae.cli"
 """Named and not imported: the command line stands above the service."""
@@ -62,6 +63,7 @@ class DryRuns:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=sharing_environment(),  # as a job has it: what is timed is to be what it takes
             start_new_session=True,
         ) as process:
             while True:

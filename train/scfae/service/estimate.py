@@ -15,11 +15,12 @@ from .words import duration, figure, size
 
 MOST_LOOKED_AT: Final = 20
 MOST_ALIKE: Final = 5
-NO_MATTER: Final = frozenset(
-    {"epochs", "lr", "lr_start", "lr_end", "warmup", "weight_decay", "beta1", "beta2"}
-    | {"clip_norm", "clip_value", "class_weights", "loss_weights", "recipe", "masking"}
-    | {"label", "test_split", "seed", "select", "patience"}
-)
+ALIKE: Final = frozenset({"seed", "lr", "lr_start", "lr_end", "warmup", "weight_decay", "masking"})
+"""Settings that a sweep may vary with every run taking as long as the others."""
+NO_MATTER: Final = ALIKE | {
+    *("epochs", "beta1", "beta2", "clip_norm", "clip_value", "class_weights", "loss_weights"),
+    *("recipe", "label", "test_split", "select", "patience"),
+}
 """Settings in which an earlier run may differ: a step takes as long with any value of them."""
 
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
+from scfae.extract import parse_encoder
+from scfae.extract.registry import find_entry
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError, UnknownEncoder
 
@@ -355,10 +357,6 @@ def _checked_encoder(text: str, roots: Roots) -> str:
     """Return the encoder with the place of its weights, if they are a file, made absolute."""
     if not _ENCODER.match(text):
         raise ConfigError(f"encoders: {text!r} is not NAME[@WEIGHTS][:option=value,…].")
-
-    from scfae.extract import parse_encoder  # torch comes with it
-    from scfae.extract.registry import find_entry
-
     try:
         find_entry(parse_encoder(text).name)
     except UnknownEncoder as error:
