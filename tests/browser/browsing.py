@@ -45,6 +45,7 @@ class Browsing:
             readme: The README shows it.
         """
         path = self.shots / f"{name}.png"
+        self.page.evaluate("scrollTo(0, 0)")
         self.page.screenshot(path=path, full_page=True)
         if readme and os.environ.get("SCFAE_UPDATE_PICTURES"):
             PICTURES.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,20 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+def test_a_clip_that_was_chosen_before_the_script_came_is_asked_for(
+    served: Served, browser: Any, root: Path
+) -> None:
+    page = browser.new_page()
+    held: list[Any] = []
+    page.route("**/models.js*", lambda route: held.append(route))
+    page.goto(f"http://127.0.0.1:{served.port}/models/fakes", wait_until="commit")
+    page.set_input_files("#clip", str(sorted((root / "media").glob("*.mp4"))[0]))
+    assert len(held) == 1
+    held[0].continue_()
+    page.wait_for_selector(".answer .one", timeout=120_000)
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1200, 380])
 def test_switches_move_what_is_shown_at_once(
     served: Served, browser: Any, root: Path, width: int

@@ -208,10 +208,17 @@ def test_every_place_fits_and_can_be_read(
                 story.go(path)
                 story.page.wait_for_timeout(800)
             story.check_fits()
+            if name == "settings":
+                assert story.page.evaluate(CUT_OFF) == 0, "long values are broken, not cut"
             story.check_access()
             story.shot(f"{name}-{width}-{scheme}")
 
 
+CUT_OFF = """
+(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(
+  document.querySelector('.settings').parentElement
+)
+"""
 LAST_EPOCH = """
 Number(/Epoch (\\d+)/.exec(document.querySelector('#head .lead').textContent)?.[1] ?? 0)
 """

@@ -99,3 +99,12 @@ def test_the_words_keep_to_what_is_known() -> None:
         "About 2 min 30 s of training: 3 earlier runs like it took 12 ms to 20 ms a step, "
         "validation included",
     )
+
+
+def test_a_short_training_is_said_to_be_short() -> None:
+    sizes = Sizes(epochs=20, steps_per_epoch=4, feature_bytes=20_000, learning_bytes=4000)
+    found = estimate(sizes, [0.003702], runs=1, is_alike=True, how="the median of 60 just now")
+    assert found.said[-1] == (
+        "Less than a second of training: 3.7 ms a step, the median of 60 just now; "
+        "without validation"
+    )

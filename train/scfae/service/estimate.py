@@ -11,7 +11,7 @@ from scfae.train.config import RunConfig, load_config
 from .filters import Term
 from .jobs import TrainJob
 from .queue import Queue
-from .words import duration, figure, size
+from .words import duration, size
 
 MOST_LOOKED_AT: Final = 20
 MOST_ALIKE: Final = 5
@@ -135,7 +135,8 @@ def _sentences(found: Estimate, steps: int, seen: int, how: str) -> list[str]:
     if found.seconds is None:
         time = "How long all runs take is not known, for they differ in size"
     else:
-        time = f"About {duration(found.seconds)} of training"
+        length = f"About {duration(found.seconds)}" if found.seconds >= 1 else "Less than a second"
+        time = f"{length} of training"
         time += ", one run after the other" if found.runs > 1 else ""
     if how:
         said.append(f"{time}: {_ms(found.step_s)} a step, {how}; without validation")
@@ -148,4 +149,5 @@ def _sentences(found: Estimate, steps: int, seen: int, how: str) -> list[str]:
 
 
 def _ms(seconds: float | None) -> str:
-    return f"{figure(float(f'{1000 * (seconds or 0):.2g}'))} ms"
+    """Return a time with the two digits of it that mean something."""
+    return f"{float(f'{1000 * (seconds or 0):.2g}'):,.10g} ms"

@@ -70,7 +70,7 @@ function draw(key) {
     cursor: { sync: { key: synced.key } },
     scales: { x: { time: false } },
     axes: [{ stroke: colour("--quiet"), grid, ticks: grid }, { stroke: colour("--quiet"), grid, ticks: grid, size: 58 }],
-    series: [{ label: "epoch" }, ...series],
+    series: [{ label: "epoch", value: (u, x) => x ?? "–" }, ...series],
   };
   chart.plot = new window.uPlot(options, [xs, ...columns], chart.holder);
   chart.plot.root.setAttribute("role", "img");

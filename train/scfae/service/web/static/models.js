@@ -151,10 +151,11 @@ function send(file) {
 if (place) {
   const drop = document.getElementById("drop");
   const clip = document.getElementById("clip");
-  clip.addEventListener("change", () => {
+  const sendChosen = () => {
     send(clip.files[0]);
     clip.value = "";
-  });
+  };
+  clip.addEventListener("change", sendChosen);
   for (const kind of ["dragover", "dragleave", "drop"])
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
@@ -169,6 +170,7 @@ if (place) {
   });
   switches.addEventListener("change", show);
   curl("-F file=@clip.mp4");
+  sendChosen(); // what was chosen before this script was there
 }
 
 document.addEventListener("click", async (event) => {
