@@ -52,7 +52,8 @@ def mask_branches(run: str | Path, *, device: str = "cpu", bootstrap: int = 1000
             found[branch] = _measured(loaded, device, bootstrap)
     finally:
         fusion.branches = before
-    write_json(loaded.run.path / BRANCHES_FILE, found)
+    of = {"epoch": loaded.epoch, "bootstrap": bootstrap}
+    write_json(loaded.run.path / BRANCHES_FILE, {**of, **found})
     return found
 
 

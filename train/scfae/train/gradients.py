@@ -88,7 +88,8 @@ def analyse_gradients(
             meetings.append(probe.meetings(batch.to(place)))
     found = figures_of(meetings)
     record = {name: one.as_dict() for name, one in found.items()}
-    write_json(loaded.run.path / GRADIENTS_FILE, {"batches": len(batches), "modalities": record})
+    of = {"epoch": loaded.epoch, "batches": len(batches)}
+    write_json(loaded.run.path / GRADIENTS_FILE, {**of, "modalities": record})
     return found
 
 

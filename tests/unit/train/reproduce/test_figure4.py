@@ -10,7 +10,8 @@ import pytest
 from scfae.store import FeatureStore
 from scfae.train.analysis.reading import KeptProjection
 from scfae.train.gradient_log import read_lines
-from scfae.train.reproduce.figure4 import FigureTable, Method, _row, plan_figure
+from scfae.train.reproduce.figure4 import FigureTable, plan_figure
+from scfae.train.reproduce.figure4_numbers import Line, conclusion, row_of
 from scfae.train.reproduce.page import documents_of, write_reproduction
 from scfae.train.reproduce.plan import Planner, all_cells, superseded
 from scfae.train.reproduce.protocols import PROTOCOLS
@@ -131,30 +132,53 @@ def test_a_run_that_is_asked_for_too_is_no_earlier_one(store: FeatureStore, tmp_
 def test_figures_by_hand() -> None:
     """Two seeds of cosines 0.2, 0.4 and -0.1, 0.1: means 0.3 and 0, half and none below 0."""
 
-    def method(*seeds: tuple[float, ...]) -> Method:
-        return Method(
-            "SCFAE",
-            tuple(
-                [
-                    {"step": i, "modalities": {"all": {"cosine": cosine, "task_norm": 2.0**-i}}}
-                    for i, cosine in enumerate(some)
-                ]
-                for some in seeds
-            ),
-        )
-
     shared = [(0.5, None), (0.7, None)]
-    row = _row(method((0.2, 0.4), (-0.1, 0.1)), method((0.0, 0.0), (0.0, 0.0)), shared)
+    row = row_of("SCFAE", lines((0.2, 0.4), (-0.1, 0.1)), lines((0.0, 0.0), (0.0, 0.0)), shared)
     assert row.values["cosine"]["mean"] == pytest.approx(0.15)
     assert row.values["cosine"]["n"] == 2
     assert row.values["negative_share"]["mean"] == pytest.approx(0.25)
     assert row.values["norm_ratio"]["mean"] == pytest.approx(0.5)
     assert row.values["cka_shared"]["mean"] == pytest.approx(0.6)
-    # Student's t of two values: the mean and 12.706 times half of what lies between them.
-    assert row.values["cka_shared"]["ci95"] == pytest.approx([0.6 - 1.2706, 0.6 + 1.2706], abs=1e-3)
-    assert row.ours[0] == "0.150 ± 0.212 [-1.756, 2.056]"
-    assert row.values["cka_own"] == {"mean": None, "sd": None, "n": 0, "ci95": None}
+    # Student's t of two values reaches 12.706 times half of what lies between them, but no CKA is
+    # below 0 or above 1, and no cosine beyond 1.
+    assert row.values["cka_shared"]["ci95"] == [0.0, 1.0]
+    assert row.ours[0] == "0.150 ± 0.212 [-1.000, 1.000]"
+    narrow = row_of("SCFAE", lines((0.2,), (0.21,)), (), ())
+    assert narrow.values["cosine"]["ci95"] == pytest.approx(
+        [0.205 - 0.06353, 0.205 + 0.06353], abs=1e-5
+    )
+    none = {"mean": None, "sd": None, "n": 0, "ci95": None, "each": [None, None]}
+    assert row.values["cka_own"] == none
     assert row.ours[-1] == "\N{EN DASH}"
+
+
+def test_what_is_beyond_noise_is_told_by_seeds() -> None:
+    """Of three seeds each, SCFAE's cosines are 0.2 higher than one's, and as another's."""
+    rows = {
+        name: row_of(name, lines(*((value,) for value in cosines)), (), ()).values
+        for name, cosines in {
+            "SCFAE": (0.30, 0.31, 0.33),
+            "MISA-style": (0.10, 0.12, 0.12),
+            "Contrastive": (0.20, 0.31, 0.43),
+            "Concat": (),
+        }.items()
+    }
+    assert conclusion(rows) == (
+        "By A, the mean cosine of task and auxiliary gradient, SCFAE is above MISA-style (+0.200, "
+        "+0.175 to +0.225); not to be told from Contrastive (+0.000, -0.248 to +0.248). "
+        "Differences are paired by seed, with their 95 % intervals."
+    )
+    assert conclusion({"SCFAE": rows["SCFAE"], "Concat": rows["Concat"]}) == ""
+
+
+def lines(*seeds: tuple[float, ...]) -> list[list[Line]]:
+    return [
+        [
+            {"step": i, "modalities": {"all": {"cosine": cosine, "task_norm": 2.0**-i}}}
+            for i, cosine in enumerate(some)
+        ]
+        for some in seeds
+    ]
 
 
 def test_the_figure_is_of_two_sets_and_names_methods_that_there_are() -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from scfae.train.reproduce.exports import lines_of
 from scfae.train.reproduce.page import _plot, documents_of, write_reproduction
 from scfae.train.reproduce.results import ResultRow, ResultTable
 from scfae.train.reproduce.running import Reproduction, reproduce
-from scfae.train.reproduce.verdicts import summary
+from scfae.train.reproduce.verdicts import standing, summary
 from scfae.train.runs import RunFolder
 from scfae.train.seeds import OverSeeds
 from scfae.train.sweeps.plan import Cell
+from scfae.train.sweeps.running import SweepInterrupted
 
 from .small_data import QUICK, paper_store, parts_of
 
@@ -259,3 +261,62 @@ def test_without_data_a_table_is_as_printed(tmp_path: Path) -> None:
     assert "| n = 2, b = 0.5 | printed | 72.0 |" in markdown
     assert "not run: no data of mosei were given" in markdown
     assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_the_page_says_first_where_scfae_stands(made: Reproduction) -> None:
+    page = (made.path / "report.html").read_text()
+    (one,) = made.verdicts["table5"]
+    table = table_of(made, "table5")
+    told = standing(table, [one])
+    assert (told["name"], told["by"]) == ("table5", table.table.headline)
+    counts = [int(told[name]) for name in ("ahead", "behind", "within")]
+    assert sum(counts) == 1
+    assert told["range"] == f"{100 * one.difference:+.1f}"
+    assert page.index('<a href="#table5">') < page.index('<section id="table5">')
+    # What is of all tables stands once, and the protocol sentence by sentence.
+    assert page.count("95 % bootstrap interval over test samples") == 1
+    assert "Protocol honest. " not in page
+    assert "Protocol honest. " in (made.path / "table5.md").read_text()
+
+
+def test_more_resamples_evaluate_anew_and_train_nothing(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    few = {"methods": ["scfae"], "num_seeds": 1}
+    first = go(store, tmp_path, ["table14"], bootstrap=5, **few)
+    (run,) = row_of(table_of(first, "table14"), "SCFAE (Full)").runs["full"]
+    names = (EVALUATION_FILE, "branches.json")
+    before = [RunFolder(run).read(name) for name in names]
+    heard, seen = Heard(), []
+    go(
+        store,
+        tmp_path,
+        ["table14"],
+        bootstrap=40,
+        tell=heard,
+        progress=lambda done, total, text: seen.append((done, total, text.partition(" ")[0])),
+        **few,
+    )
+    assert heard.ended == []
+    assert seen == [(0, 2, "evaluate"), (1, 2, "mask")]
+    after = [RunFolder(run).read(name) for name in names]
+    assert [one["bootstrap"] for one in after] == [40, 40]
+    assert after != before
+    go(store, tmp_path, ["table14"], bootstrap=40, progress=lambda *what: seen.append(what), **few)
+    assert len(seen) == 2
+
+
+def test_a_signal_ends_the_steps_after_the_runs(store: FeatureStore, tmp_path: Path) -> None:
+    few = {"methods": ["scfae"], "num_seeds": 2}
+
+    def stop(done: int, total: int, text: str) -> None:
+        if text.startswith("mask"):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(SweepInterrupted):
+        go(store, tmp_path, ["table14"], bootstrap=5, progress=stop, **few)
+    done = sorted(path.parent.name for path in tmp_path.glob("runs/*/branches.json"))
+    assert len(done) == 1
+    again = go(store, tmp_path, ["table14"], bootstrap=5, **few)
+    assert row_of(table_of(again, "table14"), "Shared-only").state == "measured"
+    assert len(list(tmp_path.glob("runs/*/branches.json"))) == 2

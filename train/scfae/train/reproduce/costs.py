@@ -66,6 +66,11 @@ class CostTable:
         """Its number and its title."""
         return f"Table {self.number}: {self.title}"
 
+    @property
+    def conclusion(self) -> str:
+        """What is more than noise; empty for nothing."""
+        return ""
+
     def as_dict(self) -> dict[str, Any]:
         """Return the table as plain JSON values."""
         rows = [

@@ -6,32 +6,21 @@ all of them under a fusion. After the runs every encoder is probed, and a row of
 difference to the encoder alone with the same seed.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from scfae.extract import parse_encoder
 from scfae.extract.families.inputs import PREFIX
 from scfae.store import ColumnInfo, FeatureStore
 
-from ..device import choose_device
-from ..encoder_probes import (
-    PROBES_FILE,
-    degradation,
-    is_compared,
-    is_probed,
-    probe_encoders,
-    read_degradation,
-)
+from ..encoder_probes import PROBES_FILE, read_degradation
 from ..runs import RunFolder
 from ..seeds import OverSeeds
-from ..sweeps.folder import is_done
 from .data import Part
-from .tables import FULL, Column, Row, Table
+from .tables import Column, Row, Table
 
 if TYPE_CHECKING:
-    from .plan import PlannedRow, PlannedTable
+    from .plan import PlannedRow
     from .results import Measurement
 
 ALONE: Final = "unimodal"
@@ -88,45 +77,6 @@ def alone_part(part: Part, letter: str) -> Part:
 
 def _encoder(info: ColumnInfo) -> Any:
     return parse_encoder(info.encoder.removeprefix(PREFIX))
-
-
-def probe_tables(planned: Sequence["PlannedTable"], bootstrap: int) -> None:
-    """Probe the encoders of runs that are done, and compare them with those trained alone."""
-    for table in planned:
-        if table.table.kind != "degradation":
-            continue
-        for row in table.rows:
-            for cell in (cell for cells in row.cells.values() for cell in cells):
-                run = Path(cell.config.loop.run)
-                if is_done(cell) and not is_probed(run):
-                    device = choose_device(cell.config.loop.device)
-                    probe_encoders(run, device=device, bootstrap=bootstrap)
-            if row.row.method != ALONE:
-                _compare(table, row, bootstrap)
-
-
-def _compare(table: "PlannedTable", row: "PlannedRow", bootstrap: int) -> None:
-    for cell in row.cells_for(FULL):
-        run = Path(cell.config.loop.run)
-        alone = _alone(table, row.row, cell.seed)
-        if not alone or not all((path / PROBES_FILE).is_file() for path in (run, *alone.values())):
-            continue
-        if not is_compared(run, alone):
-            degradation(run, alone, bootstrap=bootstrap)
-
-
-def _alone(table: "PlannedTable", row: Row, seed: int) -> Mapping[str, Path]:
-    """Return by modality the run of a seed that trained its encoder alone, in a row's section."""
-    assert table.part is not None
-    found: dict[str, Path] = {}
-    for other in table.rows:
-        if other.row.method != ALONE or other.row.section != row.section:
-            continue
-        for letter, cells in other.cells.items():
-            for cell in cells:
-                if cell.seed == seed:
-                    found[table.part.letters[letter]] = Path(cell.config.loop.run)
-    return found
 
 
 def degradation_measurement(

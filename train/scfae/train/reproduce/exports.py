@@ -88,7 +88,12 @@ def baseline_text(result: ResultTable, column: Column) -> str:
 def _number(table: Table, metric: str, value: float | None) -> str:
     if value is None:
         return DASH
-    return f"{value * table.scale(metric):.{table.digits(metric)}f}"
+    return without_sign_of_zero(f"{value * table.scale(metric):.{table.digits(metric)}f}")
+
+
+def without_sign_of_zero(number: str) -> str:
+    """Return a number as text, but `0.0` for `-0.0`."""
+    return number.removeprefix("-") if float(number) == 0 else number
 
 
 def caption(result: ResultTable) -> str:
@@ -98,16 +103,22 @@ def caption(result: ResultTable) -> str:
     return head + ("" if result.part is None else f". Ours on {result.part.title}")
 
 
+def protocol_note(protocol: Protocol) -> str:
+    """Return how ours are trained."""
+    return f"Protocol {protocol.name}. {protocol.training} {protocol.selection}"
+
+
+OURS_NOTE = (
+    "Ours: mean ± standard deviation over seeds; in brackets the 95 % bootstrap interval over test "
+    "samples."
+)
+
+
 def notes(result: ResultTable, protocol: Protocol) -> list[str]:
     """Return what stands under a table: protocol, data, intervals, footnotes."""
     found = []
     if result.part is not None:
-        found += [
-            f"Protocol {protocol.name}. {protocol.training} {protocol.selection}",
-            "Ours: mean ± standard deviation over seeds; in brackets the 95 % bootstrap interval "
-            "over test samples.",
-            *_gradient_note(result),
-        ]
+        found += [protocol_note(protocol), OURS_NOTE, *_gradient_note(result)]
         samples = sorted({row.num_samples for row in result.rows if row.num_samples is not None})
         if samples:
             found.append(f"{' or '.join(map(str, samples))} test samples.")
@@ -162,7 +173,9 @@ def sheet_of_costs(table: CostTable) -> Sheet:
     for row in table.rows:
         printed = [one or DASH for one in row.printed] + [DASH] * (width - len(row.printed))
         lines.append((row.name, "", [*printed, *(one or DASH for one in row.ours)]))
-    return Sheet(table.name, table.caption, table.heads, tuple(lines), table.notes)
+    return Sheet(
+        table.name, table.caption, table.heads, tuple(lines), table.notes, table.conclusion
+    )
 
 
 def to_markdown(sheet: Sheet) -> str:

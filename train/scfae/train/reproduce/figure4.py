@@ -5,9 +5,9 @@ task's gradient through training, on CMU-MOSEI. C: shared and specific parts in 
 runs of A. All are ordinary runs that sample their gradients, beside those of the tables.
 """
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +15,22 @@ from scfae.store import FeatureStore, FeatureStream
 from scfae.store.errors import PartsMissing
 
 from ..analysis.analysis import analyse
-from ..analysis.drawing import known_cosines, norms_of
+from ..analysis.basis import outdated
+from ..analysis.drawing import known_cosines
 from ..analysis.exports import write_analysis
 from ..analysis.reading import KeptProjection, read_analysis, read_projection
 from ..config import RunConfig
 from ..device import choose_device
 from ..gradient_log import read_lines
-from ..seeds import OverSeeds, interval_of_mean
+from ..runs import RunFolder
+from ..seeds import OverSeeds
 from ..splits import make_splits
 from ..sweeps.folder import SweepFolder, is_done
 from ..sweeps.plan import Cell
-from .costs import CostRow, CostTable
+from .costs import CostTable
 from .data import Part
+from .figure4_numbers import HEADS, HEADS_NOTE, Shared, conclusion, row_of
+from .further import Step
 from .plan import PlannedRow, PlannedTable, Planner, all_cells
 from .tables import FULL, DatasetName, Table, read_published
 
@@ -96,6 +100,11 @@ class FigureTable(CostTable):
         """Its number, its title, on what data ours is."""
         return f"Figure {self.number}: {self.title}. Ours on {'; '.join(dict.fromkeys(self.data))}"
 
+    @property
+    def conclusion(self) -> str:
+        """Where SCFAE's gradients differ from another method's beyond noise."""
+        return conclusion({row.name: row.values for row in self.rows})
+
 
 def plan_figure(planner: Planner, parts: Mapping[DatasetName, Part]) -> PlannedFigure:
     """Return the runs of the figure, each sampling its gradients about as often.
@@ -136,22 +145,26 @@ def _pace(config: RunConfig) -> int:
     return next((pace for pace in PACES if steps // pace >= LEAST_SAMPLES), 1)
 
 
-def analyse_parts(planned: PlannedFigure) -> None:
-    """Lay the parts of the runs of panel C in the plane, where that is not done yet."""
+def part_steps(planned: PlannedFigure) -> Iterator[Step]:
+    """Return the runs of panel C whose parts are to be laid in the plane."""
     for cell in all_cells([planned.cosines]):
         if not is_done(cell, evaluated=False):
             continue
-        run = cell.config.loop.run
-        kept = read_analysis(run) or {"left_out": {}}
-        if "parts" in {*kept.get("splits", ()), *kept["left_out"]}:
-            continue
-        device = choose_device(cell.config.loop.device)
-        try:
-            found = analyse(run, aspects=["parts"], most_shown=SHOWN, club_seeds=1, device=device)
-        except PartsMissing as error:
-            found = analyse(run, aspects=[], device=device)
-            found.left_out["parts"] = str(error)
-        write_analysis(found)
+        run = RunFolder(cell.config.loop.run)
+        kept = read_analysis(run.path)
+        is_there = kept is not None and "parts" in {*kept.get("splits", ()), *kept["left_out"]}
+        if kept is None or not is_there or outdated(run, kept) is not None:
+            yield Step(f"parts of {cell.name}", partial(_analyse_parts, cell))
+
+
+def _analyse_parts(cell: Cell) -> None:
+    run, device = cell.config.loop.run, choose_device(cell.config.loop.device)
+    try:
+        found = analyse(run, aspects=["parts"], most_shown=SHOWN, club_seeds=1, device=device)
+    except PartsMissing as error:
+        found = analyse(run, aspects=[], device=device)
+        found.left_out["parts"] = str(error)
+    write_analysis(found)
 
 
 def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTable:
@@ -168,7 +181,11 @@ def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTabl
     parts = {row.row.name: _parts(row) for row in planned.cosines.rows}
     sharing = {row.row.name: _shared(row) for row in planned.cosines.rows}
     by_name = {one.name: one for one in cosines}
-    rows = [_row(by_name.get(one.name), one, sharing.get(one.name, ())) for one in norms]
+    rows = []
+    for one in norms:
+        above = by_name.get(one.name, Method(one.name, ()))
+        shared = sharing.get(one.name, ())
+        rows.append(row_of(one.name, above.lines, one.lines, shared, one.note or above.note))
     document = read_published("fig4")
     data = tuple(
         "printed data only" if one.part is None else f"{one.part.dataset}: {one.part.title}"
@@ -180,9 +197,11 @@ def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTabl
     seeds = " or ".join(map(str, counts)) or "no"
     notes.append(
         f"Over {seeds} {'seed' if counts == [1] else 'seeds'}, mean ± standard deviation; in "
-        "brackets the 95 % interval of the mean over seeds, by Student's t (none of one seed): the "
-        "steps of one training depend on each other, so that they are no samples to resample."
+        "brackets the 95 % interval of the mean over seeds, by Student's t and cut to what the "
+        "figure can be (none of one seed): the steps of one training depend on each other, so that "
+        "they are no samples to resample."
     )
+    notes.append(HEADS_NOTE)
     return FigureTable(
         "fig4",
         document["number"],
@@ -195,17 +214,6 @@ def read_figure(planned: PlannedFigure, sweep: SweepFolder | None) -> FigureTabl
         parts,
         (data[0], data[1]),
     )
-
-
-HEADS: Final = (
-    "A: cosine",
-    "A: below 0",
-    "B: norm, first tenth",
-    "B: norm, last tenth",
-    "B: last / first",
-    "C: CKA of shared parts",
-    "C: CKA of specific with shared",
-)
 
 
 def _method(row: PlannedRow, failures: Mapping[str, str]) -> Method:
@@ -248,9 +256,6 @@ def _document(cell: Cell) -> dict[str, Any] | None:
     return read_analysis(Path(cell.config.loop.run))
 
 
-Shared = tuple[float | None, float | None]
-
-
 def _shared(row: PlannedRow) -> list[Shared]:
     """Return of each seed CKA of the modalities' shared parts, and of each one's two: means."""
     found: list[Shared] = []
@@ -264,36 +269,3 @@ def _shared(row: PlannedRow) -> list[Shared]:
         ]
         found.append((OverSeeds.of(both).mean, OverSeeds.of(own).mean))
     return found
-
-
-def _row(cosines: Method | None, norms: Method, shared: Sequence[Shared]) -> CostRow:
-    """Return a method's figures over seeds, as text and as numbers."""
-    by_seed = [] if cosines is None else [known_cosines(lines) for lines in cosines.lines]
-    ends = [_ends(norms_of(lines)[1]) for lines in norms.lines]
-    figures: dict[str, list[float | None]] = {
-        "cosine": [OverSeeds.of(some).mean for some in by_seed],
-        "negative_share": [OverSeeds.of(one < 0 for one in some).mean for some in by_seed],
-        "norm_first": [first for first, _ in ends],
-        "norm_last": [last for _, last in ends],
-        "norm_ratio": [last / first if first else None for first, last in ends],
-        "cka_shared": [both for both, _ in shared],
-        "cka_own": [own for _, own in shared],
-    }
-    texts: list[str] = []
-    values: dict[str, Any] = {"note": norms.note or (cosines.note if cosines else "")}
-    for name, each in figures.items():
-        over = OverSeeds.of(each)
-        interval = interval_of_mean([one for one in each if one is not None])
-        values[name] = {**over.as_dict(), "ci95": None if interval is None else list(interval)}
-        ends_text = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
-        texts.append(over.text() + ends_text)
-    every = [] if cosines is None else cosines.cosines
-    quarters = statistics.quantiles(every, n=4) if len(every) > 1 else None
-    values["cosine"]["middle_half"] = None if quarters is None else [quarters[0], quarters[2]]
-    return CostRow(norms.name, (), tuple(texts), values)
-
-
-def _ends(norms: Sequence[float]) -> tuple[float, float]:
-    """Return the mean norm of the first and of the last tenth of the sampled steps."""
-    count = max(1, len(norms) // 10)
-    return statistics.fmean(norms[:count]), statistics.fmean(norms[-count:])

@@ -1,5 +1,6 @@
 """What `scfae reproduce` leaves behind: each table in four forms, and one self-contained page."""
 
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from ..runs import write_json
 from .costs import CostTable
 from .exports import (
     DASH,
+    OURS_NOTE,
     Sheet,
     baseline_name,
     baseline_text,
     costs_to_csv,
     figures_text,
+    protocol_note,
     row_name,
     seeds_text,
     sheet_of,
@@ -29,7 +32,7 @@ from .figure4 import FigureTable
 from .figure4_forms import figure_section, write_figure
 from .results import ResultTable
 from .running import Reproduction
-from .verdicts import brief, summary
+from .verdicts import standing, summary
 
 PAGE = "report.html"
 
@@ -108,19 +111,22 @@ def table_document(found: Reproduction, result: ResultTable) -> dict[str, Any]:
 def _page(found: Reproduction) -> dict[str, Any]:
     sheets = sheets_of(found)
     title = sheets[0].caption.partition(":")[0]
+    facts = list(found.protocol.sentences().items())
     if len(sheets) > 1:
-        title = f"{len(sheets)} tables of the paper"
+        title = f"{len(sheets)} tables and figures of the paper"
+        sheets, general = _without_general(found, sheets)
+        facts += general
     return {
         "title": title,
         "subtitle": "arXiv 2410.15475v2, printed figures beside measured ones",
         "protocol": found.protocol.name,
-        "facts": list(found.protocol.sentences().items()),
+        "facts": facts,
         "failed": list(found.failed.items()),
         "superseded": [(name, ", ".join(old)) for name, old in found.superseded.items()],
-        "briefs": [
-            (sheet.caption, brief(found.verdicts[sheet.name]))
-            for sheet in sheets
-            if found.verdicts.get(sheet.name)
+        "standings": [
+            standing(one, found.verdicts[one.table.name])
+            for one in found.results
+            if found.verdicts.get(one.table.name)
         ],
         "tables": [
             _costs(one, sheet) if isinstance(one, CostTable) else _table(one, sheet)
@@ -129,6 +135,22 @@ def _page(found: Reproduction) -> dict[str, Any]:
         "footer": f"scfae {metadata.version('scfae')}. Written from the run folders in "
         f"{found.path.name}/runs; the same command writes it again.",
     }
+
+
+def _without_general(
+    found: Reproduction, sheets: list[Sheet]
+) -> tuple[list[Sheet], list[tuple[str, str]]]:
+    """Return sheets without the notes that are of all of them, and these for a place of their own.
+
+    The protocol's is left out: the page has it sentence by sentence.
+    """
+    there = {note for sheet in sheets for note in sheet.notes}
+    parts = [one.part.note for one in found.results if one.part is not None and one.part.note]
+    general = {"ours": [OURS_NOTE], "data": list(dict.fromkeys(parts))}
+    gone = {protocol_note(found.protocol), *(note for some in general.values() for note in some)}
+    kept = [replace(s, notes=tuple(n for n in s.notes if n not in gone)) for s in sheets]
+    shown = [(k, " ".join(n for n in some if n in there)) for k, some in general.items()]
+    return kept, [(name, text) for name, text in shown if text]
 
 
 def _costs(table: CostTable, sheet: Sheet) -> dict[str, Any]:
@@ -197,7 +219,7 @@ def _split(text: str) -> list[tuple[str, str]]:
     found = []
     for one in text.split(" / "):
         number, _, interval = one.partition(" [")
-        found.append((number, interval.rstrip("]").replace(", ", " \N{EN DASH} ")))
+        found.append((number, interval.rstrip("]").replace(", ", " to ")))
     return found
 
 

@@ -17,20 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..branch_masking import BRANCHES_FILE, mask_branches
-from ..device import choose_device
-from ..gradients import GRADIENTS_FILE, analyse_gradients
 from ..loop import Progress
 from ..stopping import StopSignals
-from ..sweeps.folder import SweepFolder, is_done
+from ..sweeps.folder import SweepFolder
 from ..sweeps.plan import Cell, SweepPlan
 from ..sweeps.running import SweepInterrupted, Tell
 from ..sweeps.sweep import check_jobs, open_sweep, run_cells
 from .costs import CostTable, table_12
 from .data import Part
-from .degradation import probe_tables
-from .figure4 import analyse_parts, plan_figure, read_figure
-from .plan import PlannedTable, Planner, all_cells, superseded
+from .figure4 import part_steps, plan_figure, read_figure
+from .further import (
+    branch_steps,
+    do_steps,
+    evaluation_steps,
+    gradient_steps,
+    probe_steps,
+)
+from .plan import Planner, all_cells, superseded
 from .protocols import PROTOCOLS, Protocol, ProtocolName
 from .results import ResultTable, read_table_results
 from .tables import COSTS, FIGURE, DatasetName, read_table
@@ -92,7 +95,8 @@ def reproduce(
         settings: Settings of all runs that win over the protocol's, such as `epochs`.
         bootstrap: Resamples behind the intervals.
         tell: Receives each run that ends, and why it failed, or None.
-        progress: Receives (runs done, runs in all, what happens now).
+        progress: Receives (runs done, runs in all, what happens now); after the runs, of the
+            steps that tables need beyond them.
 
     Raises:
         ConfigError: A setting cannot be used, or jobs are fewer than one.
@@ -140,11 +144,17 @@ def reproduce(
                     tell=tell,
                     progress=progress,
                 )
-            _mask_branches(list(planned.values()), bootstrap)
-            _analyse(list(planned.values()))
-            if figure is not None:
-                analyse_parts(figure)
-            probe_tables(list(planned.values()), bootstrap)
+            every = list(planned.values())
+            steps = [
+                *evaluation_steps(every, bootstrap),
+                *branch_steps(every, bootstrap),
+                *gradient_steps(every),
+                *probe_steps(every, bootstrap),
+                *(part_steps(figure) if figure is not None else ()),
+            ]
+            do_steps(steps, stop, progress)
+            if stop.signum is not None:
+                raise SweepInterrupted(stop.signum, sweep.path)
     tables: list[ResultTable | CostTable] = []
     for name in names:
         if name in COSTS:
@@ -165,24 +175,6 @@ def _costs(name: str, device: str) -> CostTable:
     from .timing import table_13  # timm takes a while to import
 
     return table_13(device=device)
-
-
-def _mask_branches(planned: Sequence[PlannedTable], bootstrap: int) -> None:
-    """Evaluate runs with one branch alone, where a row asks for that."""
-    rows = [row for table in planned for row in table.rows if row.row.branches != "both"]
-    for cell in (cell for row in rows for cells in row.cells.values() for cell in cells):
-        run = Path(cell.config.loop.run)
-        if is_done(cell) and not (run / BRANCHES_FILE).is_file():
-            mask_branches(run, device=choose_device(cell.config.loop.device), bootstrap=bootstrap)
-
-
-def _analyse(planned: Sequence[PlannedTable]) -> None:
-    """Take the gradients of runs, where a table has a column of them."""
-    tables = [one for one in planned if any(column.is_of_gradients for column in one.table.columns)]
-    for cell in all_cells(tables):
-        run = Path(cell.config.loop.run)
-        if is_done(cell) and not (run / GRADIENTS_FILE).is_file():
-            analyse_gradients(run, device=cell.config.loop.device)
 
 
 def _failed(sweep: SweepFolder, cells: Sequence[Cell]) -> dict[str, str]:

@@ -195,15 +195,37 @@ def _verdict(result: ResultTable, row: ResultRow, ours: Draws, other: Draws) -> 
     )
 
 
-def brief(found: Sequence[Verdict]) -> str:
-    """Return of how many rows SCFAE is ahead; empty without verdicts."""
-    if not found:
-        return ""
-    count = Counter(one.outcome for one in found)
-    return (
-        f"Of {len(found)} other rows SCFAE is ahead of {count['ahead']} beyond noise, behind "
-        f"{count['behind']}, and not to be told from {count['within noise']}."
-    )
+def standing(result: ResultTable, found: Sequence[Verdict]) -> dict[str, str]:
+    """Return where SCFAE stands in a table: of how many rows it is ahead, and how far.
+
+    Args:
+        result: The table.
+        found: Its verdicts, at least one.
+
+    Returns:
+        `name` and `title` of the table, `by` which column, how many rows SCFAE is `ahead` of,
+        `behind`, and `within` noise of, and the `range` of the differences to them.
+    """
+    table = result.table
+    counts = Counter(one.outcome for one in found)
+    ends = sorted(found, key=lambda one: one.difference)
+    least, most = (_difference(result, one, one.difference) for one in (ends[0], ends[-1]))
+    head = f"Table {table.number}: " if table.number else ""
+    is_of_encoders = table.kind == "degradation"
+    return {
+        "name": table.name,
+        "title": head + table.title,
+        "by": table.headline + (" of a probe of its encoders" if is_of_encoders else ""),
+        "ahead": str(counts["ahead"]),
+        "behind": str(counts["behind"]),
+        "within": str(counts["within noise"]),
+        "range": least if len(ends) == 1 else f"{least} to {most}",
+    }
+
+
+def _difference(result: ResultTable, one: Verdict, value: float) -> str:
+    scale, digits = result.table.scale(one.metric), result.table.digits(one.metric)
+    return f"{value * scale:+.{digits}f}"
 
 
 def summary(result: ResultTable, found: Sequence[Verdict]) -> str:
@@ -236,7 +258,5 @@ def summary(result: ResultTable, found: Sequence[Verdict]) -> str:
 
 
 def _told(result: ResultTable, one: Verdict) -> str:
-    scale, digits = result.table.scale(one.metric), result.table.digits(one.metric)
-    low, high = (end * scale for end in one.interval)
-    difference = one.difference * scale
-    return f"{one.row.label} ({difference:+.{digits}f}, {low:+.{digits}f} to {high:+.{digits}f})"
+    low, high = (_difference(result, one, end) for end in one.interval)
+    return f"{one.row.label} ({_difference(result, one, one.difference)}, {low} to {high})"
