@@ -67,8 +67,8 @@ SIZES: dict[str, dict[str, Any]] = {
 
 _NOTE = (
     "Generated media: moving handwriting and synthetic voices, half of the clips with a forged "
-    "picture, voice or both, of better forgers in validation and test than in training. Figures say "
-    "how methods compare on these, not on the paper's data."
+    "picture, voice or both, of better forgers in validation and test than in training. Figures "
+    "say how methods compare on these, not on the paper's data."
 )
 
 
