@@ -170,7 +170,7 @@ def test_webhooks(client: Client) -> None:
 def test_errors_are_those_of_the_library(client: Client) -> None:
     with pytest.raises(ConfigError, match="lr = -1"):
         client.submit(training(lr=-1))
-    with pytest.raises(JobNotFound, match="no job nothing"):
+    with pytest.raises(JobNotFound, match="no job 'nothing': a job goes by its id"):
         client.cancel("nothing")
     job = client.submit(deriving("mean"), key="same").id
     assert client.submit(deriving("mean"), key="same").id == job
@@ -181,10 +181,22 @@ def test_errors_are_those_of_the_library(client: Client) -> None:
         other.whoami()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "nonsense", "http://[", "ftp://x"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://["])
 def test_no_service_is_said_in_a_sentence(url: str) -> None:
-    with pytest.raises((ServiceUnreachable, ConfigError)), Client(url) as client:
+    with pytest.raises(ServiceUnreachable), Client(url) as client:
         client.whoami()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "ftp://x", "127.0.0.1:1"])
+def test_an_address_that_is_none_is_wrong_usage(url: str) -> None:
+    with pytest.raises(ConfigError, match="--url"):
+        Client(url)
+
+
+@pytest.mark.parametrize("token", ["scfae_\N{LATIN SMALL LETTER E WITH ACUTE}", "two\nlines"])
+def test_a_token_that_no_header_can_carry_is_named(token: str) -> None:
+    with pytest.raises(ConfigError, match=r"\$SCFAE_TOKEN: a token has letters"):
+        Client("http://127.0.0.1:9", token=token)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +205,13 @@ def test_no_service_is_said_in_a_sentence(url: str) -> None:
         (["submit", "none.yaml"], 2, "there is no config file"),
         (["submit", "none.json"], 2, "there is no file"),
         (["runs", "0" * 12], 1, "there is no job"),
-        (["runs", "../../etc"], 1, "there is nothing at /api/"),
+        (["runs", "first"], 1, "a job goes by its id"),
+        (["runs", ""], 2, "'' is no name of anything here"),
+        (["runs", "../stores"], 2, "'../stores' is no name of anything here"),
+        (["cancel", ".."], 2, "'..' is no name of anything here"),
+        (["models", "../runs"], 2, "is no name of anything here"),
+        (["promote", "0" * 12, ""], 2, "is no name of anything here"),
+        (["runs", "a b?c#d%2e"], 1, "there is no job 'a b?c#d%2e'"),
         (["runs", "--state", "wrong"], 2, "state"),
         (["cancel"], 2, "JOB"),
     ],
@@ -217,6 +235,8 @@ def test_what_could_only_fail_is_refused_at_once(served: Served, tmp_path: Path)
     gone = yaml.safe_dump(SETTINGS | {"store": "nowhere"})
     assert "there is no feature store, and no job that makes one there" in refused(gone)
     assert "line 2, column 1: expected ',' or ']'" in refused("store: [a\n")
+    done = scfae(served, "submit", str(tmp_path / "a.yaml"), "--set", "lr=[1,")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
     job: dict[str, Any] = {"kind": "extract", "store": "x", "media": ".", "encoders": ["no-such"]}
     assert "no-such" in refused(json.dumps({"job": job}), "a.json")
     job = {"kind": "derive", "store": "nowhere", "column": "a", "name": "b", "pool": "mean"}

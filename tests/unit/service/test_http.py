@@ -284,12 +284,31 @@ def test_a_proxy_may_put_a_path_before_ours(tmp_path: Path) -> None:
         assert document["servers"] == [{"url": "/scfae"}]
 
 
-@pytest.mark.parametrize("port", ["99999", "-1"])
-def test_a_port_that_cannot_be_had_is_named(tmp_path: Path, port: str) -> None:
-    command = [sys.executable, "-m", "scfae.cli", "serve", "--service", str(tmp_path)]
-    done = subprocess.run([*command, f"--port={port}"], capture_output=True, text=True)
-    assert (done.returncode, "--port" in done.stderr) == (2, True)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--port=99999",
+        "--port=-1",
+        "--slots=0",
+        "--max-upload-mb=0",
+        "--root-path=scfae",
+        "--store-root=none",
+        "--media-root=none",
+    ],
+)
+def test_what_cannot_be_served_is_named(tmp_path: Path, wrong: str) -> None:
+    command = [sys.executable, "-m", "scfae.cli", "serve", "--service", str(tmp_path / "s")]
+    done = subprocess.run([*command, wrong], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, wrong.partition("=")[0] in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_only_a_first_token_makes_a_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scfae.cli", "service", "token"]
+    for action, words in (("list", []), ("remove", ["ann"]), ("add", [])):
+        done = subprocess.run([*command, action, str(tmp_path / "no"), *words], capture_output=True)
+        assert done.returncode in (1, 2)
+        assert not (tmp_path / "no").exists()
 
 
 def test_the_server_ends_within_seconds_with_an_open_stream(tmp_path: Path, root: Path) -> None:

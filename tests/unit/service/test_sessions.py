@@ -93,6 +93,8 @@ def test_a_change_takes_the_word_of_a_page_of_ours(browser: TestClient, secret: 
     refused = browser.post("/api/v1/runs/check", json={}, headers={"Accept": "*/*"})
     assert refused.status_code == 403
     assert "X-CSRF-Token" in refused.json()["detail"]
+    odd = browser.post("/api/v1/runs/check", json={}, headers=[(b"X-CSRF-Token", b"\xe9")])
+    assert odd.status_code == 403
     found = re.search(r'data-csrf="(\w+)"', browser.get("/").text)
     assert found is not None
     headers = {"X-CSRF-Token": found[1], "Accept": "*/*"}
@@ -119,6 +121,7 @@ def test_a_forged_or_old_cookie_is_refused(
         f"root|{until}|{signature}",
         f"{name}|{int(until) + 9999}|{signature}",
         f"{name}|{until}|{'0' * 64}",
+        f"{name}|{until}|{signature}\N{LATIN SMALL LETTER E WITH ACUTE}",
         "nonsense",
         "",
     ):

@@ -91,7 +91,7 @@ def sweep(grid: dict[str, Any], **settings: Any) -> dict[str, Any]:
         (sweep({"lr": [-1.0]}), "lr = -1"),
         ({"kind": "evaluate", "run": "0" * 12, "columns": {"--debug": "x"}}, "pattern"),
         ({"kind": "predict-batch", "run": "0" * 12, "media": ".", "only": ["--x"]}, "pattern"),
-        ({"kind": "evaluate", "run": "../../../../etc"}, "pattern"),
+        ({"kind": "evaluate", "run": "../../../../etc"}, "no id of a job"),
         ({"kind": "derive", "store": "store", "column": "--as", "name": "x"}, "pattern"),
         ({"kind": "derive", "store": "store", "column": "a", "name": "../x"}, "pattern"),
         ({"kind": "extract", "media": "/etc", "store": "new", "encoders": ["ge2e"]}, "outside"),

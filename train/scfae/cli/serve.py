@@ -76,6 +76,7 @@ def run(argv: Sequence[str]) -> int:
     from scfae.service.queue import Queue
     from scfae.service.roots import Roots
 
+    _check(flags)
     service = Service(
         Queue(flags.service),
         Roots(
@@ -100,3 +101,17 @@ def run(argv: Sequence[str]) -> int:
         on_stop = "go on" if flags.on_stop == "leave" else "save and are queued again"
         end_at_once(Stopped(f"the service has ended; its jobs {on_stop}.", signum))
     return 0
+
+
+def _check(flags: ServeArguments) -> None:
+    from scfae.store.errors import ConfigError
+
+    for flag, value in (("--slots", flags.slots), ("--max-upload-mb", flags.max_upload_mb)):
+        if value < 1:
+            raise ConfigError(f"{flag} {value}: at least 1 is due.")
+    if flags.root_path and not flags.root_path.startswith("/"):
+        raise ConfigError(f"--root-path {flags.root_path}: a path begins with /.")
+    for flag, roots in (("--store-root", flags.store_root), ("--media-root", flags.media_root)):
+        for root in roots:
+            if "://" not in root and not Path(root).is_dir():
+                raise ConfigError(f"{flag} {root}: there is no such folder; make it first.")

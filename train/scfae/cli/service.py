@@ -72,8 +72,13 @@ def _token(argv: Sequence[str]) -> int:
 
     from scfae.service.access import Tokens
     from scfae.service.queue import Queue
+    from scfae.store.errors import ConfigError
 
-    tokens = Tokens(Queue(flags.service).folder)
+    if flags.action != "list" and not flags.name:
+        raise ConfigError(f"scfae service token {flags.action}: a folder and a name are due.")
+    is_new = flags.action == "add"  # a service may get its first token before it is started
+    queue = Queue(flags.service) if is_new else Queue.existing(flags.service)
+    tokens = Tokens(queue.folder)
     if flags.action == "add":
         secret = tokens.add(flags.name, flags.role)
         if flags.json:

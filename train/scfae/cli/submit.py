@@ -23,8 +23,8 @@ EXAMPLE = """\
 
 A YAML file holds the settings of a training, as for scfae train, without `run`. A JSON file holds
 a whole request: {"job": {"kind": K, …}} with K one of train, sweep, evaluate, extract, derive,
-predict-batch, reproduce. Stores and media are named as the service sees them, under its
---store-root and --media-root.
+predict-batch, reproduce. Stores and media are named as the service sees them: below its
+--store-root and --media-root, or from the folder that it was started in.
 """
 
 
@@ -95,6 +95,7 @@ def _document(flags: SubmitArguments) -> dict[str, Any]:
     import yaml
 
     from scfae.train.config import read_yaml
+    from scfae.train.yaml_text import yaml_problem
 
     is_whole = flags.file.suffix == ".json"
     document = _read_json(flags.file) if is_whole else read_yaml(flags.file)
@@ -106,7 +107,10 @@ def _document(flags: SubmitArguments) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ConfigError(f"--set {pair}: KEY=VALUE is due.")
-        document[name] = yaml.safe_load(value)
+        try:
+            document[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {pair}: no YAML: {yaml_problem(error)}.") from None
     return {"job": {"kind": "train", "config": document}}
 
 

@@ -145,7 +145,7 @@ def actor_of(request: Request) -> Actor:
     if is_token_due(request):
         raise AccessRefused(
             "a token is due, as the header `Authorization: Bearer TOKEN`; an admin of the machine "
-            "makes one by: scfae service token add NAME --role viewer"
+            "makes one by: scfae service token add FOLDER NAME --role viewer"
         )
     return _known(request, LOCAL)
 

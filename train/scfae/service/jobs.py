@@ -16,6 +16,7 @@ from scfae.extract.registry import find_entry
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError, UnknownEncoder
 
+from .faults import faults
 from .kind import Kind, Name
 from .reproduce_job import ReproduceJob
 from .roots import Roots
@@ -328,7 +329,7 @@ def read_request(document: Mapping[str, Any]) -> JobRequest:
     try:
         return JobRequest.model_validate(document)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        lines = [said for _, said in faults(error.errors())]
         raise ConfigError("the request cannot be used:\n  " + "\n  ".join(lines)) from None
 
 

@@ -10,6 +10,7 @@ from pydantic import JsonValue, ValidationError
 from scfae.store.errors import ConfigError
 
 from .context import Admin, AService, Operator, Viewer
+from .faults import faults
 from .model_views import (
     ModelDetail,
     ModelName,
@@ -106,10 +107,9 @@ def _asked(body: bytes) -> dict[str, Any]:
     try:
         return SampleQuestion.model_validate_json(body).model_dump(mode="json")
     except ValidationError as error:
-        one = error.errors()[0]
-        where = ".".join(map(str, one["loc"])) or "the body"
+        [(_, said), *_] = faults(error.errors())
         raise ConfigError(
-            f"{where}: {one['msg']}; send JSON with a sample's key, or a form with a file."
+            f"{said}; send JSON with a sample's key, or a form with a file."
         ) from None
 
 

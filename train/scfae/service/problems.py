@@ -26,6 +26,7 @@ from scfae.store.errors import (
 )
 
 from .attempts import PAUSE_S
+from .faults import faults
 from .session import COOKIE
 from .web.site import render
 
@@ -92,11 +93,8 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [
-            {"field": ".".join(map(str, one["loc"])), "message": str(one["msg"])}
-            for one in error.errors()
-        ]
-        detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors)
+        errors = [{"field": field, "message": said} for field, said in faults(error.errors())]
+        detail = "; ".join(one["message"] for one in errors)
         return _answer(request, 422, detail, kind="ConfigError", errors=errors)
 
     @app.exception_handler(HTTPException)

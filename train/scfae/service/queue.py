@@ -296,7 +296,8 @@ class Queue(JobReader):
         states = [state for state in STATES if state not in ENDED]
         if not self.page(kinds=("extract",), states=states, terms=terms, limit=1).jobs:
             raise ConfigError(
-                f"store = {store!r}: there is no feature store, and no job that makes one there."
+                f"store = {store!r}: there is no feature store, and no job that makes one there; a "
+                "relative name begins below a --store-root."
             )
 
     def _take_up(self) -> None:

@@ -12,6 +12,7 @@ from .database import Database
 from .filters import Term
 from .folder import JobFolder
 from .index import Page
+from .jobs import JOB_ID
 from .record import JobRecord
 from .states import ACTIVE, State
 
@@ -45,7 +46,12 @@ class JobReader:
             JobNotFound: There is none.
         """
         if not self.has(job_id):
-            raise JobNotFound(f"there is no job {job_id}.")
+            if JOB_ID.match(job_id):
+                raise JobNotFound(f"there is no job {job_id}.")
+            raise JobNotFound(
+                f"there is no job {job_id!r}: a job goes by its id, 12 digits of 0-9 and a-f, as "
+                "the list of runs has it."
+            )
         return JobFolder(self.runs / job_id)
 
     def get(self, job_id: str) -> JobRecord:

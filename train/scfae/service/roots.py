@@ -27,7 +27,8 @@ class Roots:
         """Return the place of a store, absolute, links followed.
 
         Args:
-            name: Absolute, or relative to any of the roots; or a URL under one.
+            name: Absolute, or relative to any of the roots, or else to the folder that the
+                service was started in; or a URL under one.
 
         Raises:
             ConfigError: It lies outside of every root.
@@ -64,6 +65,9 @@ def _confined(name: str, roots: tuple[str, ...], field: str, flag: str) -> str:
             if is_there:
                 return str(path)
             found.append(str(path))
+    here = _here(name, roots)
+    if here is not None:
+        return here
     if found:
         return found[0]  # not there yet: extraction makes stores
     if not roots:
@@ -71,3 +75,16 @@ def _confined(name: str, roots: tuple[str, ...], field: str, flag: str) -> str:
             f"{field} = {name!r}: this service has no folder for it; start it with {flag}."
         )
     raise ConfigError(f"{field} = {name!r}: outside of the folders of this service ({flag}).")
+
+
+def _here(name: str, roots: tuple[str, ...]) -> str | None:
+    """Return what a name means in the folder that the service was started in, if it is there.
+
+    So a config that `scfae train` takes can be submitted as it is from the same folder.
+    """
+    folders = [Path(root).resolve() for root in roots if not _URL.match(root)]
+    if not folders or _URL.match(name):
+        return None
+    path = Path(name).resolve()
+    is_ours = any(path.is_relative_to(folder) for folder in folders)
+    return str(path) if is_ours and path.exists() else None

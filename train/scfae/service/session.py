@@ -54,7 +54,7 @@ class Sessions:
         name, _, rest = cookie.partition("|")
         until, _, signature = rest.partition("|")
         token = next((one for one in self._tokens.tokens() if one.name == name), None)
-        is_ours = token is not None and hmac.compare_digest(self._signature(name, until), signature)
+        is_ours = token is not None and _are_same(self._signature(name, until), signature)
         if token is None or not is_ours or not until.isdigit() or int(until) < time.time():
             raise AccessRefused("the session has ended: sign in again.")
         return Actor(name=token.name, role=token.role)
@@ -69,7 +69,7 @@ class Sessions:
         Raises:
             AccessRefused: Another page asks in the name of this one.
         """
-        if not hmac.compare_digest(self.csrf(cookie), given):
+        if not _are_same(self.csrf(cookie), given):
             raise AccessRefused(
                 f"the session takes a {CSRF_HEADER} header with its own word: reload the page."
             )
@@ -95,3 +95,8 @@ class Sessions:
         if len(key) != _KEY_BYTES:
             raise ServiceError(f"{self._path} is damaged: remove it; everybody then signs in anew.")
         return key
+
+
+def _are_same(ours: str, given: str) -> bool:
+    """Compare in constant time; what was given may have any characters."""
+    return hmac.compare_digest(ours.encode(), given.encode())

@@ -4,6 +4,7 @@ import os
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -26,7 +27,15 @@ class Connection:
         self, url: str | None = None, *, token: str | None = None, timeout_s: float = 60.0
     ) -> None:
         self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+        if not self.url.lower().startswith(("http://", "https://")):
+            raise ConfigError(
+                f"--url or ${URL_VARIABLE} = {self.url!r}: it must begin with http:// or https://."
+            )
         secret = token or os.environ.get(TOKEN_VARIABLE)
+        if secret and not (secret.isascii() and secret.isprintable()):
+            raise ConfigError(
+                f"${TOKEN_VARIABLE}: a token has letters, digits, - and _ only; this has others."
+            )
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         try:
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
@@ -90,3 +99,14 @@ def check(answer: httpx.Response) -> None:
     except (ValueError, KeyError, TypeError):
         raise ServiceError(f"{answer.request.url}: HTTP status {answer.status_code}") from None
     raise named_error(name, detail)
+
+
+def part(name: str) -> str:
+    """Return a name as a part of a path; what it has in it leads nowhere else.
+
+    Raises:
+        ConfigError: It cannot be a part.
+    """
+    if name in ("", ".", "..") or "/" in name:
+        raise ConfigError(f"{name!r} is no name of anything here.")
+    return quote(name, safe="")

@@ -14,7 +14,7 @@ from ..compare_views import Comparison, Paired
 from ..jobs import JobRequest
 from ..series import Curves
 from ..views import Checked, JobDetail, JobList, JobView, LogPart
-from .connection import Connection, check
+from .connection import Connection, check, part
 
 
 class JobCalls(Connection):
@@ -78,7 +78,7 @@ class JobCalls(Connection):
         Raises:
             JobNotFound: There is none.
         """
-        return self._read(JobDetail, "GET", f"/runs/{job}")
+        return self._read(JobDetail, "GET", f"/runs/{part(job)}")
 
     def cancel(self, job: str, *, reason: str = "", now: bool = False) -> JobView:
         """Have a job save and stop; `now` stops it at once.
@@ -87,7 +87,7 @@ class JobCalls(Connection):
             JobStateError: It has ended.
         """
         body = {"reason": reason, "now": now}
-        return self._read(JobView, "POST", f"/runs/{job}/cancel", json=body)
+        return self._read(JobView, "POST", f"/runs/{part(job)}/cancel", json=body)
 
     def resume(self, job: str, *, reason: str = "") -> JobView:
         """Queue a failed or cancelled job again.
@@ -95,7 +95,7 @@ class JobCalls(Connection):
         Raises:
             JobStateError: It has not ended, or is finished.
         """
-        return self._read(JobView, "POST", f"/runs/{job}/resume", json={"reason": reason})
+        return self._read(JobView, "POST", f"/runs/{part(job)}/resume", json={"reason": reason})
 
     def clone(
         self, job: str, *, name: str | None = None, config: Mapping[str, Any] | None = None
@@ -103,24 +103,24 @@ class JobCalls(Connection):
         """Submit a job like another, with some settings changed."""
         body = {"name": name, "config": dict(config or {})}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return self._read(JobView, "POST", f"/runs/{job}/clone", json=body, headers=headers)
+        return self._read(JobView, "POST", f"/runs/{part(job)}/clone", json=body, headers=headers)
 
     def edit(self, job: str, **changes: Any) -> JobView:
         """Change name, tags, notes or priority."""
-        return self._read(JobView, "PATCH", f"/runs/{job}", json=changes)
+        return self._read(JobView, "PATCH", f"/runs/{part(job)}", json=changes)
 
     def delete(self, job: str) -> None:
         """Move a job that has ended into the trash."""
-        self._send("DELETE", f"/runs/{job}")
+        self._send("DELETE", f"/runs/{part(job)}")
 
     def log(self, job: str, *, offset: int = 0) -> LogPart:
         """Return a part of a job's log; a negative offset counts from its end."""
-        return self._read(LogPart, "GET", f"/runs/{job}/log", params={"offset": offset})
+        return self._read(LogPart, "GET", f"/runs/{part(job)}/log", params={"offset": offset})
 
     def metrics(self, job: str, *keys: str, max_points: int = 1000) -> Curves:
         """Return the curves of a run, all if no key is named."""
         params = {"keys": ",".join(keys), "max_points": max_points}
-        return self._read(Curves, "GET", f"/runs/{job}/metrics", params=params)
+        return self._read(Curves, "GET", f"/runs/{part(job)}/metrics", params=params)
 
     def events(self, job: str, *, offset: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the events of a run until the job has ended; lost connections are taken up again.
@@ -132,7 +132,7 @@ class JobCalls(Connection):
         while True:
             try:
                 headers = {"Last-Event-ID": str(offset)}
-                with self._stream(f"/runs/{job}/events", headers) as answer:
+                with self._stream(f"/runs/{part(job)}/events", headers) as answer:
                     if answer.is_error:
                         answer.read()
                         check(answer)
@@ -151,15 +151,15 @@ class JobCalls(Connection):
                             yield json.loads(data)
                             data = ""
             except httpx.TransportError:
-                self._send("GET", f"/runs/{job}")  # says what is wrong if that stays so
+                self._send("GET", f"/runs/{part(job)}")  # says what is wrong if that stays so
 
     def artifacts(self, job: str) -> list[Artifact]:
         """Return the files of a job."""
-        return self._read_all(Artifact, f"/runs/{job}/artifacts")
+        return self._read_all(Artifact, f"/runs/{part(job)}/artifacts")
 
     def download(self, job: str, path: str, to: Path) -> None:
         """Write a file of a job to a place of ours."""
-        with self._stream(f"/runs/{job}/artifacts/{quote(path)}") as answer:
+        with self._stream(f"/runs/{part(job)}/artifacts/{quote(path)}") as answer:
             if answer.is_error:
                 answer.read()
                 check(answer)

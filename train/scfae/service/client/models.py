@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model_views import ModelDetail, ModelVersion, ModelView, Prediction
-from .connection import Connection
+from .connection import Connection, part
 
 _PREDICT_S = 600.0
 
@@ -24,7 +24,7 @@ class ModelCalls(Connection):
         Raises:
             ModelNotFound: There is none.
         """
-        return self._read(ModelDetail, "GET", f"/models/{name}")
+        return self._read(ModelDetail, "GET", f"/models/{part(name)}")
 
     def promote(
         self, run: str, name: str, *, member: str | None = None, note: str = ""
@@ -38,11 +38,11 @@ class ModelCalls(Connection):
             note: Why.
         """
         body = {"run": run, "member": member, "note": note}
-        return self._read(ModelVersion, "POST", f"/models/{name}/promote", json=body)
+        return self._read(ModelVersion, "POST", f"/models/{part(name)}/promote", json=body)
 
     def delete_version(self, name: str, version: int) -> None:
         """Take a version of a model back; its run stays."""
-        self._send("DELETE", f"/models/{name}/versions/{version}")
+        self._send("DELETE", f"/models/{part(name)}/versions/{version}")
 
     def predict(
         self,
@@ -70,7 +70,7 @@ class ModelCalls(Connection):
             ServiceBusy: Others wait already.
         """
         given: dict[str, Any] = {"params": {} if version is None else {"version": version}}
-        path = f"/models/{name}/predict"
+        path = f"/models/{part(name)}/predict"
         if sample is not None:
             given["json"] = {"sample": sample, "only": list(only)}
             return self._read(Prediction, "POST", path, timeout=_PREDICT_S, **given)

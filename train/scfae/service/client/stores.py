@@ -7,7 +7,7 @@ from urllib.parse import quote
 from ..store_search import SamplePage
 from ..summary_views import StoreSummary
 from ..swap import Swap
-from .connection import Connection
+from .connection import Connection, part
 
 if TYPE_CHECKING:
     from ..store_views import SampleDetail, StoreView
@@ -33,7 +33,7 @@ class StoreCalls(Connection):
         Raises:
             StoreNotFound: There is none.
         """
-        return self._read(StoreSummary, "GET", f"/stores/{store}")
+        return self._read(StoreSummary, "GET", f"/stores/{part(store)}")
 
     def samples(
         self, store: str, *, q: str = "", cursor: str | None = None, limit: int = 50
@@ -48,7 +48,7 @@ class StoreCalls(Connection):
         """
         params: dict[str, Any] = {"q": q, "limit": limit}
         params |= {} if cursor is None else {"cursor": cursor}
-        return self._read(SamplePage, "GET", f"/stores/{store}/samples", params=params)
+        return self._read(SamplePage, "GET", f"/stores/{part(store)}/samples", params=params)
 
     def sample(
         self, store: str, key: str, *, maps: Sequence[str] | None = None, media: bool = True
@@ -65,7 +65,7 @@ class StoreCalls(Connection):
 
         params: dict[str, Any] = {"media": media}
         params |= {} if maps is None else {"maps": ",".join(maps)}
-        path = f"/stores/{store}/samples/{quote(key)}"
+        path = f"/stores/{part(store)}/samples/{quote(key)}"
         return self._read(SampleDetail, "GET", path, params=params)
 
     def swap(
@@ -92,7 +92,7 @@ class StoreCalls(Connection):
         """
         params = {"column": column, "encoder": encoder, "device": device}
         params |= {} if media is None else {"media": media}
-        path = f"/stores/{store}/swap"
+        path = f"/stores/{part(store)}/swap"
         return self._read(Swap, "GET", path, params=params, timeout=_SWAP_S)
 
     def encoders(self) -> list[dict[str, Any]]:

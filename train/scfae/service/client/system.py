@@ -8,7 +8,7 @@ from ..roster import WorkerRecord
 from ..system import System
 from ..trash import Emptied, TrashView
 from ..views import JobView
-from .connection import Connection
+from .connection import Connection, part
 
 
 class SystemCalls(Connection):
@@ -32,7 +32,7 @@ class SystemCalls(Connection):
 
     def drain(self, worker: str) -> WorkerRecord:
         """Have a worker take no more jobs and end with its last."""
-        return self._read(WorkerRecord, "POST", f"/workers/{worker}/drain")
+        return self._read(WorkerRecord, "POST", f"/workers/{part(worker)}/drain")
 
     def trash(self) -> TrashView:
         """Return the jobs that were deleted, and how much they take."""
@@ -48,7 +48,7 @@ class SystemCalls(Connection):
             JobNotFound: There is none.
             JobStateError: There is a job of its id again.
         """
-        return self._read(JobView, "POST", f"/trash/{entry}/restore")
+        return self._read(JobView, "POST", f"/trash/{part(entry)}/restore")
 
     def empty_trash(self, entry: str | None = None) -> Emptied:
         """Remove what is in the trash for good, or one entry of it.
@@ -58,7 +58,7 @@ class SystemCalls(Connection):
         """
         if entry is None:
             return self._read(Emptied, "POST", "/trash/empty")
-        return self._read(Emptied, "DELETE", f"/trash/{entry}")
+        return self._read(Emptied, "DELETE", f"/trash/{part(entry)}")
 
     def tokens(self) -> list[TokenView]:
         """Return whose tokens there are."""
@@ -70,7 +70,7 @@ class SystemCalls(Connection):
 
     def remove_token(self, name: str) -> None:
         """Forget a token; it is refused from now on."""
-        self._send("DELETE", f"/tokens/{name}")
+        self._send("DELETE", f"/tokens/{part(name)}")
 
     def audit(self, *, q: str = "", cursor: str | None = None, limit: int = 100) -> AuditPage:
         """Return what was changed and refused, the newest first.

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..deliveries import Delivery, DeliveryPage
 from ..webhooks import EVENTS, HookEvent, Webhook, WebhookView
-from .connection import Connection
+from .connection import Connection, part
 
 
 class WebhookCalls(Connection):
@@ -30,11 +30,11 @@ class WebhookCalls(Connection):
 
     def remove_webhook(self, hook: str) -> None:
         """Forget a webhook; what it was still to be told is given up."""
-        self._send("DELETE", f"/webhooks/{hook}")
+        self._send("DELETE", f"/webhooks/{part(hook)}")
 
     def ping_webhook(self, hook: str) -> Delivery:
         """Have something posted to a webhook, to try it."""
-        return self._read(Delivery, "POST", f"/webhooks/{hook}/ping")
+        return self._read(Delivery, "POST", f"/webhooks/{part(hook)}/ping")
 
     def deliveries(
         self, *, webhook: str | None = None, cursor: str | None = None, limit: int = 50
@@ -48,4 +48,4 @@ class WebhookCalls(Connection):
 
     def retry_delivery(self, delivery: str) -> Delivery:
         """Have a delivery tried again that was given up or waits."""
-        return self._read(Delivery, "POST", f"/webhooks/deliveries/{delivery}/retry")
+        return self._read(Delivery, "POST", f"/webhooks/deliveries/{part(delivery)}/retry")
