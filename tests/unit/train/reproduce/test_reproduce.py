@@ -298,12 +298,12 @@ def test_more_resamples_evaluate_anew_and_train_nothing(
         **few,
     )
     assert heard.ended == []
-    assert seen == [(0, 2, "evaluate"), (1, 2, "mask")]
+    assert seen == [(0, 2, "evaluate"), (1, 2, "mask"), (0, 1, "intervals")]
     after = [RunFolder(run).read(name) for name in names]
     assert [one["bootstrap"] for one in after] == [40, 40]
     assert after != before
     go(store, tmp_path, ["table14"], bootstrap=40, progress=lambda *what: seen.append(what), **few)
-    assert len(seen) == 2
+    assert len(seen) == 4
 
 
 def test_a_signal_ends_the_steps_after_the_runs(store: FeatureStore, tmp_path: Path) -> None:

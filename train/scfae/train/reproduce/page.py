@@ -116,6 +116,12 @@ def _page(found: Reproduction) -> dict[str, Any]:
         title = f"{len(sheets)} tables and figures of the paper"
         sheets, general = _without_general(found, sheets)
         facts += general
+    standings = [
+        standing(one, found.verdicts[one.table.name])
+        for one in found.results
+        if found.verdicts.get(one.table.name)
+    ]
+    compared = {one["name"] for one in standings}
     return {
         "title": title,
         "subtitle": "arXiv 2410.15475v2, printed figures beside measured ones",
@@ -123,10 +129,11 @@ def _page(found: Reproduction) -> dict[str, Any]:
         "facts": facts,
         "failed": list(found.failed.items()),
         "superseded": [(name, ", ".join(old)) for name, old in found.superseded.items()],
-        "standings": [
-            standing(one, found.verdicts[one.table.name])
-            for one in found.results
-            if found.verdicts.get(one.table.name)
+        "standings": standings,
+        "others": [
+            {"name": sheet.name, "caption": sheet.caption.partition(". Ours on")[0]}
+            for sheet in sheets
+            if standings and sheet.name not in compared
         ],
         "tables": [
             _costs(one, sheet) if isinstance(one, CostTable) else _table(one, sheet)
@@ -149,7 +156,10 @@ def _without_general(
     general = {"ours": [OURS_NOTE], "data": list(dict.fromkeys(parts))}
     gone = {protocol_note(found.protocol), *(note for some in general.values() for note in some)}
     kept = [replace(s, notes=tuple(n for n in s.notes if n not in gone)) for s in sheets]
-    shown = [(k, " ".join(n for n in some if n in there)) for k, some in general.items()]
+    shown = [
+        (k, " ".join(n for n in some if n in there).removeprefix("Ours: "))
+        for k, some in general.items()
+    ]
     return kept, [(name, text) for name, text in shown if text]
 
 

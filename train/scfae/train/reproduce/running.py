@@ -95,8 +95,8 @@ def reproduce(
         settings: Settings of all runs that win over the protocol's, such as `epochs`.
         bootstrap: Resamples behind the intervals.
         tell: Receives each run that ends, and why it failed, or None.
-        progress: Receives (runs done, runs in all, what happens now); after the runs, of the
-            steps that tables need beyond them.
+        progress: Receives (runs done, runs in all, what happens now); after the runs, of
+            what tables need beyond them.
 
     Raises:
         ConfigError: A setting cannot be used, or jobs are fewer than one.
@@ -158,13 +158,19 @@ def reproduce(
     tables: list[ResultTable | CostTable] = []
     for name in names:
         if name in COSTS:
+            if progress is not None:
+                progress(0, 1, f"measure {name}")
             tables.append(_costs(name, planner.device))
         elif name in planned:
             tables.append(read_table_results(planned[name], sweep))
         elif figure is not None:
             tables.append(read_figure(figure, sweep))
     results = [one for one in tables if isinstance(one, ResultTable)]
-    found = {one.table.name: verdicts(one, resamples=bootstrap) for one in results}
+    found = {}
+    for number, one in enumerate(results):
+        if progress is not None:
+            progress(number, len(results), f"intervals of {one.table.name}")
+        found[one.table.name] = verdicts(one, resamples=bootstrap)
     failed = {} if sweep is None else _failed(sweep, cells)
     return Reproduction(folder, chosen, tuple(tables), found, failed, earlier)
 
