@@ -55,19 +55,7 @@ class Fusion(nn.Module, ABC):
         check_finite: bool = True,
     ) -> None:
         super().__init__()
-        if dims is not None and not isinstance(dims, Mapping):
-            raise TypeError(
-                f"dims: must map each modality to its width, not be a {type(dims).__name__}"
-            )
-        if not dims:
-            raise ValueError("dims: at least one modality is needed")
-        for name, width in dims.items():
-            if not _is_whole(width) or width < 1:
-                raise ValueError(f"dims[{name!r}]: must be a positive integer, not {width!r}")
-            if not isinstance(name, str):
-                raise TypeError(f"dims: a modality's name must be a str, not {name!r}")
-            if not name or "." in name:
-                raise ValueError(f"dims: {name!r} cannot name a modality (empty, or with a dot)")
+        check_dims(dims)
         if num_outputs is not None and (not _is_whole(num_outputs) or num_outputs < 1):
             raise ValueError(
                 f"num_outputs: must be an integer, at least 1, or None, not {num_outputs!r}"
@@ -182,6 +170,28 @@ class Fusion(nn.Module, ABC):
             raise ValueError(
                 f"labels: must be classes from 0 to num_outputs - 1 = {self.num_outputs - 1}"
             )
+
+
+def check_dims(dims: Mapping[str, int]) -> None:
+    """Check names and widths of modalities.
+
+    Raises:
+        ValueError: If there are none, or a name or width is none.
+        TypeError: If they are no mapping, or a name is no str.
+    """
+    if dims is not None and not isinstance(dims, Mapping):
+        raise TypeError(
+            f"dims: must map each modality to its width, not be a {type(dims).__name__}"
+        )
+    if not dims:
+        raise ValueError("dims: at least one modality is needed")
+    for name, width in dims.items():
+        if not _is_whole(width) or width < 1:
+            raise ValueError(f"dims[{name!r}]: must be a positive integer, not {width!r}")
+        if not isinstance(name, str):
+            raise TypeError(f"dims: a modality's name must be a str, not {name!r}")
+        if not name or "." in name:
+            raise ValueError(f"dims: {name!r} cannot name a modality (empty, or with a dot)")
 
 
 def _is_whole(number: object) -> bool:

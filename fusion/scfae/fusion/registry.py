@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from .base import Fusion
+from .base import Fusion, check_dims
 from .info import FusionInfo
 
 _MODULES = (
@@ -88,15 +88,15 @@ def build_fusion(
     Raises:
         ValueError: If the name or an option is unknown, an option is out of range, or the method
             does not take that many modalities.
-        TypeError: If `dims` is no mapping or an option is of the wrong type.
+        TypeError: If `dims` is no mapping of names or an option is of the wrong type.
     """
     info = fusion_info(name)
     for option in options:
         if option not in info.options:
             hint = _near(option, list(info.options))
             raise ValueError(f"{option}: {name} has no such option.{hint}")
-    if isinstance(dims, Mapping) and dims:  # anything else is for the method itself to refuse
-        info.check_modalities(len(dims))
+    check_dims(dims)
+    info.check_modalities(len(dims))
     try:
         return info.method(dims, num_outputs=num_outputs, **options)
     except TypeError as error:

@@ -98,6 +98,8 @@ def test_what_comes_with_features_is_named(
     [
         ([6, 8], 2, {}, "dims: must map each modality to its width, not be a list"),
         ({1: 6, 2: 8}, 2, {}, "dims: a modality's name must be a str, not 1"),
+        ([6, 8], 2, {"width": 32}, "dims: must map each modality to its width, not be a list"),
+        ({1: 6, 2: 8}, 2, {"width": 32}, "dims: a modality's name must be a str, not 1"),
         ({"a": True, "v": 8}, 2, {}, "dims['a']: must be a positive integer, not True"),
         ({"a": np.float64(6), "v": 8}, 2, {}, "dims['a']: must be a positive integer"),
         (DIMS, 2.0, {}, "num_outputs: must be an integer, at least 1, or None, not 2.0"),
@@ -109,7 +111,7 @@ def test_what_comes_with_features_is_named(
 def test_what_a_method_is_built_with_is_named(
     dims: Any, num_outputs: Any, options: Mapping[str, Any], words: str
 ) -> None:
-    with pytest.raises((TypeError, ValueError), match=re.escape(words)):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(words)}"):
         build_fusion("misa", dims, num_outputs, **options)
 
 
