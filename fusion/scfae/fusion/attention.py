@@ -217,6 +217,18 @@ def time_code(tokens: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1).to(tokens.dtype)
 
 
+def embed(tokens: Tensor) -> Tensor:
+    """Return tokens times the root of their width, and the time code added, `[B, T, W]`.
+
+    What each transformer of MulT, and of methods built of its, begins with. Without the factor the
+    code, whose square sum is W / 2 at every step, drowns tokens of a linear map's small outputs.
+
+    Args:
+        tokens: `[B, T, W]`, W even.
+    """
+    return tokens * math.sqrt(tokens.shape[2]) + time_code(tokens)
+
+
 def even_width(width: int, num_heads: int) -> int:
     """Return the least width from `width` on that heads divide and sines and cosines fill."""
     unit = 2 * num_heads

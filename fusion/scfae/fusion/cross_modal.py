@@ -1,8 +1,8 @@
 """The body of MulT: every modality hears each other one, then itself; the last steps side by side.
 
 Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences" (ACL 2019), on
-streams of one width that are already there. Deviations: keys have a norm of their own and no bias,
-there is no norm after the last layer.
+streams of one width that are already there. Deviations: keys have a norm of their own and no bias;
+no transformer is causal.
 
 Shapes: B samples, T steps of one stream, W width, M modalities.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, SelfAttentionLayer, time_code
+from .attention import CrossAttentionLayer, SelfAttentionLayer, embed
 from .perceptron import MLP
 
 
@@ -46,7 +46,8 @@ class CrossModalBody(nn.Module):
         self.cross = nn.ModuleDict(
             {
                 f"{k}->{m}": nn.ModuleList(
-                    CrossAttentionLayer(width, num_heads, dropout) for _ in range(num_layers)
+                    CrossAttentionLayer(width, num_heads, dropout, activation="relu")
+                    for _ in range(num_layers)
                 )
                 for m in self.modalities
                 for k in self.modalities
@@ -56,12 +57,14 @@ class CrossModalBody(nn.Module):
         self.own = nn.ModuleDict(
             {
                 m: nn.ModuleList(
-                    SelfAttentionLayer(wide, num_heads, dropout=dropout)
+                    SelfAttentionLayer(wide, num_heads, dropout=dropout, activation="relu")
                     for _ in range(max(num_layers, 3))
                 )
                 for m in self.modalities
             }
         )
+        self.cross_norm = nn.ModuleDict({pair: nn.LayerNorm(width) for pair in self.cross})
+        self.own_norm = nn.ModuleDict({m: nn.LayerNorm(wide) for m in self.modalities})
         self.mlp = MLP(
             self.output_dim, self.output_dim, self.output_dim, activation="relu", dropout=dropout
         )
@@ -75,7 +78,7 @@ class CrossModalBody(nn.Module):
             streams: For each modality `[B, T, W]`, zero where not valid.
             valid: For each modality bool `[B, T]`, a prefix of each row.
         """
-        coded = {m: x + time_code(x) for m, x in streams.items()}
+        coded = {m: embed(x) for m, x in streams.items()}
         last = {}
         for m in self.modalities:
             heard = []
@@ -87,12 +90,13 @@ class CrossModalBody(nn.Module):
                 assert isinstance(layers, nn.ModuleList)
                 for layer in layers:
                     x = layer(x, coded[k], valid[k])
-                heard.append(x)
-            x = torch.cat(heard, dim=2)
+                heard.append(self.cross_norm[f"{k}->{m}"](x))
+            x = embed(torch.cat(heard, dim=2))
             own = self.own[m]
             assert isinstance(own, nn.ModuleList)
             for layer in own:
                 x = layer(x, valid[m])
+            x = self.own_norm[m](x)
             place = (valid[m].sum(dim=1) - 1).clamp(min=0)
             end = x[torch.arange(len(x), device=x.device), place]
             last[m] = end.masked_fill(~valid[m].any(dim=1)[:, None], 0.0)

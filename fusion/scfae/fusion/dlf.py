@@ -1,7 +1,8 @@
 """DLF: shared and specific streams, the latter drawn to one leading modality, language.
 
 Wang et al., "DLF: Disentangled-Language-Focused Multimodal Sentiment Analysis" (AAAI 2025), after
-the released code. All transformers are causal; l is the leading modality:
+the released code. Enc and T are causal; all transformers scale what enters them, add the time code
+and end with a norm. l is the leading modality:
 
     x_m = conv_m(V_m);  s_m = Enc_m(x_m);  c_m = Enc(x_m), one for all m
     recon_m = linear_m([s_m; c_m]);  r_m = Enc_m(recon_m)
@@ -18,7 +19,8 @@ Losses. With labels, errors of own heads: `task_shared` on R_c(c), `task_leading
 
 Deviations: convolutions pad, so that a vector is a sequence of one; one linear layer aligns the
 shared vectors of all modalities; keys have no bias and, in cross-attention, a norm of their own,
-where the code has one norm for both and another after the last layer; the triplet takes the mean of
+where the code has one for both; cross-attention is not causal, since streams may be on different
+clocks; the triplet takes the mean of
 cos_ij over j and of the hinge over k, N^2 terms instead of N^3, on the mean over time; with several
 labels a sample there is no triplet. Without the leading modality the h_m are zero and c is left.
 
@@ -31,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, even_width, time_code
+from .attention import CrossAttentionLayer, embed, even_width
 from .base import Fusion
 from .causal import CausalEncoder, ResidualMLP
 from .info import FusionInfo, TrainingRecipe
@@ -102,12 +104,14 @@ class DLF(Fusion):
         self.cross = nn.ModuleDict(
             {
                 m: nn.ModuleList(
-                    CrossAttentionLayer(w, num_heads, dropout) for _ in range(num_layers)
+                    CrossAttentionLayer(w, num_heads, dropout, activation="relu")
+                    for _ in range(num_layers)
                 )
                 for m in names
                 if m != self.leading
             }
         )
+        self.cross_norm = nn.ModuleDict({m: nn.LayerNorm(w) for m in self.cross})
         self.after = nn.ModuleDict(
             {m: encoder(num_layers if m == self.leading else num_last_layers) for m in names}
         )
@@ -134,9 +138,8 @@ class DLF(Fusion):
         for m in self.modalities:
             rows = self.convolve[m](inputs.features[m].transpose(1, 2)).transpose(1, 2)
             x[m] = rows.masked_fill(~valid[m][:, :, None], 0.0)
-            coded = x[m] + time_code(x[m])
-            s[m] = self.specific[m](coded, valid[m])
-            c[m] = self.shared(coded, valid[m])
+            s[m] = self.specific[m](x[m], valid[m])
+            c[m] = self.shared(x[m], valid[m])
             recon[m] = self.rebuild[m](torch.cat([s[m], c[m]], dim=2))
             again[m] = self.specific[m](recon[m], valid[m])
         common = torch.cat(
@@ -169,8 +172,10 @@ class DLF(Fusion):
         if modality != self.leading:
             layers = self.cross[modality]
             assert isinstance(layers, nn.ModuleList)
+            stream, others = embed(stream), embed(s[modality])
             for layer in layers:
-                stream = layer(stream, s[modality], inputs.valid[modality])
+                stream = layer(stream, others, inputs.valid[modality])
+            stream = self.cross_norm[modality](stream)
             here = led & inputs.valid[modality].any(dim=1, keepdim=True)
         refined: Tensor = self.refine[modality](_last(self.after[modality](stream, led), here))
         return refined.masked_fill(~here.any(dim=1)[:, None], 0.0)
@@ -253,7 +258,7 @@ INFOS = (
         deviations=(
             "5 heads, not 10, so that a time code fits the width of 50.",
             "The triplet takes means over positives, on the mean over time.",
-            "Norms of the transformers: one for keys, none after the last layer.",
+            "Keys have a norm of their own; cross-attention is not causal.",
         ),
         needs=("sequence", "labels"),
         min_modalities=2,

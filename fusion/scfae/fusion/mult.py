@@ -11,13 +11,12 @@ norm each, keys no bias; one dropout rate; the last row is the last valid one of
 Shapes: B samples, T rows, W model width (30), M modalities.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, SelfAttentionLayer, time_code
+from .attention import CrossAttentionLayer, SelfAttentionLayer, embed
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .output import FusionOutput
@@ -93,11 +92,11 @@ class MulT(Fusion):
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
         """Return `fused [B, M (M-1) W]`; `z` holds each modality's last row, zero if absent."""
-        streams = {m: self._embed(self.project[m](inputs.features[m])) for m in self.modalities}
+        streams = {m: embed(self.project[m](inputs.features[m])) for m in self.modalities}
         z: dict[str, Tensor] = {}
         for m in self.modalities:
             heard = [self._hear(m, k, streams, inputs.valid[k]) for k in self.others[m]]
-            tokens = self._embed(torch.cat(heard, dim=2))
+            tokens = embed(torch.cat(heard, dim=2))
             for layer in _layers(self.memory[m]):
                 tokens = layer(tokens, inputs.valid[m])
             z[m] = self.last(self.memory_norm[m](tokens), inputs.valid[m])
@@ -110,9 +109,6 @@ class MulT(Fusion):
             tokens = layer(tokens, streams[k], valid)
         normed: Tensor = self.cross_norm[f"{k}|{m}"](tokens)
         return normed
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        return tokens * math.sqrt(tokens.shape[2]) + time_code(tokens)
 
 
 def _layers(module: nn.Module) -> nn.ModuleList:

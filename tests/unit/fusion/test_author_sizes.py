@@ -24,12 +24,16 @@ def size(*layers: nn.Module) -> int:
     return sum(p.numel() for layer in layers for p in layer.parameters())
 
 
-def transformer(width: int, layers: int, norms: int = 2) -> int:
+def layers_of(width: int, layers: int, norms: int = 2) -> int:
     # MulT's layers, of which four families are made: attention, 4 times as wide and back, norms of
-    # both. A key's bias cannot change a softmax and is left, and so is the norm after the last.
+    # both. A key's bias cannot change a softmax and is left.
     attend = size(nn.MultiheadAttention(width, 1)) - width
     feed = size(nn.Linear(width, 4 * width), nn.Linear(4 * width, width))
     return layers * (attend + feed + norms * size(nn.LayerNorm(width)))
+
+
+def transformer(width: int, layers: int, norms: int = 2) -> int:
+    return layers_of(width, layers, norms) + size(nn.LayerNorm(width))
 
 
 def uavm() -> int:
@@ -163,7 +167,8 @@ def imder() -> int:
     for into, out in pairwise((32, *channels)):
         # Its own convolution and the condition's (the first of those is ours), time, norm.
         score += 2 * size(nn.Conv1d(into, out, 3, bias=False))
-        score += size(nn.Linear(256, out), nn.GroupNorm(4, out)) + transformer(out, 2, norms=3)
+        score += size(nn.Linear(256, out), nn.GroupNorm(4, out))
+        score += layers_of(out, 2, norms=3)  # the norm after the last is left
     for into, out in ((256, 128), (2 * 128, 64), (2 * 64, 32)):  # attention on this way is left
         score += size(nn.ConvTranspose1d(into, out, 3, bias=False))
         score += size(nn.Linear(256, out), nn.GroupNorm(4, out))

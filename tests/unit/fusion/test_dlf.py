@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from scfae.fusion import build_fusion
+from scfae.fusion.causal import CausalEncoder
 from scfae.fusion.dlf import DLF
 
 DIMS = {"t": 8, "a": 6, "v": 10}
@@ -26,9 +28,7 @@ def test_reconstruction_and_orthogonality_are_means_over_rows() -> None:
     every = torch.ones(1, 2, dtype=torch.bool)
     for m in DIMS:
         x = model.convolve[m](features[m].transpose(1, 2)).transpose(1, 2)
-        angles = torch.arange(2.0)[:, None] * 10_000.0 ** (-torch.arange(4.0) / 4)
-        coded = x + torch.cat([angles.sin(), angles.cos()], dim=1)
-        s, c = model.specific[m](coded, every), model.shared(coded, every)
+        s, c = model.specific[m](x, every), model.shared(x, every)
         rebuilt = model.rebuild[m](torch.cat([s, c], dim=2))
         recon += F.mse_loss(rebuilt, x).item()
         specific += F.mse_loss(model.specific[m](rebuilt, every), s).item()
@@ -49,8 +49,7 @@ def test_the_triplet_is_a_hinge_on_cosines() -> None:
     model.own_heads = torch.nn.ModuleList()
     every = torch.ones(4, 1, dtype=torch.bool)
     x = model.convolve["t"](features["t"][:, :, None]).transpose(1, 2)
-    coded = x + torch.tensor([0.0] * 4 + [1.0] * 4)
-    unit = F.normalize(model.shared(coded, every)[:, 0], dim=1)
+    unit = F.normalize(model.shared(x, every)[:, 0], dim=1)
     partner = [1, 0, 3, 2]
     total = 0.0
     for i in range(4):
@@ -76,6 +75,35 @@ def test_own_heads_are_trained_on_what_is_there() -> None:
     others = others + F.cross_entropy(v(out.z["v"]), labels, reduction="none")[2]
     assert torch.allclose(out.losses["task_others"], others / 3)
     assert set(model(features).losses) == {"recon", "specific", "orthogonality"}
+
+
+def test_what_is_rebuilt_without_error_is_encoded_as_what_it_was_made_of() -> None:
+    class Perfect(nn.Module):
+        answer: Tensor
+
+        def forward(self, _: Tensor) -> Tensor:
+            return self.answer
+
+    model = make()
+    for m in DIMS:
+        perfect = Perfect()
+        model.rebuild[m] = perfect
+        model.convolve[m].register_forward_hook(
+            lambda _, __, y, p=perfect: setattr(p, "answer", y.transpose(1, 2))
+        )
+    losses = model({m: torch.randn(3, 2, d) for m, d in DIMS.items()}).losses
+    assert losses["recon"].item() == 0.0
+    assert losses["specific"].item() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_transformer_scales_what_enters_codes_time_and_ends_with_a_norm() -> None:
+    encoder = CausalEncoder(8, 2, 1, 0.0)
+    encoder.layers = nn.ModuleList()
+    x = torch.randn(2, 3, 8)
+    angles = torch.arange(3.0)[:, None] * 10_000.0 ** (-torch.arange(4.0) / 4)
+    code = torch.cat([angles.sin(), angles.cos()], dim=1)
+    out = encoder(x, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.allclose(out, F.layer_norm(8**0.5 * x + code, (8,)), atol=1e-6)
 
 
 def test_attention_is_causal() -> None:

@@ -3,8 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from scfae.fusion import build_fusion
+from scfae.fusion.attention import embed
+from scfae.fusion.cross_modal import CrossModalBody
 from scfae.fusion.hiding import hide
 from scfae.fusion.imagining import ImaginingFusion
 from scfae.fusion.segments import segment_means
@@ -78,3 +81,15 @@ def test_what_is_missing_is_imagined_from_what_is_there(name: str) -> None:
     first = model(features, present).recon["v"]
     second = model(features | {"a": -features["a"]}, present).recon["v"]
     assert not torch.allclose(first, second, atol=1e-6)
+
+
+def test_each_transformer_of_the_body_scales_what_enters_and_ends_with_a_norm() -> None:
+    body = CrossModalBody(("a", "v"), 8, num_heads=2, num_layers=1)
+    for stacks in (body.cross, body.own):
+        for name in stacks:
+            stacks[name] = nn.ModuleList()
+    streams = {m: 0.1 * torch.randn(2, 4, 8) for m in ("a", "v")}
+    _, last = body(streams, {m: torch.ones(2, 4, dtype=torch.bool) for m in streams})
+    for m, x in streams.items():
+        heard = F.layer_norm(embed(x), (8,))
+        assert torch.allclose(last[m], F.layer_norm(embed(heard), (8,))[:, -1], atol=1e-6)
