@@ -128,4 +128,11 @@ def device_of(settings: ExtractSettings) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"--device {name}: this machine has no CUDA device; use cpu or auto.")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, NotImplementedError, AssertionError):  # as the build of PyTorch has it
+        raise ConfigError(
+            f"--device {name}: this machine has no such device; cpu, cuda, cuda:N and auto are "
+            "names of devices."
+        ) from None
     return name

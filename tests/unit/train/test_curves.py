@@ -63,6 +63,17 @@ def test_nothing_to_draw_is_said() -> None:
     assert "no points yet" in line_chart([Series("a", [], [])], "title", x_label="epoch")
 
 
+@pytest.mark.parametrize(
+    "y",
+    [[9.574335039668224e15], [-3e20, -3e20], [1e16, 1e16 + 2], [0.0], [5e-300, 6e-300], [1e300]],
+)
+def test_numbers_of_any_size_are_drawn(y: list[float]) -> None:
+    drawn = line_chart([Series("a", range(len(y)), y)], "title", x_label="epoch")
+    places = [float(one) for one in re.findall(r"[\d.]+,([\d.]+)|cy=\"([\d.]+)", drawn)[0] if one]
+    assert all(0 <= one <= 210 for one in places)
+    assert "nan" not in drawn
+
+
 def test_ticks_are_round_and_cover() -> None:
     assert ticks(0.0, 1.0, 4) == pytest.approx([0.0, 0.5, 1.0])
     assert ticks(1, 8, 5) == pytest.approx([0.0, 2.0, 4.0, 6.0, 8.0])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scfae.store.errors import PredictionFailed, ServiceBusy, named_error
+from scfae.train.processors import sharing_environment
 
 _POLL_S = 0.2
 _AT_ONCE_S = 0.5
@@ -183,6 +184,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
+                env=sharing_environment(),
                 start_new_session=True,
             )
         theirs.close()

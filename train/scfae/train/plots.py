@@ -66,10 +66,8 @@ def line_chart(
         return Markup('<p class="quiet">no points yet</p>')
     x_ticks = ticks(min(xs), max(xs), 5)
     y_ticks = ticks(min(ys), max(ys), 4)
-    x_range = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-    y_range = (min(y_ticks[0], *ys), max(y_ticks[-1], *ys))
-    if y_range[0] == y_range[1]:
-        y_range = (y_range[0] - 0.5, y_range[1] + 0.5)
+    x_range = _widened(min(xs), max(xs))
+    y_range = _widened(min(y_ticks[0], *ys), max(y_ticks[-1], *ys))
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_range[0]) / (x_range[1] - x_range[0])
@@ -112,6 +110,14 @@ def line_chart(
             parts.append(f'<polyline class="line {colour}" points="{path}"/>')
     parts.append("</svg>")
     return Markup("".join(parts))
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Return a range that is not empty, however large the only number in it is."""
+    if high > low:
+        return low, high
+    margin = max(0.5, abs(low) / 100)
+    return low - margin, high + margin
 
 
 def interval_plot(
