@@ -47,7 +47,19 @@ def test_a_run_without_epochs_has_no_charts(store: FeatureStore, tmp_path: Path)
     assert charts(RunFolder(tmp_path / "run")) == []
 
 
-@pytest.mark.parametrize("y", [[1.0], [2.0, 2.0, 2.0], [None, 1.0, float("nan"), 3.0], [1e-9, 1e9]])
+@pytest.mark.parametrize(
+    "y",
+    [
+        [1.0],
+        [2.0, 2.0, 2.0],
+        [None, 1.0, float("nan"), 3.0],
+        [1e-9, 1e9],
+        [9.574335039668224e15],  # where 0.5 more is the same number
+        [-3e20, -3e20],
+        [1e16, 1e16 + 2],
+        [1e300],
+    ],
+)
 def test_odd_series_are_drawn_inside_the_chart(y: list[float | None]) -> None:
     drawn = line_chart([Series("a", range(len(y)), y)], "title", x_label="epoch")
     points = re.findall(r'points="([^"]*)"', drawn)
@@ -61,17 +73,6 @@ def test_odd_series_are_drawn_inside_the_chart(y: list[float | None]) -> None:
 
 def test_nothing_to_draw_is_said() -> None:
     assert "no points yet" in line_chart([Series("a", [], [])], "title", x_label="epoch")
-
-
-@pytest.mark.parametrize(
-    "y",
-    [[9.574335039668224e15], [-3e20, -3e20], [1e16, 1e16 + 2], [0.0], [5e-300, 6e-300], [1e300]],
-)
-def test_numbers_of_any_size_are_drawn(y: list[float]) -> None:
-    drawn = line_chart([Series("a", range(len(y)), y)], "title", x_label="epoch")
-    places = [float(one) for one in re.findall(r"[\d.]+,([\d.]+)|cy=\"([\d.]+)", drawn)[0] if one]
-    assert all(0 <= one <= 210 for one in places)
-    assert "nan" not in drawn
 
 
 def test_ticks_are_round_and_cover() -> None:
