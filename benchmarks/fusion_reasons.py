@@ -13,7 +13,8 @@ at 65.6 with both streams beside each other.
 On `shared` concat has 256 hidden units: of 32, as wide as misa's small edition, it is at 44.7, of
 16, as wide as dlf's, at 35.2. Of SCFAE the SwiGLUs are most of the reason: with them `scfae` stays
 at 38.4 at expansion 8 in four times as many epochs; without them, and nothing else changed, it is
-at 50.6.
+at 50.6, without the input one alone at 49.5, without the output one at 41.6. Labels do not make up
+for them: of 512 for 64 `scfae` is at 61.7, without SwiGLUs at 81.4, concat at 85.6.
 """
 
 from collections.abc import Callable, Mapping

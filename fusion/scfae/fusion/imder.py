@@ -10,13 +10,13 @@ released code; what it shares with DiCMoR, and its two stages, are in `imagining
 of the variance-exploding process with sigma 25; the condition gets the same noise, as in the code.
 
 Deviations: the network attends to the condition on its way down alone, after the norm, where the
-code does so before it and on its way up too, it is not causal, and there is no time code and no
-norm after its last layer; samples are clipped at 4, since an untrained sampler ends far from
-normalised latents and would throw the refiner off; latents are segment means of any number of rows
-(the code wants 50), convolutions pad; the loss is a mean over latents, not a sum (its networks are
-in no other loss, so that its weight says little); each sample is missing its own modalities, where
-the code draws one set a batch. In evaluation the sampler's noise is fixed and the same for all.
-Each step in training samples too: fewer `sampling_steps` cost less.
+code does so before it and on its way up too, it is not causal, and there is no time code, no norm
+after its last layer and GELU for ReLU; samples are clipped at 4, since an untrained sampler ends
+far from normalised latents and would throw the refiner off; latents are segment means of any number
+of rows (the code wants 50), convolutions pad; the loss is a mean over latents, not a sum (its
+networks are in no other loss, so that its weight says little); each sample is missing its own
+modalities, where the code draws one set a batch. In evaluation the sampler's noise is fixed and the
+same for all. Each step in training samples too: fewer `sampling_steps` cost less.
 
 Shapes: B samples, W latent width, S segments, N samples to imagine for.
 """
