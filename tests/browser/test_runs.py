@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from tests.unit.service.services import Served, make_service_store, start_server
 
 from .browsing import NARROW, WIDE, Browsing, browsing
@@ -128,6 +128,20 @@ def test_a_run_is_measured_when_it_is_trained(story: Browsing) -> None:
         story.shot(f"run-{tab.lower()}")
 
 
+def test_a_label_that_is_being_typed_is_not_written_over(story: Browsing, served: Served) -> None:
+    page = story.page
+    store = served.client.get("/api/v1/stores").json()[0]["path"]
+    held: list[Route] = []
+    page.route("**/new.js*", lambda route: held.append(route))
+    page.goto(f"{story.url}/new?store={store}", wait_until="commit")
+    label = page.get_by_label("label", exact=True)
+    label.press_sequentially("di")
+    held[0].continue_()
+    expect(page.locator("#checked")).to_contain_text("'di'", timeout=SLOW_MS)
+    label.press_sequentially("git")
+    expect(page.locator("#checked")).to_contain_text("train samples", timeout=SLOW_MS)
+
+
 def test_the_list_obeys_keys(story: Browsing) -> None:
     page = story.page
     story.go("/")
@@ -199,6 +213,7 @@ def test_every_place_fits_and_can_be_read(
             "run": f"/runs/{run}",
             "log": f"/runs/{run}/log",
             "settings": f"/runs/{run}/settings",
+            "settings-beside": f"/runs/{run}/settings?against={run}",
             "missing": "/runs/0123456789ab",
         }.items():
             if name == "missing":
@@ -208,7 +223,7 @@ def test_every_place_fits_and_can_be_read(
                 story.go(path)
                 story.page.wait_for_timeout(800)
             story.check_fits()
-            if name == "settings":
+            if name.startswith("settings"):
                 assert story.page.evaluate(CUT_OFF) == 0, "long values are broken, not cut"
             story.check_access()
             story.shot(f"{name}-{width}-{scheme}")

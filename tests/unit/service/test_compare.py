@@ -101,6 +101,7 @@ def test_runs_that_differ_in_seed_alone_are_one_row(client: Client, jobs: list[s
     wanted = OverSeeds.of([first, second])
     one = group.conditions["audio"]["accuracy"]
     assert (one.mean, one.sd, one.n) == (wanted.mean, wanted.sd, 2)
+    assert client.compare(*jobs[1:3]).groups == (), "of one seed alone there is no deviation"
 
 
 def test_curves_are_those_asked_for(client: Client, jobs: list[str]) -> None:

@@ -110,7 +110,7 @@ def _document(flags: SubmitArguments) -> dict[str, Any]:
         try:
             document[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"--set {pair}: no YAML: {yaml_problem(error)}.") from None
+            raise ConfigError(f"--set {pair}: no YAML: {yaml_problem(error)}") from None
     return {"job": {"kind": "train", "config": document}}
 
 

@@ -199,14 +199,14 @@ def _groups(
     runs: Sequence[Source], evaluations: Sequence[Mapping[str, Any] | None]
 ) -> Iterable[SeedGroup]:
     for group in same_configs([run.config for run in runs]):
-        if len(group) < 2:
-            continue
         # The same seed again is the same run again: it says nothing new of how figures spread.
         by_seed: dict[int, Mapping[str, Any]] = {}
         for place in group:
             evaluation = evaluations[place]
             if evaluation is not None:
                 by_seed.setdefault(runs[place].config.loop.seed, evaluation)
+        if len(by_seed) < 2:
+            continue
         yield SeedGroup(
             runs=tuple(runs[place].id for place in group),
             name=_group_name([runs[place].name for place in group]),

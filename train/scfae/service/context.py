@@ -144,8 +144,9 @@ def actor_of(request: Request) -> Actor:
         return actor
     if is_token_due(request):
         raise AccessRefused(
-            "a token is due, as the header `Authorization: Bearer TOKEN`; an admin of the machine "
-            "makes one by: scfae service token add FOLDER NAME --role viewer"
+            "a token is due: in $SCFAE_TOKEN for the commands of scfae, else as the header "
+            "`Authorization: Bearer TOKEN`; an admin of the machine makes one by: "
+            "scfae service token add FOLDER NAME --role viewer"
         )
     return _known(request, LOCAL)
 

@@ -1,6 +1,6 @@
 // Runs side by side: one chart a curve with a line a run, and whether two differ beyond chance.
 
-import { ask } from "./site.js";
+import { ask, WHOLE } from "./site.js";
 
 const place = document.getElementById("curves");
 const box = place.querySelector(".charts");
@@ -69,7 +69,7 @@ function draw(key) {
     height: 220,
     cursor: { sync: { key: synced.key } },
     scales: { x: { time: false } },
-    axes: [{ stroke: colour("--quiet"), grid, ticks: grid }, { stroke: colour("--quiet"), grid, ticks: grid, size: 58 }],
+    axes: [{ stroke: colour("--quiet"), grid, ticks: grid, incrs: WHOLE }, { stroke: colour("--quiet"), grid, ticks: grid, size: 58 }],
     series: [{ label: "epoch", value: (u, x) => x ?? "–" }, ...series],
   };
   chart.plot = new window.uPlot(options, [xs, ...columns], chart.holder);

@@ -1,6 +1,6 @@
 // Live curves of a run: redrawn when an event says that an epoch has ended.
 
-import { ask, url } from "./site.js";
+import { ask, url, WHOLE } from "./site.js";
 
 const place = document.getElementById("curves");
 const id = place.dataset.id;
@@ -86,7 +86,7 @@ function chart(title, lines, resumed) {
     cursor: { sync: { key: synced.key } },
     scales: { x: { time: across === "time_s" }, y: { distr: isLog() ? 3 : 1 } },
     axes: [
-      { stroke: colour("--quiet"), grid, ticks: grid },
+      { stroke: colour("--quiet"), grid, ticks: grid, ...(across === "time_s" ? {} : { incrs: WHOLE }) },
       { stroke: colour("--quiet"), grid, ticks: grid, size: 58, values: (u, values) => values.map((v) => (v == null ? "" : Math.abs(v) >= 1e4 || (v && Math.abs(v) < 1e-3) ? v.toExponential(0) : String(+v.toPrecision(4)))) },
     ],
     series,

@@ -52,7 +52,8 @@ function setStore(columns) {
   if (!columns) {
     columns = {};
     for (const [name, info] of Object.entries(chosen?.columns ?? {})) columns[info.modality] ??= name;
-    if (chosen && !chosen.labels.includes(id("f-label").value)) id("f-label").value = chosen.labels[0] ?? "";
+    const label = id("f-label"); // whoever is typing in it already is not to be written over
+    if (chosen && label !== document.activeElement && !chosen.labels.includes(label.value)) label.value = chosen.labels[0] ?? "";
   }
   for (const [modality, column] of Object.entries(columns)) addBranch(modality, column);
 }

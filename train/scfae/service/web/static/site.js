@@ -30,6 +30,8 @@ export async function ask(method, path, body) {
 }
 
 export const url = (path) => root + path;
+/** Steps of an axis of epochs or steps: no chart has an epoch 1.5. */
+export const WHOLE = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power));
 
 /** Say something to the person, and to a screen reader. */
 export function say(text) {
