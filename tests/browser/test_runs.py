@@ -142,6 +142,18 @@ def test_a_label_that_is_being_typed_is_not_written_over(story: Browsing, served
     expect(page.locator("#checked")).to_contain_text("train samples", timeout=SLOW_MS)
 
 
+def test_a_list_that_grows_old_says_so(story: Browsing) -> None:
+    page, lost = story.page, story.page.locator("#lost")
+    story.go("/")
+    expect(lost).to_be_hidden()
+    page.context.set_offline(True)
+    expect(lost).to_contain_text("The service has not answered since", timeout=SLOW_MS)
+    story.check_access()
+    page.context.set_offline(False)
+    expect(lost).to_be_hidden(timeout=SLOW_MS)
+    story.complaints.clear()  # of the requests that nobody answered
+
+
 def test_the_list_obeys_keys(story: Browsing) -> None:
     page = story.page
     story.go("/")

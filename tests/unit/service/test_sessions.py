@@ -153,3 +153,12 @@ def test_a_damaged_key_is_named(service: Service, secret: str) -> None:
     (service.queue.folder / "session.key").write_bytes(b"short")
     with pytest.raises(ServiceError, match=r"session\.key is damaged"):
         service.sessions.begin(secret)
+
+
+def test_who_may_not_submit_is_not_led_to_the_form(browser: TestClient, service: Service) -> None:
+    _sign_in(browser, service.tokens.add("otto", "operator"))
+    assert 'href="/new"' in browser.get("/stores").text
+    _sign_in(browser, service.tokens.add("vera", "viewer"))
+    page = browser.get("/stores").text
+    assert 'href="/models"' in page
+    assert 'href="/new"' not in page

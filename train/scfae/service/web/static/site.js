@@ -92,6 +92,15 @@ document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.xhr.status === 401) location.reload();
 });
 
+// What is shown grows old when nobody answers; that is said until somebody does.
+document.addEventListener("htmx:sendError", () => {
+  const lost = document.getElementById("lost");
+  if (lost.textContent) return;
+  const time = new Date().toLocaleTimeString();
+  lost.textContent = `The service has not answered since ${time}: what is shown here is older. It is asked again and again.`;
+});
+document.addEventListener("htmx:afterOnLoad", () => (document.getElementById("lost").textContent = ""));
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
