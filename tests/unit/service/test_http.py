@@ -290,6 +290,7 @@ def test_a_proxy_may_put_a_path_before_ours(tmp_path: Path) -> None:
         "--port=99999",
         "--port=-1",
         "--slots=0",
+        "--gpus=nonsense",
         "--max-upload-mb=0",
         "--root-path=scfae",
         "--store-root=none",

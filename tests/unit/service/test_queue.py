@@ -247,3 +247,9 @@ def test_a_training_may_wait_for_the_extraction_of_its_store_and_for_nothing_els
     queue.wish(first.id, "cancel", actor="ann")
     with pytest.raises(ConfigError, match="no feature store"):
         queue.submit(training(store="later"), actor="ann", roots=roots)
+
+
+def test_a_file_is_no_service(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ServiceError, match="file is a file; a service is a folder"):
+        Queue(tmp_path / "file")

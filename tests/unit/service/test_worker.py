@@ -14,6 +14,8 @@ import pytest
 from scfae.service import JobRecord, Queue, Roots
 from scfae.service.processes import is_alive
 from scfae.service.roster import Roster
+from scfae.service.worker import named_gpus
+from scfae.store.errors import ConfigError
 
 from .services import (
     StartWorker,
@@ -173,3 +175,13 @@ def test_a_stopped_worker_leaves_its_jobs_or_has_them_save(
         assert (record.state, record.losses) == ("queued", 0)
         assert not is_alive(before.process)
         assert queue.job(job.id).run_path.joinpath("checkpoints", "last.pt").exists()
+
+
+def test_gpus_are_named_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert named_gpus(["auto"], 1) == ["2", "3"]
+    assert named_gpus(["none"], 2) == ["", ""]
+    assert named_gpus(["0", "GPU-1f-2"], 1) == ["0", "GPU-1f-2"]
+    for wrong in (["nonsense"], ["auto", "1"], ["-1"], ["1", "1"], [""]):
+        with pytest.raises(ConfigError, match="--gpus"):
+            named_gpus(wrong, 1)

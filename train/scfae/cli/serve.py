@@ -104,11 +104,13 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _check(flags: ServeArguments) -> None:
+    from scfae.service.worker import named_gpus
     from scfae.store.errors import ConfigError
 
     for flag, value in (("--slots", flags.slots), ("--max-upload-mb", flags.max_upload_mb)):
         if value < 1:
             raise ConfigError(f"{flag} {value}: at least 1 is due.")
+    named_gpus(flags.gpus, flags.slots)  # the worker would fail, and be started for ever
     if flags.root_path and not flags.root_path.startswith("/"):
         raise ConfigError(f"--root-path {flags.root_path}: a path begins with /.")
     for flag, roots in (("--store-root", flags.store_root), ("--media-root", flags.media_root)):

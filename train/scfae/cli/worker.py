@@ -59,11 +59,9 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError(f"--slots {flags.slots}: at least 1 is due.")
 
     from scfae.service.queue import Queue
-    from scfae.service.worker import Worker, visible_gpus
+    from scfae.service.worker import Worker, named_gpus
 
-    gpus = visible_gpus() if flags.gpus == ("auto",) else list(flags.gpus)
-    if flags.gpus == ("none",):
-        gpus = [""] * flags.slots
+    gpus = named_gpus(flags.gpus, flags.slots)
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr, level=logging.INFO)
     worker = Worker(
         Queue(flags.service),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scfae.store.errors import JobNotFound
+from scfae.store.errors import JobNotFound, ServiceError
 
 from . import index
 from .database import Database
@@ -27,10 +27,15 @@ class JobReader:
         folder: That folder.
         runs: Folder of the jobs' folders.
         database: The index.
+
+    Raises:
+        ServiceError: It is a file.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).resolve()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ServiceError(f"{folder} is a file; a service is a folder.")
         self.runs = self.folder / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
         self.database = Database(self.folder / "service.db")

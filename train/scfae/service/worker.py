@@ -7,6 +7,7 @@ adopted and the others' ends are read from their folders.
 
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-from scfae.store.errors import JobNotFound, ScfaeError
+from scfae.store.errors import ConfigError, JobNotFound, ScfaeError
 
 from .ends import after_interruption, end_of
 from .processes import is_alive, process_of, send, spawn
@@ -34,6 +35,7 @@ HEARTBEAT_S = 5.0
 TROUBLE_S = 2.0
 """Pause after a step that failed."""
 OnStop = Literal["leave", "checkpoint"]
+_GPU = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")
 
 
 @dataclass
@@ -280,3 +282,28 @@ def visible_gpus() -> list[str]:
     return sorted(
         (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")), key=int
     )
+
+
+def named_gpus(words: Sequence[str], num_slots: int) -> list[str]:
+    """Return the GPU of each slot as a job's environment takes it; no slots for no GPUs.
+
+    Args:
+        words: `auto` for all there are, `none` to hide them, or numbers and UUIDs of GPUs.
+        num_slots: Jobs at a time where GPUs are hidden.
+
+    Raises:
+        ConfigError: A word is none of these, or comes twice.
+    """
+    if tuple(words) == ("auto",):
+        return visible_gpus()
+    if tuple(words) == ("none",):
+        return [""] * num_slots
+    for word in words:
+        if not _GPU.fullmatch(word):
+            raise ConfigError(
+                f"--gpus {word}: numbers of GPUs are due, such as 0 1, or their UUIDs; or auto "
+                "alone, or none alone."
+            )
+    if len(set(words)) < len(words):
+        raise ConfigError(f"--gpus {' '.join(words)}: a GPU is named twice.")
+    return list(words)
