@@ -87,7 +87,12 @@ def run(argv: Sequence[str]) -> int:
     from scfae.train import RunFolder, SweepInterrupted
     from scfae.train.reproduce.data import check_columns, official_part
     from scfae.train.reproduce.exports import to_markdown
-    from scfae.train.reproduce.page import documents_of, sheets_of, write_reproduction
+    from scfae.train.reproduce.page import (
+        documents_of,
+        sheets_of,
+        standings_of,
+        write_reproduction,
+    )
     from scfae.train.reproduce.running import reproduce
     from scfae.train.sweeps.sweep import check_jobs
 
@@ -133,6 +138,12 @@ def run(argv: Sequence[str]) -> int:
         print("\n".join(map(to_markdown, sheets_of(found))), end="")
     for name, old in found.superseded.items():
         say(f"{name} was run anew: the data have changed since {', '.join(old)}, which stays.")
+    for one in standings_of(found):
+        say(
+            f"{one['name']}: by {one['by']} SCFAE is ahead of {one['ahead']} other rows beyond "
+            f"noise, behind {one['behind']}, and not to be told from {one['within']} "
+            f"({one['range']})"
+        )
     say(f"report: {page}")
     if found.failed:
         say(

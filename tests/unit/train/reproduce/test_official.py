@@ -1,6 +1,7 @@
 """The README's commands for each table, on miniatures in the official layouts."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def test_tables_of_activitynet(tmp_path: Path) -> None:
     assert len(measured(tables["table9"])) == 4
 
 
-def test_tables_of_mosei(tmp_path: Path) -> None:
+def test_tables_of_mosei(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = write_gcnet(tmp_path / "utt")
     store = tmp_path / "mosei"
     words = ["data", "mosei", str(tmp_path / "utt"), str(store), "--labels", str(labels)]
@@ -57,6 +58,16 @@ def test_tables_of_mosei(tmp_path: Path) -> None:
     names = ("table5", "table7", "table10", "table11")
     tables = reproduced(tmp_path / "out", *names, "--data", str(store))
     assert [len(measured(tables[name])) for name in names] == [1, 3, 9, 5]
+    said = capsys.readouterr().err
+    for name, others in zip(names[1:], (2, 8, 4), strict=True):
+        found = re.search(
+            rf"^{name}: by .+ SCFAE is ahead of (\d+) other rows beyond noise, behind (\d+), and "
+            r"not to be told from (\d+) \(",
+            said,
+            re.MULTILINE,
+        )
+        assert found is not None
+        assert sum(map(int, found.groups())) == others
 
 
 def test_tables_of_fakeavceleb(tmp_path: Path) -> None:

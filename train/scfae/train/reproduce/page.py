@@ -47,6 +47,15 @@ def sheets_of(found: Reproduction) -> list[Sheet]:
     ]
 
 
+def standings_of(found: Reproduction) -> list[dict[str, str]]:
+    """Return where SCFAE stands in each table that compares it; see `verdicts.standing`."""
+    return [
+        standing(one, found.verdicts[one.table.name])
+        for one in found.results
+        if found.verdicts.get(one.table.name)
+    ]
+
+
 def write_reproduction(found: Reproduction) -> Path:
     """Write every table as .md, .tex, .csv and .json, and the page; return the page."""
     for one, sheet in zip(found.tables, sheets_of(found), strict=True):
@@ -116,11 +125,7 @@ def _page(found: Reproduction) -> dict[str, Any]:
         title = f"{len(sheets)} tables and figures of the paper"
         sheets, general = _without_general(found, sheets)
         facts += general
-    standings = [
-        standing(one, found.verdicts[one.table.name])
-        for one in found.results
-        if found.verdicts.get(one.table.name)
-    ]
+    standings = standings_of(found)
     compared = {one["name"] for one in standings}
     return {
         "title": title,
