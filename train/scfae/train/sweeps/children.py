@@ -1,4 +1,4 @@
-"""Several runs of a sweep at a time, each in a process and a process group of its own.
+"""Several runs of a sweep at a time, in processes with a process group each.
 
 Ctrl-C on a terminal reaches the sweep alone, which asks every run to stop at a checkpoint. Where
 the sweep is killed, its runs see their stdin close and stop too.
@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO
+from pathlib import Path
 
 from ..loop import Progress
 from ..processors import sharing_environment
@@ -26,67 +26,86 @@ POLL_S = 0.05
 
 
 class Child:
-    """A process that runs one cell.
+    """A process that runs cells, one after the other: starting one takes seconds.
+
+    It ends with the first cell that fails, so that nothing of that is left to the next.
 
     Args:
-        sweep: Whose run it is; takes the log.
-        cell: The run.
+        logs: Folder for what is printed in each, made if needed.
         bootstrap: As for `run_cell`.
         gpu: The only GPU that it sees; None leaves that as it is.
     """
 
-    def __init__(
-        self, sweep: SweepFolder, cell: Cell, bootstrap: int | None, gpu: str | None
-    ) -> None:
-        self.cell = cell
+    def __init__(self, logs: Path, bootstrap: int | None, gpu: str | None) -> None:
+        self._logs = logs
+        logs.mkdir(exist_ok=True)
+        self._bootstrap = bootstrap
+        self._read = b""
         environment = sharing_environment()
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        (sweep.path / LOGS).mkdir(exist_ok=True)
-        with open(sweep.path / LOGS / f"{cell.name}.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "scfae.train.sweeps.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
-        config = cell.config.model_dump(mode="json")
-        order = {"name": cell.name, "config": config, "bootstrap": bootstrap}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "scfae.train.sweeps.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdout.fileno(), False)
+
+    def run(self, cell: Cell) -> None:
+        """Have it run a cell; it has none now."""
+        self.cell, self._read = cell, b""
+        order = {
+            "name": cell.name,
+            "config": cell.config.model_dump(mode="json"),
+            "bootstrap": self._bootstrap,
+            "log": str(self._logs / f"{cell.name}.log"),
+        }
         with suppress(BrokenPipeError):  # it has died already: `poll` and `failure` tell
             self._stdin.write(json.dumps(order).encode() + b"\n")
             self._stdin.flush()
 
-    @property
-    def _stdin(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
     def poll(self) -> bool:
-        """Return whether it has ended."""
+        """Return whether its cell has ended, well or not."""
+        has_ended = self.has_ended()
+        self._read += self._stdout.read() or b""
+        return has_ended or self._read.endswith(b"\n")
+
+    def has_ended(self) -> bool:
+        """Return whether the process has ended: it takes no more cells."""
         return self._process.poll() is not None
 
     def signal(self, signum: int) -> None:
         """Send a signal to the process and what it has started."""
-        if not self.poll():
+        if not self.has_ended():
             os.killpg(self._process.pid, signum)
 
     def failure(self) -> str | None:
-        """Wait for it; return why it failed, or None."""
-        assert self._process.stdout is not None
-        with self._process.stdout as stdout:
-            lines = stdout.read().splitlines()
-        status = self._process.wait()
-        with suppress(BrokenPipeError):
-            self._stdin.close()  # not earlier: to the child that means that the sweep is gone
-        if status == 0:
-            return None
+        """Wait for its cell to end; return why it failed, or None."""
+        while not self.poll():
+            time.sleep(POLL_S)
         try:
-            return str(json.loads(lines[-1])["failure"])
-        except (IndexError, ValueError, KeyError, TypeError):
+            found = json.loads(self._read)["failure"]
+        except (ValueError, KeyError, TypeError):
+            self.end()
+            status = self._process.returncode
             how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-            return f"its process ended with {how}; see {LOGS}/{self.cell.name}.log."
+            return f"its process ended with {how}; see {self._logs.name}/{self.cell.name}.log."
+        if found is None:
+            return None
+        self.end()
+        return str(found)
+
+    def end(self) -> None:
+        """Tell it that no more cells come, and wait for it."""
+        with suppress(BrokenPipeError):
+            self._stdin.close()  # not earlier: in a run that means that the sweep is gone
+        self._process.wait()
+        self._stdout.close()
 
 
 def run_side_by_side(
@@ -107,7 +126,8 @@ def run_side_by_side(
     waiting = deque(cell for cell in cells if not is_done(cell, evaluated=bootstrap is not None))
     done = len(cells) - len(waiting)
     gpus = visible_gpus() if any(cell.config.loop.device != "cpu" for cell in waiting) else ()
-    running: dict[int, Child] = {}  # by slot
+    children: dict[int, Child] = {}  # by slot
+    running: dict[int, Child] = {}
     try:
         while waiting or running:
             if stop.signum is not None:
@@ -116,8 +136,11 @@ def run_side_by_side(
                 if slot not in running and waiting:
                     cell = waiting.popleft()
                     wait_until_free(cell)
-                    gpu = gpus[slot % len(gpus)] if len(gpus) > 1 else None
-                    running[slot] = Child(sweep, cell, bootstrap, gpu)
+                    if slot not in children or children[slot].has_ended():
+                        gpu = gpus[slot % len(gpus)] if len(gpus) > 1 else None
+                        children[slot] = Child(sweep.path / LOGS, bootstrap, gpu)
+                    running[slot] = children[slot]
+                    running[slot].run(cell)
             for slot in [slot for slot, child in running.items() if child.poll()]:
                 child = running.pop(slot)
                 failure = child.failure()
@@ -132,8 +155,10 @@ def run_side_by_side(
             child.signal(signal.SIGTERM)
         for child in running.values():
             child.failure()
+        for child in children.values():
+            child.end()
     finally:  # a second Ctrl-C: no checkpoint is waited for
-        for child in running.values():
+        for child in children.values():
             child.signal(signal.SIGKILL)
     if stop.signum is not None and (waiting or running):
         raise SweepInterrupted(stop.signum, sweep.path)
