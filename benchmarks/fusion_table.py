@@ -244,7 +244,8 @@ def standings(table: dict[str, Any], column: str) -> str:
     text += f"{len(methods)} methods were measured"
     if "scfae" in row:
         better = sum(row[name]["mean"] > row["scfae"]["mean"] for name in methods)
-        text += f", SCFAE is number {better + 1}"
+        level = sum(row[name]["mean"] == row["scfae"]["mean"] for name in methods) - 1
+        text += f", SCFAE is number {better + 1}" + (f", level with {level}" if level else "")
     return text + "."
 
 
