@@ -59,6 +59,14 @@ def test_one_that_dies_is_told(store: FeatureStore, tmp_path: Path, child: Child
     assert child.failure() == "its process ended with killed by SIGKILL; see logs/a.log."
 
 
+def test_nothing_is_begun_for_a_sweep_that_is_gone(
+    store: FeatureStore, tmp_path: Path, child: Child
+) -> None:
+    child.run(cell_of(store, tmp_path, "a", epochs=5000))
+    child.end()  # while the process is still starting
+    assert not (tmp_path / "sweep" / "a" / "events.jsonl").exists()
+
+
 def test_a_run_stops_where_its_sweep_is_gone(
     store: FeatureStore, tmp_path: Path, child: Child
 ) -> None:

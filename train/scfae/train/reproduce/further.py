@@ -20,13 +20,14 @@ from ..encoder_probes import (
     is_probed,
     probe_encoders,
 )
-from ..evaluation import EVALUATION_FILE, evaluate
+from ..evaluation import EVALUATION_FILE
 from ..gradients import GRADIENTS_FILE, analyse_gradients
 from ..loop import Progress
 from ..runs import RunFolder
 from ..stopping import StopSignals
 from ..sweeps.folder import is_done
 from ..sweeps.plan import Cell
+from ..sweeps.running import measure_cell
 from .degradation import ALONE
 from .plan import PlannedRow, PlannedTable, all_cells
 from .tables import FULL, Row
@@ -65,7 +66,7 @@ def evaluation_steps(planned: Sequence[PlannedTable], bootstrap: int) -> Iterato
     """Return the evaluations whose intervals are of another number of resamples."""
     for cell, run in _done(all_cells(planned)):
         if not _is_of(run, EVALUATION_FILE, bootstrap):
-            make = partial(evaluate, run.path, device=_device(cell), bootstrap=bootstrap)
+            make = partial(measure_cell, cell, bootstrap)
             yield Step(f"evaluate {cell.name}", make)
 
 
@@ -136,7 +137,7 @@ def _device(cell: Cell) -> str:
 
 def _is_of(run: RunFolder, name: str, bootstrap: int | None = None) -> bool:
     """Return whether a document is there, of the selected epoch and of so many resamples."""
-    if not Path(run.path / name).is_file():
+    if not (run.path / name).is_file():
         return False
     document = run.read(name)
     if bootstrap is not None and document.get("bootstrap") != bootstrap:

@@ -24,17 +24,19 @@ class Orders:
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._is_running = False
+        self._is_running = self._is_closed = False
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
-        """Return the next order, None when there are no more."""
+        """Return the next order, None when there are no more, or nobody waits for it any longer."""
         with self._lock:
             self._is_running = False
         line = self._lines.get()
         with self._lock:
-            self._is_running = bool(line)
-        order: dict[str, Any] | None = json.loads(line) if line else None
+            if self._is_closed:  # a sweep that was killed while this process began
+                return None
+            self._is_running = True
+        order: dict[str, Any] = json.loads(line)
         return order
 
     def _read(self) -> None:
@@ -42,6 +44,7 @@ class Orders:
         while line := lines.readline():
             self._lines.put(line)
         with self._lock:
+            self._is_closed = True
             if self._is_running:
                 os.kill(os.getpid(), signal.SIGTERM)
         self._lines.put(b"")

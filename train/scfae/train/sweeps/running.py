@@ -60,8 +60,14 @@ def run_cell(cell: Cell, bootstrap: int | None, progress: Progress | None = None
     """
     run = train(cell.config, progress=progress)
     if bootstrap is not None and not (run.path / EVALUATION_FILE).is_file():
-        evaluate(run.path, device=cell.config.loop.device, bootstrap=bootstrap)
-        write_report(run.path)
+        measure_cell(cell, bootstrap)
+
+
+def measure_cell(cell: Cell, bootstrap: int) -> None:
+    """Evaluate a cell's trained run, and write its report of that."""
+    run = cell.config.loop.run
+    evaluate(run, device=cell.config.loop.device, bootstrap=bootstrap)
+    write_report(run)
 
 
 def run_in_turn(
