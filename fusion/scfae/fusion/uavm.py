@@ -2,13 +2,15 @@
 
 After Gong et al. (IEEE SPL 2022, github.com/YuanGongND/uavm). For each modality: layer norm, a
 linear layer to the model's width where that differs, a learned position, pre-norm transformer
-blocks without biases of query, key and value; then one stack of blocks for every modality, the mean
-over time, layer norm and one linear layer. Nothing ever meets: at test the logits are the mean of
-those of what is there. In training each step hears one modality.
+blocks without biases of query, key and value; then one stack for every modality, which begins as
+the others do, with a norm and a position of its own; the mean over time, layer norm and one linear
+layer. Nothing ever meets: at test the logits are the mean of those of what is there. In training
+each step hears one modality.
 
 Deviations: each sample of a batch draws its modality, not each step; sequences are ragged; the
-width is 256 by default and not 1,024; attention's output is padding-safe. Mixup 0.5 and label
-smoothing 0.1 of the authors' training are left out.
+width is 256 by default and not 1,024; attention's output is padding-safe. Mixup 0.5, label
+smoothing 0.1, noise, balanced sampling and Adam's first beta of 0.95 of the authors' training are
+left out.
 
 Shapes: B samples, T steps, W model width.
 """
@@ -25,6 +27,9 @@ from .output import FusionOutput
 from .perceptron import MLP
 from .pooling import masked_mean
 from .presence import Inputs
+
+_EPS = 1e-6
+"""Of the norms outside the blocks, as in the released code; those inside have PyTorch's."""
 
 
 class UAVMBlock(nn.Module):
@@ -102,13 +107,13 @@ class UAVM(Fusion):
         self.own = nn.ModuleDict()
         for m, d in self.dims.items():
             resize = nn.Identity() if d == width else nn.Linear(d, width)
-            self.enter[m] = nn.Sequential(nn.LayerNorm(d), resize)
-            self.position[m] = nn.Parameter(
-                nn.init.trunc_normal_(torch.empty(max_steps, width), std=0.02)
-            )
+            self.enter[m] = nn.Sequential(nn.LayerNorm(d, eps=_EPS), resize)
+            self.position[m] = _positions(max_steps, width)
             self.own[m] = nn.ModuleList(UAVMBlock(width, num_heads) for _ in range(num_own))
+        self.shared_enter = nn.LayerNorm(width, eps=_EPS)
+        self.shared_position = _positions(max_steps, width)
         self.shared = nn.ModuleList(UAVMBlock(width, num_heads) for _ in range(num_shared))
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=_EPS)
         self.add_head(width)
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
@@ -129,13 +134,21 @@ class UAVM(Fusion):
         if rows.shape[1] > self.max_steps:
             raise ValueError(f"features[{m!r}]: {rows.shape[1]} steps, max_steps={self.max_steps}")
         tokens = self.enter[m](rows) + self.position[m][: rows.shape[1]]
-        for stack in (self.own[m], self.shared):
-            assert isinstance(stack, nn.ModuleList)
-            for block in stack:
-                tokens = block(tokens, valid)
+        own = self.own[m]
+        assert isinstance(own, nn.ModuleList)
+        for block in own:
+            tokens = block(tokens, valid)
+        tokens = self.shared_enter(tokens) + self.shared_position[: rows.shape[1]]
+        for block in self.shared:
+            tokens = block(tokens, valid)
         mean = masked_mean(tokens.masked_fill(~valid[:, :, None], 0.0), valid)
         normed: Tensor = self.norm(mean).masked_fill(~valid.any(dim=1, keepdim=True), 0.0)
         return normed
+
+
+def _positions(count: int, width: int) -> nn.Parameter:
+    """Return learned positions `[count, width]` as they begin."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(count, width), std=0.02))
 
 
 def _draw_one(present: Tensor) -> Tensor:
@@ -155,13 +168,13 @@ INFOS = (
         deviations=(
             "Each sample of a batch draws the modality that it hears, not each step.",
             "Ragged sequences; width 256 by default, not 1,024.",
-            "No mixup and no label smoothing.",
+            "No mixup, label smoothing, noise or balanced sampling; Adam's usual betas.",
         ),
         needs=("sequence",),
         recipe=TrainingRecipe(
             optimizer="adam",
             lr=5e-5,
-            weight_decay=0.0,
+            weight_decay=5e-7,
             batch_size=144,
             stage_epochs=(10,),
             source="the released VGGSound script; it halves the rate each epoch, we take a cosine",

@@ -37,10 +37,12 @@ def transformer(width: int, layers: int, norms: int = 2) -> int:
 
 
 def uavm() -> int:
-    # 3 blocks a modality and 3 shared, width 1024, MLP of 4 times that; no bias on q, k and v.
+    # 3 blocks a modality and 3 shared, width 1024, MLP of 4 times that; no bias on q, k and v. The
+    # shared stack has a norm and positions too; its map to another width has no use and is left.
     block = size(nn.TransformerEncoderLayer(1024, 4, 4096)) - 3 * 1024
     enter = 2 * (size(nn.LayerNorm(512), nn.Linear(512, 1024)) + 30 * 1024)
-    return 9 * block + enter + size(nn.LayerNorm(1024), nn.Linear(1024, 3))
+    again = size(nn.LayerNorm(1024)) + 30 * 1024
+    return 9 * block + enter + again + size(nn.LayerNorm(1024), nn.Linear(1024, 3))
 
 
 def meter() -> int:
