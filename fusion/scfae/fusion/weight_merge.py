@@ -11,7 +11,8 @@ features. What is kept here is that idea and no more:
                 the logits are their mean
     afterwards  `choose_alpha(batches)` sets alpha on unlabelled batches: modalities are merged one
                 after the other, each time with the a in {0.1, ..., 0.9} at which the outputs differ
-                least from those of the two neighbouring a
+                least from those of the two neighbouring a: probabilities, or the value where there
+                is one output
 
 Until it is called all alpha are equal. It is not AdaMMS, and no figure of it stands for AdaMMS's.
 
@@ -124,7 +125,10 @@ class WeightMerge(Fusion):
 
     def _answers(self, features: Mapping[str, Tensor]) -> Tensor:
         out: FusionOutput = self(features)
-        return out.fused if out.logits is None else out.logits.softmax(dim=1)
+        if out.logits is None:
+            return out.fused
+        # The softmax of one output is 1 whatever alpha is.
+        return out.logits.softmax(dim=1) if out.logits.shape[1] > 1 else out.logits
 
     def _run(
         self, vectors: Mapping[str, Tensor], alpha: Tensor | None

@@ -1,5 +1,6 @@
 """Weight merging: one averaged network, and alpha where the answers change least."""
 
+import pytest
 import torch
 
 from scfae.fusion import build_fusion
@@ -8,9 +9,9 @@ from scfae.fusion.weight_merge import WeightMerge
 DIMS = {"a": 6, "v": 10}
 
 
-def make() -> WeightMerge:
+def make(num_outputs: int = 3) -> WeightMerge:
     torch.manual_seed(0)
-    model = build_fusion("weight_merge", DIMS, num_outputs=3, width=8)
+    model = build_fusion("weight_merge", DIMS, num_outputs=num_outputs, width=8)
     assert isinstance(model, WeightMerge)
     return model
 
@@ -41,8 +42,9 @@ def test_each_copy_learns_from_its_own_modality() -> None:
     assert model.hidden_weight.grad[1].abs().max() == 0
 
 
-def test_alpha_is_where_the_answers_change_least() -> None:
-    model = make()
+@pytest.mark.parametrize("num_outputs", [3, 1])
+def test_alpha_is_where_the_answers_change_least(num_outputs: int) -> None:
+    model = make(num_outputs)
     disturb(model)
     batch = {m: torch.randn(16, d) for m, d in DIMS.items()}
     chosen = model.choose_alpha([batch])
@@ -50,10 +52,12 @@ def test_alpha_is_where_the_answers_change_least() -> None:
     answers = []
     for step in range(11):
         model.alpha.copy_(torch.tensor([1 - step / 10, step / 10]))
-        answers.append(model(batch).logits.softmax(dim=1).detach())
+        logits = model(batch).logits.detach()
+        answers.append(logits.softmax(dim=1) if num_outputs > 1 else logits)
     change = [
         (answers[i] - answers[i - 1]).abs().mean() + (answers[i + 1] - answers[i]).abs().mean()
         for i in range(1, 10)
     ]
     best = min(range(9), key=lambda i: change[i].item()) + 1
+    assert best > 1  # not the first, which is what no difference at all would choose
     assert torch.allclose(chosen, torch.tensor([1 - best / 10, best / 10]))
