@@ -27,7 +27,7 @@ from .attention import SelfAttentionLayer, time_code
 from .base import Fusion
 from .info import FusionInfo
 from .losses import mean_over_present
-from .matching import matched_samples, modality_pairs
+from .matching import check_matched_label, matched_samples, modality_pairs
 from .output import FusionOutput
 from .pooling import masked_mean
 from .presence import Inputs
@@ -82,6 +82,7 @@ class AlignMaskRecon(Fusion):
         self.hidden_share = hidden_share
         self.sharpness = sharpness
         self.num_iterations = num_iterations
+        check_matched_label(matched_label, num_outputs)
         self.matched_label = matched_label
         self.project = nn.ModuleDict({m: nn.Linear(d, width) for m, d in self.dims.items()})
         self.hidden = nn.ParameterDict(

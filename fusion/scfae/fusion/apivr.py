@@ -114,8 +114,9 @@ class APIVR(Fusion):
                 f"width, num_spanning, margin: positive, not {width}, {num_spanning}, {margin}"
             )
         self.bags = tuple(self.modalities if bags is None else bags)
-        if not self.bags or not set(self.bags) <= set(self.modalities):
-            raise ValueError(f"bags: must be some of {', '.join(dims)}, not {self.bags}")
+        some = set(self.bags)
+        if not some or not some <= set(self.modalities) or len(some) < len(self.bags):
+            raise ValueError(f"bags: must be some of {', '.join(dims)}, once, not {self.bags}")
         self.num_spanning = num_spanning
         self.margin = margin
         self.positives = positives

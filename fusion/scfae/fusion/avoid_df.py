@@ -28,7 +28,7 @@ from .attention import Attention, CrossAttentionLayer, SelfAttentionLayer, time_
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .losses import margin_contrastive, mean_over_present
-from .matching import matched_samples, modality_pairs
+from .matching import check_matched_label, matched_samples, modality_pairs
 from .output import FusionOutput
 from .pooling import masked_mean
 from .presence import Inputs
@@ -73,8 +73,11 @@ class AVoiDDF(Fusion):
                 f"width: must be a multiple of 2 * num_heads, and every size at least 1, not "
                 f"{width}, {num_heads}, {num_layers}, {num_selected}"
             )
+        if margin <= 0:
+            raise ValueError(f"margin: must be positive, not {margin}")
         self.num_selected = num_selected
         self.margin = margin
+        check_matched_label(matched_label, num_outputs)
         self.matched_label = matched_label
         self.project = nn.ModuleDict({m: nn.Linear(d, width) for m, d in self.dims.items()})
         self.first = nn.ParameterDict(

@@ -29,7 +29,7 @@ from torch import Tensor
 from .base import Fusion
 from .distance_triplet import distance_triplet, other_samples
 from .info import FusionInfo
-from .matching import matched_samples
+from .matching import check_matched_label, matched_samples
 from .output import FusionOutput
 from .presence import Inputs
 from .towers import Towers, for_head
@@ -70,6 +70,7 @@ class EmoForen(Fusion):
         if width < 1 or margin <= 0:
             raise ValueError(f"width, margin: must be positive, not {width} and {margin}")
         self.margin = margin
+        check_matched_label(matched_label, num_outputs)
         self.matched_label = matched_label
         self.spaces = _spaces(self.modalities, spaces)
         self.embed = Towers(self.dims, width, width, unit=True)

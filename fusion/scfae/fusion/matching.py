@@ -38,6 +38,22 @@ def partner_labels(positives: str, labels: Tensor | None) -> Tensor | None:
     return class_labels(labels, "positives='pair' does without")
 
 
+def check_matched_label(matched_label: int | None, num_outputs: int | None) -> None:
+    """Check the index of the genuine class: with another no sample would ever be genuine.
+
+    Raises:
+        ValueError: If it is below zero, or no output.
+        TypeError: If it is no whole number.
+    """
+    if matched_label is None:
+        return
+    if isinstance(matched_label, bool) or not isinstance(matched_label, int):
+        raise TypeError(f"matched_label: must be a class's index or None, not {matched_label!r}")
+    if matched_label < 0 or (num_outputs is not None and matched_label >= num_outputs):
+        most = "" if num_outputs is None else f" and below num_outputs = {num_outputs}"
+        raise ValueError(f"matched_label: must be at least 0{most}, not {matched_label}")
+
+
 def matched_samples(labels: Tensor, matched_label: int | None) -> Tensor:
     """Return bool `[B]`: samples whose modalities belong together.
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .losses import margin_contrastive, mean_over_present
-from .matching import matched_samples, modality_pairs
+from .matching import check_matched_label, matched_samples, modality_pairs
 from .output import FusionOutput
 from .presence import Inputs
 from .task_errors import task_errors
@@ -62,6 +62,7 @@ class MDS(Fusion):
         if width < 1 or margin <= 0:
             raise ValueError(f"width, margin: must be positive, not {width} and {margin}")
         self.margin = margin
+        check_matched_label(matched_label, num_outputs)
         self.matched_label = matched_label
         self.embed = Towers(self.dims, width, width)
         self.output_dim = width * len(self.modalities)

@@ -66,8 +66,10 @@ class MISA(Fusion):
         )
         if width < 2 or width % 2:
             raise ValueError(f"width: must be even, not {width}")
-        if num_moments < 1:
-            raise ValueError(f"num_moments: must be at least 1, not {num_moments}")
+        if min(num_moments, feed_forward) < 1:
+            raise ValueError(
+                f"num_moments, feed_forward: at least 1, not {num_moments}, {feed_forward}"
+            )
         self.num_moments = num_moments
         self.project = make_encoders(self.dims, width, "relu")
         self.private = nn.ModuleDict({m: nn.Linear(width, width) for m in self.modalities})

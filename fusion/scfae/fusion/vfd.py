@@ -20,7 +20,7 @@ import torch
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .losses import info_nce
-from .matching import matched_samples, modality_pairs
+from .matching import check_matched_label, matched_samples, modality_pairs
 from .output import FusionOutput
 from .presence import Inputs
 from .towers import Towers, for_head
@@ -58,6 +58,7 @@ class VFD(Fusion):
         if width < 1 or temperature <= 0:
             raise ValueError(f"width, temperature: must be positive, not {width}, {temperature}")
         self.temperature = temperature
+        check_matched_label(matched_label, num_outputs)
         self.matched_label = matched_label
         self.embed = Towers(self.dims, width, width, unit=True)
         num_modalities = len(self.modalities)

@@ -1,8 +1,11 @@
 """Who belongs together: by class, by pair, or because it is genuine."""
 
+import re
+
 import pytest
 import torch
 
+from scfae.fusion import build_fusion
 from scfae.fusion.distance_triplet import distance_triplet, other_samples
 from scfae.fusion.matching import (
     check_positives,
@@ -30,6 +33,36 @@ def test_genuine_samples_are_those_of_one_class_or_all() -> None:
     assert matched_samples(VALUES, None).tolist() == [True] * 3
     with pytest.raises(ValueError, match="matched_label=None does without"):
         matched_samples(VALUES, 0)
+
+
+@pytest.mark.parametrize("name", ["mds", "vfd", "emo_foren", "avoid_df", "align_maskrecon"])
+def test_a_genuine_class_that_no_sample_could_have_is_refused(name: str) -> None:
+    dims = {"a": 4, "v": 5}
+    build_fusion(name, dims, 2, matched_label=1)
+    build_fusion(name, dims, None, matched_label=7)
+    words = "matched_label: must be at least 0 and below num_outputs = 2, not 2"
+    with pytest.raises(ValueError, match=words):
+        build_fusion(name, dims, 2, matched_label=2)
+    with pytest.raises(ValueError, match="matched_label: must be at least 0, not -1"):
+        build_fusion(name, dims, matched_label=-1)
+    words = "matched_label: must be a class's index or None, not 'real'"
+    with pytest.raises(TypeError, match=words):
+        build_fusion(name, dims, 2, matched_label="real")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("avoid_df", {"margin": 0.0}, "margin: must be positive, not 0.0"),
+        ("apivr", {"bags": ["a", "a"]}, "bags: must be some of a, v, once, not ('a', 'a')"),
+        ("misa", {"feed_forward": 0}, "num_moments, feed_forward: at least 1, not 5, 0"),
+    ],
+)
+def test_options_that_would_do_nothing_or_twice_are_refused(
+    name: str, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        build_fusion(name, {"a": 4, "v": 5}, 2, **options)
 
 
 def test_pairs_of_modalities_come_once_with_the_samples_that_have_both() -> None:
