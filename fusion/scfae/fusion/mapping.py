@@ -32,10 +32,12 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(width_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `[N, E]` from `[N, D]`."""
-        shares = F.pad(x, (0, self.padding)).view(len(x), len(self.weight), -1)
+        """Return `[..., E]` from `[..., D]`."""
+        rows = x.reshape(-1, x.shape[-1])
+        shares = F.pad(rows, (0, self.padding)).view(len(rows), len(self.weight), -1)
         products = torch.bmm(shares.transpose(0, 1), self.weight.to(x.dtype))
-        return products.permute(1, 2, 0).flatten(1)[:, : self.width_out] + self.bias
+        y = products.permute(1, 2, 0).flatten(1)[:, : self.width_out] + self.bias
+        return y.view(*x.shape[:-1], self.width_out)
 
 
 def make_linear(width_in: int, width_out: int, groups: int) -> nn.Module:
