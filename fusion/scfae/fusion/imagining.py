@@ -4,10 +4,11 @@ Stage 1 learns, on what is present, convolutions from each modality to latents o
 the fusion, which is MulT's body. Stage 2 freezes the convolutions and learns to imagine: in
 training it hides some of what is present, `imagine` makes latents for it without gradient, a
 refiner corrects them, and loss `recon` is their squared error against the true ones, a mean over
-latents, summed over hidden modalities.
+latents, summed over a sample's hidden modalities (IMDer) or their mean (DiCMoR).
 
-Latents are normalised at each segment over their W features, so that noise and priors of unit size
-fit any features; the released codes do not.
+Deviations of both: latents are normalised at each segment over their W features, so that noise and
+priors of unit size fit any features; convolutions have 3 steps and pad; one dropout rate, where the
+released codes have one for each place and data set; nothing in the fusion is causal.
 
 Shapes: B samples, M modalities, W latent width, S segments.
 """
@@ -62,6 +63,8 @@ class ImaginingFusion(Fusion):
     """
 
     num_stages: ClassVar[int] = 2
+    takes_mean_of_hidden: ClassVar[bool] = False
+    """Whether `recon` is the mean over a sample's hidden modalities, or their sum."""
 
     def __init__(
         self,
@@ -136,6 +139,31 @@ class ImaginingFusion(Fusion):
         """
         return imagined
 
+    def make_merge(self, width: int) -> nn.ModuleDict:
+        """Return for each modality a 1x1 convolution of all others, if there can be several.
+
+        Args:
+            width: Of what goes into each.
+        """
+        several = self.modalities if len(self.dims) > 2 else ()
+        return nn.ModuleDict({m: nn.Conv1d(width, self.width, 1) for m in several})
+
+    def merged(self, merge: nn.ModuleDict, modality: str, others: Tensor, seen: Tensor) -> Tensor:
+        """Return `[N, W, S]` of a modality's others: the one that is seen, or a convolution.
+
+        Args:
+            merge: Of `make_merge`.
+            modality: Whose others they are.
+            others: `[N, (M - 1) W, S]`, zero where not seen.
+            seen: bool `[N, M]`.
+        """
+        alone = others.unflatten(1, (-1, self.width)).sum(dim=1)
+        if not merge:
+            return alone
+        columns = [i for i, k in enumerate(self.modalities) if k != modality]
+        are_several = seen[:, columns].sum(dim=1) > 1
+        return torch.where(are_several[:, None, None], merge[modality](others), alone)
+
     @abstractmethod
     def own_losses(
         self, latents: Mapping[str, Tensor], seen: Tensor, inputs: Inputs
@@ -173,7 +201,10 @@ class ImaginingFusion(Fusion):
             filled[m] = torch.where(seen[:, i, None, None], latents[m], refined[m])
             errors.append((refined[m] - latents[m]).float().square().mean(dim=(1, 2)))
         hidden = inputs.present & ~seen
-        losses = {"recon": mean_over_present(torch.stack(errors, dim=1), hidden, inputs.present)}
+        by_modality = torch.stack(errors, dim=1)
+        if self.takes_mean_of_hidden:
+            by_modality = by_modality / hidden.sum(dim=1, keepdim=True).clamp(min=1)
+        losses = {"recon": mean_over_present(by_modality, hidden, inputs.present)}
         losses |= self.own_losses(latents, seen, inputs)
         fused, last = self._body(filled, torch.ones_like(seen))
         recon = {m: refined[m].mean(dim=2) for m in self.modalities}

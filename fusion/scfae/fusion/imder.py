@@ -3,7 +3,7 @@
 Wang et al., "Incomplete Multimodality-Diffused Emotion Recognition" (NeurIPS 2023), after the
 released code; what it shares with DiCMoR, and its two stages, are in `imagining.py`. For each m:
 
-    condition = 1x1 convolution of the others' latents, zeros where not seen
+    condition = the other modality's latents that are seen; of several, a 1x1 convolution of all
     loss `score`: E |std(t) s_m(x + std(t) n, condition + std(t) n, t) + n|^2 over hidden modalities
     sample: Euler-Maruyama from N(0, std(1)^2) with condition + std(t) n_0, n_0 the first noise
 
@@ -11,12 +11,15 @@ of the variance-exploding process with sigma 25; the condition gets the same noi
 
 Deviations: the network attends to the condition on its way down alone, after the norm, where the
 code does so before it and on its way up too, it is not causal, and there is no time code, no norm
-after its last layer and GELU for ReLU; samples are clipped at 4, since an untrained sampler ends
-far from normalised latents and would throw the refiner off; latents are segment means of any number
-of rows (the code wants 50), convolutions pad; the loss is a mean over latents, not a sum (its
-networks are in no other loss, so that its weight says little); each sample is missing its own
-modalities, where the code draws one set a batch. In evaluation the sampler's noise is fixed and the
-same for all. Each step in training samples too: fewer `sampling_steps` cost less.
+after its last layer and GELU for ReLU, its residuals are all that is added, and the first
+level has a convolution of the condition too; samples are clipped at 4, since an untrained sampler
+ends far from normalised latents and would throw the refiner off; the sampler's condition keeps the
+noise n_0, where the code draws it anew at each step; latents are segment means of any number of
+rows (the code wants 50); the loss is a mean over latents, not a sum (its networks are in no other
+loss, so that its weight says little), and its times begin where the sampler ends; each sample is
+missing its own modalities, where the code draws one set a batch; layers are 4, as for CMU-MOSI. In
+evaluation the sampler's noise is fixed and the same for all. Each step in training samples too:
+fewer `sampling_steps` cost less.
 
 Shapes: B samples, W latent width, S segments, N samples to imagine for.
 """
@@ -62,8 +65,13 @@ class IMDer(ImaginingFusion):
         **shared: Unpack[ImaginingOptions],
     ) -> None:
         super().__init__(dims, num_segments=num_segments, **shared)
+        if not channels or any(c < 1 or c % self.num_heads for c in channels):
+            raise ValueError(
+                f"channels: at least one, each a multiple of {self.num_heads} heads, "
+                f"not {tuple(channels)}"
+            )
         unit = 2 ** len(channels)  # two steps are left at the lowest level
-        if not channels or num_segments % unit:
+        if num_segments % unit:
             raise ValueError(
                 f"num_segments: must be a multiple of {unit} for {len(channels)} levels, "
                 f"not {num_segments}"
@@ -71,10 +79,7 @@ class IMDer(ImaginingFusion):
         if sampling_steps < 1:
             raise ValueError(f"sampling_steps: must be at least 1, not {sampling_steps}")
         self.sampling_steps = sampling_steps
-        others = (len(self.dims) - 1) * self.width
-        self.condition = nn.ModuleDict(
-            {m: nn.Conv1d(others, self.width, 1) for m in self.modalities}
-        )
+        self.condition = self.make_merge((len(self.dims) - 1) * self.width)
         self.score = nn.ModuleDict(
             {m: ScoreNet(self.width, channels, self.num_heads) for m in self.modalities}
         )
@@ -85,7 +90,7 @@ class IMDer(ImaginingFusion):
 
     def imagine(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         """Return samples `[N, W, S]` of one modality's latents."""
-        condition = self._condition(modality, latents)
+        condition = self._condition(modality, latents, seen)
         times = torch.linspace(1.0, EARLIEST, self.sampling_steps + 1, device=condition.device)
         first = self._noise(0, condition)
         x = first * marginal_std(times[0])
@@ -113,16 +118,15 @@ class IMDer(ImaginingFusion):
             x = latents[m].float()
             t = torch.rand(len(x), device=x.device) * (1 - EARLIEST) + EARLIEST
             noise, std = torch.randn_like(x), marginal_std(t)[:, None, None]
-            noisy = self._condition(m, visible) + noise * std
+            noisy = self._condition(m, visible, seen) + noise * std
             score = self.score[m](x + noise * std, noisy, t)
             errors.append((score.float() * std + noise).square().mean(dim=(1, 2)))
         hidden = inputs.present & ~seen
         return {"score": mean_over_present(torch.stack(errors, dim=1), hidden, inputs.present)}
 
-    def _condition(self, modality: str, latents: Mapping[str, Tensor]) -> Tensor:
+    def _condition(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         others = torch.cat([latents[k] for k in self.modalities if k != modality], dim=1)
-        condition: Tensor = self.condition[modality](others)
-        return condition
+        return self.merged(self.condition, modality, others, seen)
 
     def _noise(self, step: int, like: Tensor) -> Tensor:
         return torch.randn_like(like) if self.training else self.noise[step].expand_as(like)
@@ -140,6 +144,7 @@ INFOS = (
             "Latents are normalised segment means of any number of rows; samples are clipped.",
             "Each sample is missing its own modalities; in evaluation the noise is fixed.",
             "Cross-attention in the score network is not causal, and on the way down alone.",
+            "The sampler's condition keeps its first noise.",
         ),
         needs=("two_stages",),
         min_modalities=2,

@@ -4,6 +4,8 @@ IMDer's network (Wang et al., NeurIPS 2023), after Song's tutorial on score-base
 level a convolution, the time's embedding, group norm and swish; then layers that attend to the
 condition, brought to the same size by convolutions of its own. The output is divided by std(t). The
 released network attends on its way up again, which doubles its cost; here it does on its way down.
+There the first level hears the condition as it is, here through a convolution, and the last norm on
+the way up has a group for each channel, here one for eight.
 
 Shapes: B samples, W width, S steps, a multiple of 2^(levels - 1).
 """

@@ -76,6 +76,16 @@ def test_the_loss_is_the_likelihood_under_the_class() -> None:
     assert "flow" not in model(features, present).losses
 
 
+def test_what_is_hidden_teaches_its_flow_too() -> None:
+    model = make()
+    features = {m: torch.randn(6, 4, d) for m, d in DIMS.items()}
+    present = torch.tensor([[True, True]] * 5 + [[False, True]])
+    labels = torch.arange(6) % 3
+    expected = model(features, present, labels=labels).losses["flow"]
+    model.train()
+    assert torch.allclose(model(features, present, labels=labels).losses["flow"], expected)
+
+
 def test_one_modality_is_carried_over_by_both_flows() -> None:
     model = make()
     x = torch.randn(2, 8, 4)

@@ -183,7 +183,9 @@ def test_every_parameter_learns(name: str, dims: dict[str, int]) -> None:
         model.begin_stage(stage)
         learning = {key: p for key, p in model.named_parameters() if p.requires_grad}
         optimizer = torch.optim.SGD(learning.values(), lr=0.05)
-        for step in range(4):
+        for step in range(16):  # some learn only from a rare combination of what is hidden
+            if step >= 4 and learning.keys() <= learned:
+                break
             features, present, lengths = make_batch(dims, seed=step)
             labels = torch.arange(B) % 3
             out = model(features, present, lengths, labels=labels, groups=groups)

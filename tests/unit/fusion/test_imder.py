@@ -48,6 +48,13 @@ def test_sampling_with_the_true_score_finds_the_value() -> None:
     assert torch.equal(made[0], made[1])  # the same noise for every sample
 
 
+class NoScore(nn.Module):
+    """No score at all: the loss is the noise's square."""
+
+    def forward(self, x: Tensor, condition: Tensor, t: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
 def test_the_true_score_has_no_loss_and_none_has_that_of_the_noise() -> None:
     model = make(hidden_share=0.5)
     latents = {m: torch.full((64, 8, 4), 3.0) for m in DIMS}
@@ -60,6 +67,10 @@ def test_the_true_score_has_no_loss_and_none_has_that_of_the_noise() -> None:
 
     loss = model.own_losses(latents, seen, Given())["score"].item()  # type: ignore[arg-type]
     assert loss == pytest.approx(0.0, abs=1e-4)
+    model.score["v"] = NoScore()
+    seen[:32] = True  # half of the samples hide v: 32 of 64, each with a mean square of 1
+    loss = model.own_losses(latents, seen, Given())["score"].item()  # type: ignore[arg-type]
+    assert loss == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_score_of_a_sample_needs_no_other_and_reads_the_condition() -> None:
