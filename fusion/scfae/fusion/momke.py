@@ -8,8 +8,9 @@ that modality alone. Stage 2 passes every modality through every expert:
     fused = u + [x_1; ...; x_M],         u = dropout(relu(linear([x_1; ...; x_M])))
 
 An expert is layers of x + o + MLP(o), o the attention over the sequence: no norm, no output
-projection, absent and padded places no keys. The sequence is the dialogue where `groups` are given
-and else each sample's own rows.
+projection, absent and padded places no keys. Every MLP, the routers' too, has dropout after each of
+its two layers. The sequence is the dialogue where `groups` are given and else each sample's own
+rows.
 
 Deviations: any number of modalities; masks by sample, where the authors train one model for each
 test condition; keys have no bias, which the softmax would cancel. The released code keeps the last
@@ -35,6 +36,16 @@ from .presence import Inputs
 from .task_errors import task_errors
 
 
+def _mlp(width: int, width_out: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, width_out),
+        nn.Dropout(dropout),
+    )
+
+
 class ExpertLayer(nn.Module):
     """`x + o + MLP(o)` with o the attention of x over its sequence.
 
@@ -50,13 +61,7 @@ class ExpertLayer(nn.Module):
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.Dropout(dropout),
-        )
+        self.mlp = _mlp(width, width, dropout)
 
     def attend(self, x: Tensor, valid: Tensor) -> Tensor:
         """Return the attention `[N, L, W]`; zero where no place is valid."""
@@ -114,7 +119,7 @@ class MoMKE(Fusion):
         width: Model width W, a multiple of `num_heads`.
         num_heads: Attention heads.
         num_layers: Layers of each expert.
-        dropout: Of projections, MLPs and the output.
+        dropout: Of projections, MLPs, routers and the output.
         check_finite: Refuse NaN and infinity in what is present.
     """
 
@@ -146,13 +151,7 @@ class MoMKE(Fusion):
         )
         # Alone there is nothing to choose from: the softmax of one is 1.
         self.routers = nn.ModuleDict(
-            {
-                m: nn.Sequential(
-                    nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(self.dims))
-                )
-                for m in self.modalities
-                if len(self.dims) > 1
-            }
+            {m: _mlp(width, len(self.dims), dropout) for m in self.modalities if len(self.dims) > 1}
         )
         self.joint = nn.Linear(joint, joint)
         self.own_heads = nn.ModuleDict(

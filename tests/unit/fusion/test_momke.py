@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from scfae.fusion import build_fusion, count_parameters
 from scfae.fusion.momke import ExpertLayer, MoMKE
@@ -60,6 +61,17 @@ def test_the_second_stage_sends_every_modality_through_every_expert() -> None:
     out = model({"a": x}, torch.tensor([[True, False]] * 2))
     assert torch.allclose(out.z["a"], expected.mean(dim=1), atol=1e-6)
     assert out.losses == {}
+
+
+def test_routers_drop_out_as_the_experts_do() -> None:
+    model = build_fusion("momke", DIMS, width=8, num_layers=1, dropout=0.9)
+    assert isinstance(model, MoMKE)
+    for router in model.routers.values():
+        kinds = [type(layer) for layer in router]
+        assert kinds == [nn.Linear, nn.GELU, nn.Dropout, nn.Linear, nn.Dropout]
+        assert [layer.p for layer in router if isinstance(layer, nn.Dropout)] == [0.9, 0.9]
+        weights = router(torch.randn(200, 8)).softmax(dim=1)
+        assert (weights == 0.5).all(dim=1).float().mean() > 0.7  # both scores dropped: 0.81
 
 
 def test_a_dialogue_is_context() -> None:
