@@ -113,6 +113,8 @@ class MMIN(Fusion):
             dims, num_outputs=num_outputs, pooling=pooling, head=head, check_finite=check_finite
         )
         check_share("hidden_share", hidden_share)
+        if not layers or min(layers) < 1:
+            raise ValueError(f"layers: at least one, each at least 1, not {tuple(layers)}")
         self.hidden_share = hidden_share
         joint, hidden = width * len(self.dims), (width, width)
         self.teacher = self._encoders(width, dropout)

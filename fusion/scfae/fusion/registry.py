@@ -52,6 +52,12 @@ _MODULES = (
 """Modules of this folder whose `INFOS` are offered; the order is that of `list_fusions`."""
 
 
+_MAY_BE_ZERO = frozenset(
+    ("fusion_layer", "matched_label", "num_own", "num_refiner_blocks", "num_self", "num_shared")
+)
+"""Options that are a number of which none is a choice, or a place."""
+
+
 @cache
 def list_fusions() -> tuple[FusionInfo, ...]:
     """Return every fusion method."""
@@ -96,6 +102,7 @@ def build_fusion(
             hint = _near(option, list(info.options))
             raise ValueError(f"{option}: {name} has no such option.{hint}")
     check_dims(dims)
+    _check_numbers(info, options)
     info.check_modalities(len(dims))
     try:
         return info.method(dims, num_outputs=num_outputs, **options)
@@ -105,6 +112,15 @@ def build_fusion(
         if not given:
             raise
         raise TypeError(f"{name}: an option is of the wrong type ({given}): {error}") from error
+
+
+def _check_numbers(info: FusionInfo, options: Mapping[str, Any]) -> None:
+    """Refuse widths and counts of nothing, which would build, or fail in some layer."""
+    for option, value in options.items():
+        counts = option == "width" or isinstance(info.defaults[option], int)
+        least = 0 if option in _MAY_BE_ZERO else 1
+        if counts and isinstance(value, int) and not isinstance(value, bool) and value < least:
+            raise ValueError(f"{option}: must be at least {least}, not {value}")
 
 
 def _near(word: str, known: list[str]) -> str:

@@ -115,6 +115,26 @@ def test_what_a_method_is_built_with_is_named(
         build_fusion("misa", dims, num_outputs, **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("momke", {"num_heads": 0}, "num_heads: must be at least 1, not 0"),
+        ("momke", {"num_layers": -1}, "num_layers: must be at least 1, not -1"),
+        ("mculora", {"rank": 0}, "rank: must be at least 1, not 0"),
+        ("dlf", {"width": 0}, "width: must be at least 1, not 0"),
+        ("dlf", {"num_heads": 0}, "num_heads: must be at least 1, not 0"),
+        ("dicmor", {"num_refiner_blocks": -1}, "num_refiner_blocks: must be at least 0, not -1"),
+        ("mmin", {"layers": ()}, "layers: at least one, each at least 1, not ()"),
+        ("imder", {"channels": (8, 12)}, "channels: at least one, each a multiple of 8 heads"),
+    ],
+)
+def test_a_number_of_nothing_is_refused_by_name(
+    name: str, options: Mapping[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        build_fusion(name, DIMS, 2, **options)
+
+
 def test_a_name_in_the_papers_spelling_finds_its_method() -> None:
     with pytest.raises(ValueError, match=r"no method 'MISA'\. Did you mean 'misa'\?"):
         build_fusion("MISA", DIMS, 2)
