@@ -157,12 +157,13 @@ class ImaginingFusion(Fusion):
             others: `[N, (M - 1) W, S]`, zero where not seen.
             seen: bool `[N, M]`.
         """
-        alone = others.unflatten(1, (-1, self.width)).sum(dim=1)
+        alone = others.view(len(others), -1, self.width, others.shape[2]).sum(dim=1)
         if not merge:
             return alone
         columns = [i for i, k in enumerate(self.modalities) if k != modality]
         are_several = seen[:, columns].sum(dim=1) > 1
-        return torch.where(are_several[:, None, None], merge[modality](others), alone)
+        joined: Tensor = merge[modality](others)
+        return torch.where(are_several[:, None, None], joined, alone)
 
     @abstractmethod
     def own_losses(

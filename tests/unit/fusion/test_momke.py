@@ -67,6 +67,7 @@ def test_routers_drop_out_as_the_experts_do() -> None:
     model = build_fusion("momke", DIMS, width=8, num_layers=1, dropout=0.9)
     assert isinstance(model, MoMKE)
     for router in model.routers.values():
+        assert isinstance(router, nn.Sequential)
         kinds = [type(layer) for layer in router]
         assert kinds == [nn.Linear, nn.GELU, nn.Dropout, nn.Linear, nn.Dropout]
         assert [layer.p for layer in router if isinstance(layer, nn.Dropout)] == [0.9, 0.9]
