@@ -83,15 +83,22 @@ class DiCMoR(ImaginingFusion):
         """Width of the latents that all other modalities carry over."""
         return (len(self.modalities) - 1) * self.width
 
-    def imagine(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+    def sources(self, visible: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return each modality's latents as its flow maps them, `[B, W, S]`."""
+        return {
+            m: self._flow(m).transform(x.transpose(1, 2)).transpose(1, 2)
+            for m, x in visible.items()
+        }
+
+    def imagine(self, modality: str, sources: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         """Return `[N, (M - 1) W, S]`, carried over from each other; zero where it is not seen."""
-        carried = []
-        for i, k in enumerate(self.modalities):
-            if k != modality:
-                z, _ = self._flow(k)(latents[k].transpose(1, 2))
-                x = self._flow(modality).inverse(z).transpose(1, 2)
-                carried.append(x.masked_fill(~seen[:, i, None, None], 0.0))
-        return torch.cat(carried, dim=1)
+        others = [i for i, k in enumerate(self.modalities) if k != modality]
+        # All of them at once: a flow is many small operations, and each sees its samples alone.
+        z = torch.cat([sources[self.modalities[i]] for i in others])
+        carried = self._flow(modality).inverse(z.transpose(1, 2)).transpose(1, 2)
+        parts = carried.reshape(len(others), len(seen), self.width, self.num_segments)
+        there = seen[:, others].T[:, :, None, None]
+        return parts.masked_fill(~there, 0.0).transpose(0, 1).flatten(1, 2)
 
     def combine(self, modality: str, imagined: Tensor, seen: Tensor) -> Tensor:
         """Return `[B, W, S]`: what one modality carried over, or a convolution of several."""

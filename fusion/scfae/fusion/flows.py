@@ -34,21 +34,26 @@ class FlowStep(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `[B, S, W]` and the log-determinant of each sample, `[B]`."""
+        """Return `[B, S, W]` and the log-determinant of norm and coupling of each sample, `[B]`."""
         x = (x + self.shift) * self.log_scale.exp()
         x = x @ self.mix.T
         kept, changed = x.chunk(2, dim=-1)
         log_s, t = self._coupled(kept)
         changed = (changed + t) * log_s.exp()
-        each = self.log_scale.sum() + torch.linalg.slogdet(self.mix).logabsdet
-        return torch.cat([kept, changed], dim=-1), log_s.sum(dim=(1, 2)) + x.shape[1] * each
+        scaled = log_s.sum(dim=(1, 2)) + x.shape[1] * self.log_scale.sum()
+        return torch.cat([kept, changed], dim=-1), scaled
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """Return x `[B, S, W]` with forward(x) = z."""
+    def inverse(self, z: Tensor, unmix: Tensor) -> Tensor:
+        """Return x `[B, S, W]` with forward(x) = z.
+
+        Args:
+            z: `[B, S, W]`.
+            unmix: The inverse of `mix`.
+        """
         kept, changed = z.chunk(2, dim=-1)
         log_s, t = self._coupled(kept)
         z = torch.cat([kept, changed * (-log_s).exp() - t], dim=-1)
-        z = z @ torch.linalg.inv(self.mix).T
+        z = z @ unmix.T
         return z * (-self.log_scale).exp() - self.shift
 
     def _coupled(self, kept: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,6 +63,8 @@ class FlowStep(nn.Module):
 
 class Flow(nn.Module):
     """Steps one after the other.
+
+    The steps' mixings are inverted, and their determinants taken, all at once.
 
     Args:
         width: W, even.
@@ -71,15 +78,26 @@ class Flow(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z `[B, S, W]` and the log-determinant `[B]`, from x `[B, S, W]`."""
-        total = x.new_zeros(len(x))
+        mixed = torch.linalg.slogdet(self._mixings()).logabsdet.sum()
+        total = x.new_zeros(len(x)) + x.shape[1] * mixed
         for step in self.steps:
             x, one = step(x)
             total = total + one
         return x, total
 
+    def transform(self, x: Tensor) -> Tensor:
+        """Return z `[B, S, W]` alone, from x `[B, S, W]`."""
+        for step in self.steps:
+            x, _ = step(x)
+        return x
+
     def inverse(self, z: Tensor) -> Tensor:
         """Return x `[B, S, W]` from z `[B, S, W]`."""
-        for step in reversed(self.steps):
+        unmix = torch.linalg.inv(self._mixings())
+        for step, inverse in zip(reversed(self.steps), unmix.flip(0), strict=True):
             assert isinstance(step, FlowStep)
-            z = step.inverse(z)
+            z = step.inverse(z, inverse)
         return z
+
+    def _mixings(self) -> Tensor:
+        return torch.stack([step.mix for step in self.steps if isinstance(step, FlowStep)])

@@ -119,13 +119,24 @@ class ImaginingFusion(Fusion):
         """Width of what `imagine` returns."""
         return self.width
 
+    def sources(self, visible: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what `imagine` reads of each modality `[B, W, S]`, without gradient.
+
+        It is made once a batch, where `imagine` is called once a modality: the latents themselves,
+        unless a method has more to do with them.
+
+        Args:
+            visible: For each modality `[B, W, S]`, zero where not seen.
+        """
+        return visible
+
     @abstractmethod
-    def imagine(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+    def imagine(self, modality: str, sources: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         """Return imagined latents `[N, imagined_width, S]` of one modality, without gradient.
 
         Args:
             modality: Which to imagine.
-            latents: For each modality `[N, W, S]`, zero where not seen.
+            sources: For each modality `[N, W, S]` of `sources`.
             seen: bool `[N, M]`.
         """
 
@@ -196,8 +207,10 @@ class ImaginingFusion(Fusion):
             for i, m in enumerate(self.modalities)
         }
         refined, errors, filled = {}, [], {}
+        with torch.no_grad(), _in_float32(seen.device):
+            sources = self.sources({m: x.float() for m, x in visible.items()})
         for i, m in enumerate(self.modalities):
-            imagined = self._imagined(m, visible, seen, ~seen[:, i])
+            imagined = self._imagined(m, sources, seen, ~seen[:, i]).to(latents[m].dtype)
             refined[m] = self.refine[m](self.combine(m, imagined, seen))
             filled[m] = torch.where(seen[:, i, None, None], latents[m], refined[m])
             errors.append((refined[m] - latents[m]).float().square().mean(dim=(1, 2)))
@@ -213,18 +226,16 @@ class ImaginingFusion(Fusion):
 
     @torch.no_grad()
     def _imagined(
-        self, modality: str, visible: Mapping[str, Tensor], seen: Tensor, wanted: Tensor
+        self, modality: str, sources: Mapping[str, Tensor], seen: Tensor, wanted: Tensor
     ) -> Tensor:
-        """Return what is imagined where bool `wanted [B]`, zero elsewhere."""
+        """Return what is imagined where bool `wanted [B]`, zero elsewhere, in float32."""
         rows = wanted.nonzero()[:, 0]
-        imagined = visible[modality].new_zeros(len(seen), self.imagined_width, self.num_segments)
+        imagined = sources[modality].new_zeros(len(seen), self.imagined_width, self.num_segments)
         if len(rows) == 0:
             return imagined
-        few = {m: x[rows].float() for m, x in visible.items()}
-        # In float32: steps of a sampler and inverses of flows add up their errors.
-        with torch.autocast(imagined.device.type, enabled=False):
-            made = self.imagine(modality, few, seen[rows])
-        return imagined.index_copy(0, rows, made.to(imagined.dtype))
+        with _in_float32(seen.device):
+            made = self.imagine(modality, {m: x[rows] for m, x in sources.items()}, seen[rows])
+        return imagined.index_copy(0, rows, made)
 
     def _body(
         self, latents: Mapping[str, Tensor], there: Tensor
@@ -239,3 +250,8 @@ class ImaginingFusion(Fusion):
             },
         )
         return fused, last
+
+
+def _in_float32(device: torch.device) -> torch.autocast:
+    """Return a context without autocast: steps of a sampler, inverses of flows add up errors."""
+    return torch.autocast(device.type, enabled=False)

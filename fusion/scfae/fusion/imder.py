@@ -88,9 +88,9 @@ class IMDer(ImaginingFusion):
         self.register_buffer("noise", fixed, persistent=False)
         self.begin_stage(0)
 
-    def imagine(self, modality: str, latents: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+    def imagine(self, modality: str, sources: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         """Return samples `[N, W, S]` of one modality's latents."""
-        condition = self._condition(modality, latents, seen)
+        condition = self._condition(modality, sources, seen)
         times = torch.linspace(1.0, EARLIEST, self.sampling_steps + 1, device=condition.device)
         first = self._noise(0, condition)
         x = first * marginal_std(times[0])

@@ -38,6 +38,7 @@ def test_a_flow_inverts_and_knows_its_determinant() -> None:
     x = torch.randn(2, 3, 4)
     z, log_det = flow(x)
     assert torch.allclose(flow.inverse(z), x, atol=1e-4)
+    assert torch.equal(flow.transform(x), z)
 
     def first(flat: torch.Tensor) -> torch.Tensor:
         z: torch.Tensor = flow(flat.view(1, 3, 4))[0]
@@ -91,7 +92,8 @@ def test_one_modality_is_carried_over_by_both_flows() -> None:
     x = torch.randn(2, 8, 4)
     seen = torch.tensor([[True, False]] * 2)
     z, _ = model.flows["a"](x.transpose(1, 2))
-    carried = model.imagine("v", {"a": x, "v": torch.zeros_like(x)}, seen).transpose(1, 2)
+    sources = model.sources({"a": x, "v": torch.zeros_like(x)})
+    carried = model.imagine("v", sources, seen).transpose(1, 2)
     assert torch.allclose(model.flows["v"](carried)[0], z, atol=1e-4)
 
 
