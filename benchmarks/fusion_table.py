@@ -54,7 +54,7 @@ from scfae.train.config import OptimConfig
 RESULTS = Path(__file__).parent / "results"
 SMALL: dict[str, Any] = {"width": 64, "num_layers": 2}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "mult": {"width": 60, "num_layers": 2},
+    "mult": {"num_layers": 2},
     "bottleneck": SMALL | {"fusion_layer": 1},
     "cross_attention": SMALL,
     "uavm": {"width": 64, "num_own": 1, "num_shared": 1},
@@ -62,14 +62,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "meter": SMALL,
     "avoid_df": SMALL,
     "macb_df": SMALL,
+    "map_ivr": {"width": 128},
+    "momke": {"width": 128},
     "mculora": {"width": 64},
     "gcnet": {"width": 64, "graph_width": 64},
     "layer_coupled": {"width": 64, "num_layers": 1},
     "state_coupled": {"width": 64, "num_layers": 1},
     "dlf": {"num_layers": 1, "num_last_layers": 1},
     "align_maskrecon": {"width": 64},
-    "imder": {"sampling_steps": 10, "num_refiner_blocks": 4, "num_layers": 1},
-    "dicmor": {"num_flow_steps": 8, "num_refiner_blocks": 4, "num_layers": 1},
+    "imder": {
+        "sampling_steps": 10,
+        "num_refiner_blocks": 4,
+        "num_layers": 1,
+        "num_segments": 4,
+        "channels": [32, 64],
+    },
+    "dicmor": {"num_flow_steps": 8, "num_refiner_blocks": 4, "num_layers": 1, "num_segments": 4},
 }
 """Smaller than published, so that a step on one core takes a quarter of a second at most.
 
@@ -152,6 +160,12 @@ def measure(name: str, data: FeatureSet, rate: float, seed: int, epochs: int) ->
     return {"accuracy": accuracy} | trained.facts
 
 
+def line_key(line: dict[str, Any]) -> str:
+    """Return what a line is the measurement of, as text."""
+    names = ("method", "set", "rate", "seed", "epochs", "options")
+    return json.dumps([line[name] for name in names])
+
+
 def cost(name: str, data: FeatureSet) -> int:
     """Return how long a method is likely to take beside others: its size, samplers last."""
     if name in BASELINES:
@@ -180,7 +194,7 @@ def cells(lines: list[dict[str, Any]]) -> dict[str, Any]:
                 cell["parameters"] = good[0]["parameters"]
                 if "step_ms" in good[0]:
                     cell["step_ms"] = statistics.median(x["step_ms"] for x in good)
-                    cell["load"] = max(x["load"] for x in good)
+                    cell["load"] = statistics.median(x["load"] for x in good)
             else:
                 cell["why"] = mine[0].get("skipped") or mine[0].get("failed")
             table.setdefault(name, {})[f"{key[0]} @ {key[1]:.0%}"] = cell
@@ -188,39 +202,49 @@ def cells(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def markdown(table: dict[str, Any], setting: dict[str, Any]) -> str:
-    """Return the table for reading, and who passes the logistic regressions."""
+    """Return a table of each set for reading, and who passes the logistic regressions."""
     columns = sorted({key for row in table.values() for key in row})
-    head = ["method", *columns, "ms a step", "parameters"]
     lines = [
         "# Fusion methods on three feature sets",
         "",
-        "Test accuracy in %, mean ± standard deviation over seeds, in brackets how many; "
-        "`set @ share of views missing`, in training as at test. An empty cell was not measured; "
+        "Test accuracy in %, mean ± standard deviation over seeds, in brackets how many; the share "
+        "of views missing is that in training as at test. An empty cell was not measured; "
         "`-` is a method that does not take that many views, or failed. Made by "
-        "`python -m benchmarks.fusion_table`; how, its docstring says. Times and sizes "
-        "are those of the first column that was measured.",
+        "`python -m benchmarks.fusion_table`; how, its docstring says. Times are of one thread, "
+        "the median over a column's seeds of their median step; sizes are without the "
+        "standardisation.",
         "",
         f"Setting: {json.dumps(setting)}",
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
     ]
-    for name, row in table.items():
+    for name in dict.fromkeys(column.split(" @ ")[0] for column in columns):
+        lines += _set_table(name, table, [c for c in columns if c.startswith(f"{name} @")])
+    return "\n".join(lines)
+
+
+def _set_table(name: str, table: dict[str, Any], columns: list[str]) -> list[str]:
+    head = ["method", *(c.split(" @ ")[1] for c in columns), "ms a step", "parameters"]
+    lines = [f"## {name}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    loads = []
+    for method, row in table.items():
+        here = [row[column] for column in columns if column in row]
+        if not here:
+            continue
         shown = [_shown(row.get(column)) for column in columns]
-        measured = [cell for cell in row.values() if "mean" in cell]
-        time_ms = next((f"{c['step_ms']:.0f}" for c in measured if "step_ms" in c), "-")
-        size = next((f"{c['parameters']:,}" for c in measured), "-")
-        lines.append("| " + " | ".join([name, *shown, time_ms, size]) + " |")
+        measured = [cell for cell in here if "mean" in cell]
+        timed = [cell for cell in measured if "step_ms" in cell]
+        loads += [cell["load"] for cell in timed]
+        time_ms = f"{timed[0]['step_ms']:.0f}" if timed else "-"
+        size = f"{measured[0]['parameters']:,}" if measured else "-"
+        lines.append("| " + " | ".join([method, *shown, time_ms, size]) + " |")
     lines.append("")
-    load = max(
-        (c["load"] for row in table.values() for c in row.values() if "load" in c), default=0
-    )
-    if load > (os.cpu_count() or 1):
+    load = statistics.median(loads) if loads else 0.0
+    if load > 1.25 * (os.cpu_count() or 1):
         lines += [
-            f"The machine was busy with other work (load {load:.0f}): times are no measurements.",
+            f"The machine was busy with other work (median load {load:.0f}): times are too long.",
             "",
         ]
-    return "\n".join([*lines, *(standings(table, column) for column in columns)]) + "\n"
+    return [*lines, *(standings(table, column) for column in columns), ""]
 
 
 def standings(table: dict[str, Any], column: str) -> str:
@@ -278,7 +302,7 @@ def main() -> None:
     path = args.results / "fusion_table.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
-    done = {(x["method"], x["set"], x["rate"], x["seed"], x["epochs"]) for x in lines}
+    done = {line_key(x) for x in lines}
     epochs = {data.name: args.epochs or data.epochs for data in sets}
     setting = {
         "optim": OptimConfig(clip_norm=CLIP_NORM).model_dump(exclude={"epochs", "batch_size"}),
@@ -288,7 +312,12 @@ def main() -> None:
     }
 
     def write() -> None:
-        kept = [x for x in lines if epochs.get(x["set"], x["epochs"]) == x["epochs"]]
+        kept = [
+            x
+            for x in lines
+            if epochs.get(x["set"], x["epochs"]) == x["epochs"]
+            and x["options"] == OPTIONS.get(x["method"], {})
+        ]
         table = cells(kept)
         (args.results / "fusion_table.md").write_text(markdown(table, setting))
         document = json.dumps({"setting": setting, "table": table}, indent=1)
@@ -304,12 +333,17 @@ def main() -> None:
                 orders[data.name] = sorted(names, key=functools.partial(cost, data=data))
             for rate in args.rates or data.rates:
                 for name in orders[data.name]:
-                    key = (name, data.name, rate, seed, epochs[data.name])
-                    if key in done:
+                    line = {
+                        "method": name,
+                        "set": data.name,
+                        "rate": rate,
+                        "seed": seed,
+                        "epochs": epochs[data.name],
+                        "options": OPTIONS.get(name, {}),
+                    }
+                    if line_key(line) in done:
                         continue
-                    found = measure(name, data, rate, seed, key[-1])
-                    line = dict(zip(("method", "set", "rate", "seed", "epochs"), key, strict=True))
-                    lines.append(line | {"options": OPTIONS.get(name, {})} | found)
+                    lines.append(line | measure(name, data, rate, seed, line["epochs"]))
                     with path.open("a") as log:
                         log.write(json.dumps(lines[-1]) + "\n")
                     print(json.dumps(lines[-1]), file=sys.stderr, flush=True)

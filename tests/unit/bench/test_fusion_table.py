@@ -12,6 +12,7 @@ import torch
 from benchmarks import fusion_table, fusion_training
 from benchmarks.fusion_sets import FeatureSet, digits_seen_and_heard
 
+from scfae.fusion.segments import segment_means
 from scfae.store.testing import make_store
 
 NUM = 60
@@ -86,7 +87,26 @@ def test_a_table_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path:
     values = [x["accuracy"] for x in lines if x["method"] == "euar"]
     assert cell["mean"] == pytest.approx(sum(values) / 2)
     assert cell["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
-    assert "| euar |" in (tmp_path / "fusion_table.md").read_text()
+    text = (tmp_path / "fusion_table.md").read_text()
+    assert "\n## tiny\n" in text
+    assert "| euar |" in text
+
+
+def test_figures_of_other_options_are_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fusion_table, "multiple_features", tiny)
+    monkeypatch.setattr(fusion_table, "basic_motions", lambda: replace(tiny(), name="other"))
+    words = ["x", "--methods", "euar", "--rates", "0", "--results", str(tmp_path), "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", [*words, "--sets", "tiny"])
+    fusion_table.main()
+    monkeypatch.setitem(fusion_table.OPTIONS, "euar", {"width": 16})
+    fusion_table.main()
+    lines = [json.loads(x) for x in (tmp_path / "fusion_table.jsonl").read_text().splitlines()]
+    assert [x["options"] for x in lines] == [{}, {"width": 16}]
+    cell = json.loads((tmp_path / "fusion_table.json").read_text())["table"]["euar"]["tiny @ 0%"]
+    assert cell["accuracies"] == {"1": lines[1]["accuracy"]}
+    assert cell["parameters"] < lines[0]["parameters"]
 
 
 def test_methods_are_compared_with_the_regressions_on_the_same_seeds() -> None:
@@ -139,3 +159,12 @@ def test_the_demos_columns_are_read_without_its_fakes(tmp_path: Path) -> None:
     assert {name: len(rows) for name, rows in parts.items()} == {"train": 18, "val": 6, "test": 6}
     assert not data.present(0.0, 1).all()
     assert data.present(0.0, 1).any(dim=1).all()
+    short = digits_seen_and_heard(tmp_path / "s", most_rows=2)
+    for m, rows in data.features.items():
+        there = data.lengths[m] > 0
+        valid = torch.arange(rows.shape[1]) < data.lengths[m][:, None]
+        assert short.features[m].shape[1] <= 2
+        assert torch.equal(short.lengths[m] > 0, there)
+        if rows.shape[1] > 2:
+            means = segment_means(rows, valid, 2)
+            assert torch.equal(short.features[m], means)
