@@ -5,13 +5,14 @@ modality; s, the cosine of a sample's two, is the score. At temperature 0.1:
 
     info_nce   InfoNCE between the modalities of genuine samples, its negatives their pairs with
                others: the authors' training on voices and faces of VoxCeleb2
-    forged     mean over genuine i of -log(e^s_i / (e^s_i + sum over forged j of e^s_j)), each s over
-               the temperature: the authors' fine-tuning, with `against_forged`
+    forged     mean over genuine i of -log(e^s_i / (e^s_i + sum over forged j of e^s_j)), each s
+               over the temperature: the authors' fine-tuning, with `against_forged`
 
 Reading: without encoders that have learned before, `info_nce` alone, on the set at hand. With both
 losses at once the area under the curve is 77.9 % on the mismatched views of `python -m
-benchmarks.fusion_miniature`, with `info_nce` alone 98.2 % (three seeds). A batch with fewer than two genuine samples teaches `info_nce` nothing: where these
-are rare, take large or balanced batches, or `against_forged`.
+benchmarks.fusion_miniature`, with `info_nce` alone 98.2 % (three seeds). A batch with fewer than
+two genuine samples teaches `info_nce` nothing: where these are rare, take large or balanced
+batches, or `against_forged`.
 
 Deviations: an MLP on stored features in place of each vision transformer, without VoxCeleb2;
 `info_nce` mismatches samples, where the authors mismatch identities, all of the batch in both
@@ -147,8 +148,8 @@ INFOS = (
         recipe=TrainingRecipe(
             batch_size=16,
             stage_epochs=(20,),
-            source="batch size, epochs and cosine of the released fine-tuning; rate and weight decay "
-            "are ours: its 5e-7 and 0.2 are for transformers that have learned before",
+            source="batch size, epochs and cosine of the released fine-tuning; rate and weight "
+            "decay are ours: its 5e-7 and 0.2 are for transformers that have learned before",
         ),
         batch_losses=("info_nce", "forged"),
     ),
