@@ -7,23 +7,25 @@ from torch import Tensor, nn
 
 
 class LowRank(nn.Module):
-    """`B (A x)`, zero when it begins (Hu et al., ICLR 2022).
+    """`B (A dropout(x))`, zero when it begins (Hu et al., ICLR 2022).
 
     Args:
         in_width: Features of x.
         out_width: Features that come out.
         rank: r.
+        dropout: Of x.
     """
 
-    def __init__(self, in_width: int, out_width: int, rank: int) -> None:
+    def __init__(self, in_width: int, out_width: int, rank: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.down = nn.Linear(in_width, rank, bias=False)
         self.up = nn.Linear(rank, out_width, bias=False)
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `[..., out_width]` from `[..., in_width]`."""
-        y: Tensor = self.up(self.down(x))
+        y: Tensor = self.up(self.down(self.dropout(x)))
         return y
 
 

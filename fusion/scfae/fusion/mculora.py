@@ -5,25 +5,32 @@ its own modality only; every linear y = W x gets a shared low-rank update B_s A_
 runs a second stream whose linears are B_c A_c alone, c the combination of modalities present:
 
     shared    u = dropout(relu(proj x)) + x,  x = [E_1; ...; E_M], all linears with B_s A_s
-    specific  s_m = low-rank E_m,c;  s_m += attention of s_m to the other s_k;  v = B_c A_c [s]
+    specific  s_m = low-rank E_m,c;  s_m += sum over k of attention_mk of s_m to s_k, one for each
+              pair of modalities, for both directions;  v = B_c A_c [s]
     logits = (W + B_s A_s) u + B_c A_c v
 
 As released the specific stream is dead: every B_c begins at 0 and the output is a product of two
 or more of them, so none ever gets a gradient; here B_c begins at N(0, 0.02). With
 `faithful_dead_lora` it begins at 0, and its parameters, which could not learn, are frozen.
 The released contrastive loss is never computed (it looks up a key that is not there): left out.
+Shared updates read what dropout (`low_rank_dropout`) left of their input, and so does the first
+map of the specific stream, which else has none.
 
 In training each sample draws one combination of what it has, with probability proportional to
 q (1 + tan(preference - 1)), q = 0.8 (it cancels); the authors draw one a batch and take the
 preferences from test accuracies. Here all are 1 until `set_preferences` is given others, which a
 caller may measure on validation. Further deviations: the combination without any modality has no
-matrices (it could not learn); the second stream uses the attention of the first; any number of
-modalities up to 6.
+matrices (it could not learn); a layer of the specific stream has the attention of the shared one,
+GELU and residuals, where the code only multiplies by one low-rank matrix after the other, 8 in an
+expert, and nothing would be left of any size; attention between specific streams has no bias and
+keys that are masked; a modality's slot is zero where it is absent, and not what biases make; any
+number of modalities up to 6.
 
 Shapes: B samples, N sequences of L places, W model width, M modalities, K = 2^M - 1 combinations.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations as pairs_of
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +59,8 @@ class MCULoRA(Fusion):
         num_layers: Layers of each expert.
         rank: Of the updates of projections and heads.
         expert_rank: Of the updates in the experts.
-        dropout: Of projections, experts and the output.
+        dropout: Of projections, experts and the output, in the shared stream.
+        low_rank_dropout: Of what low-rank updates read.
         draw_combinations: Draw a combination for each sample in training.
         faithful_dead_lora: The specific stream as released: zero for ever.
         check_finite: Refuse NaN and infinity in what is present.
@@ -72,7 +80,8 @@ class MCULoRA(Fusion):
         num_layers: int = 4,
         rank: int = 4,
         expert_rank: int = 8,
-        dropout: float = 0.1,
+        dropout: float = 0.5,
+        low_rank_dropout: float = 0.1,
         draw_combinations: bool = True,
         faithful_dead_lora: bool = False,
         check_finite: bool = True,
@@ -83,30 +92,36 @@ class MCULoRA(Fusion):
         std = 0.0 if faithful_dead_lora else UP_STD
         joint, choices = width * len(self.dims), 2 ** len(self.dims) - 1
         self.draw_combinations = draw_combinations
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.low_rank_dropout = nn.Dropout(dropout), nn.Dropout(low_rank_dropout)
         self.project = nn.ModuleDict({m: nn.Linear(d, width) for m, d in self.dims.items()})
-        self.shared_in = nn.ModuleDict({m: LowRank(d, width, rank) for m, d in self.dims.items()})
+        self.shared_in = nn.ModuleDict(
+            {m: LowRank(d, width, rank, low_rank_dropout) for m, d in self.dims.items()}
+        )
         self.choice_in = nn.ModuleDict(
             {m: LowRankChoice(d, width, rank, choices, std) for m, d in self.dims.items()}
         )
         self.experts = nn.ModuleDict(
             {
                 m: nn.ModuleList(
-                    TwoStreamLayer(width, num_heads, dropout, expert_rank, choices, std)
+                    TwoStreamLayer(
+                        width, num_heads, dropout, expert_rank, low_rank_dropout, choices, std
+                    )
                     for _ in range(num_layers)
                 )
                 for m in self.modalities
             }
         )
-        several = self.modalities if len(self.dims) > 1 else ()
-        self.cross = nn.ModuleDict({m: CrossModality(width, num_heads) for m in several})
+        self.pairs = list(pairs_of(self.modalities, 2))
+        self.cross = nn.ModuleDict(
+            {f"{m}|{k}": CrossModality(width, num_heads) for m, k in self.pairs}
+        )
         self.joint = nn.Linear(joint, joint)
-        self.shared_joint = LowRank(joint, joint, rank)
+        self.shared_joint = LowRank(joint, joint, rank, low_rank_dropout)
         self.choice_joint = LowRankChoice(joint, joint, rank, choices, std)
         self.output_dim = 2 * joint
         self.own_head = None if num_outputs is None else nn.Linear(joint, num_outputs)
         if num_outputs is not None:
-            self.shared_head = LowRank(joint, num_outputs, rank)
+            self.shared_head = LowRank(joint, num_outputs, rank, low_rank_dropout)
             self.choice_head = LowRankChoice(joint, num_outputs, rank, choices, std)
         codes = torch.arange(1, choices + 1)[:, None]
         combinations = ((codes >> torch.arange(len(self.dims))) & 1).bool()
@@ -173,7 +188,7 @@ class MCULoRA(Fusion):
         gone = ~valid[:, :, None]
         rows = rows.masked_fill(gone, 0.0)
         x = self.dropout(self.project[modality](rows) + self.shared_in[modality](rows))
-        s = self.dropout(self.choice_in[modality](rows, choice))
+        s = self.choice_in[modality](self.low_rank_dropout(rows), choice)
         x = x.masked_fill(gone, 0.0)
         layers = self.experts[modality]
         assert isinstance(layers, nn.ModuleList)
@@ -189,13 +204,13 @@ class MCULoRA(Fusion):
         valid: Mapping[str, Tensor],
     ) -> Tensor:
         own = streams[modality][1]
-        if not self.cross:
-            return own
-        others = [k for k in self.modalities if k != modality]
-        keys = torch.cat([streams[k][1] for k in others], dim=1)
-        heard = self.cross[modality](own, keys, torch.cat([valid[k] for k in others], dim=1))
-        both: Tensor = (own + heard).masked_fill(~valid[modality][:, :, None], 0.0)
-        return both
+        total = own
+        for first, second in self.pairs:
+            if modality in (first, second):
+                other = second if modality == first else first
+                attend = self.cross[f"{first}|{second}"]
+                total = total + attend(own, streams[other][1], valid[other])
+        return total.masked_fill(~valid[modality][:, :, None], 0.0)
 
 
 INFOS = (
@@ -208,6 +223,7 @@ INFOS = (
         missing="its places are no keys, its slot is zero, and the combination chooses the updates",
         deviations=(
             "Matrices B_c begin at N(0, 0.02): as released they stay zero (faithful_dead_lora).",
+            "The specific stream has attention, GELU and residuals between its low-rank maps.",
             "The contrastive loss, which the released code never computes, is left out.",
             "A combination a sample, not a batch; preferences are all 1 until they are set.",
             "Without dialogues the sequence is each sample's own rows.",
@@ -217,7 +233,7 @@ INFOS = (
         recipe=TrainingRecipe(
             optimizer="adam",
             lr=1e-4,
-            weight_decay=0.0,
+            weight_decay=1e-5,
             batch_size=32,
             stage_epochs=(200,),
             schedule="constant",

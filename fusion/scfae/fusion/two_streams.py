@@ -16,8 +16,9 @@ class TwoStreamLayer(ExpertLayer):
     Args:
         width: Model width W.
         num_heads: Attention heads.
-        dropout: In the MLP.
+        dropout: In the shared stream's MLP.
         rank: Of its updates.
+        low_rank_dropout: Of what the shared updates read.
         num_choices: Combinations K.
         up_std: See `LowRankChoice`.
     """
@@ -28,12 +29,13 @@ class TwoStreamLayer(ExpertLayer):
         num_heads: int,
         dropout: float,
         rank: int,
+        low_rank_dropout: float,
         num_choices: int,
         up_std: float,
     ) -> None:
         super().__init__(width, num_heads, dropout)
-        self.shared_in = LowRank(width, width, rank)
-        self.shared_out = LowRank(width, width, rank)
+        self.shared_in = LowRank(width, width, rank, low_rank_dropout)
+        self.shared_out = LowRank(width, width, rank, low_rank_dropout)
         self.choice_in = LowRankChoice(width, width, rank, num_choices, up_std)
         self.choice_out = LowRankChoice(width, width, rank, num_choices, up_std)
 
@@ -48,13 +50,13 @@ class TwoStreamLayer(ExpertLayer):
             F.linear(s, layer.weight) for layer in (self.query, self.key, self.value)
         )
         seen = _attention(query, key, value, valid, self.num_heads)
-        s = s + seen + self.choice_out(drop(act(self.choice_in(seen, choice))), choice)
+        s = s + seen + self.choice_out(act(self.choice_in(seen, choice)), choice)
         gone = ~valid[:, :, None]
         return x.masked_fill(gone, 0.0), s.masked_fill(gone, 0.0)
 
 
 class CrossModality(nn.Module):
-    """Attention of one specific stream to the others, without bias.
+    """Attention of one specific stream to another, without bias.
 
     Args:
         width: Model width W.
@@ -69,9 +71,9 @@ class CrossModality(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, s: Tensor, others: Tensor, valid: Tensor) -> Tensor:
-        """Return `[N, L, W]` from s `[N, L, W]`, others `[N, K, W]` and their valid `[N, K]`."""
-        query, key, value = self.query(s), self.key(others), self.value(others)
+    def forward(self, s: Tensor, other: Tensor, valid: Tensor) -> Tensor:
+        """Return `[N, L, W]` from s `[N, L, W]`, other `[N, K, W]` and its valid `[N, K]`."""
+        query, key, value = self.query(s), self.key(other), self.value(other)
         heard: Tensor = self.out(_attention(query, key, value, valid, self.num_heads))
         return heard
 

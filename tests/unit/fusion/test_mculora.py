@@ -3,17 +3,19 @@
 import pytest
 import torch
 
-from scfae.fusion import build_fusion
+from scfae.fusion import build_fusion, fusion_info
 from scfae.fusion.lora import LowRankChoice
 from scfae.fusion.mculora import MCULoRA
+from scfae.fusion.two_streams import CrossModality
 
 DIMS = {"a": 6, "v": 10}
+THREE = DIMS | {"t": 8}
 
 
 def make(**options: object) -> MCULoRA:
     torch.manual_seed(0)
-    small = {"width": 8, "num_layers": 1, "dropout": 0.0}
-    model = build_fusion("mculora", DIMS, num_outputs=3, **small, **options)
+    small = {"width": 8, "num_layers": 1, "dropout": 0.0, "low_rank_dropout": 0.0}
+    model = build_fusion("mculora", DIMS, num_outputs=3, **small | options)
     assert isinstance(model, MCULoRA)
     return model
 
@@ -27,6 +29,36 @@ def test_each_place_gets_the_matrices_of_its_combination() -> None:
     out = update(x, choice)
     assert torch.allclose(out[0], up @ (down @ x[0]), atol=1e-6)
     assert torch.equal(out[1], torch.zeros(4))
+
+
+def test_a_stream_hears_each_other_by_the_attention_of_their_pair() -> None:
+    torch.manual_seed(0)
+    model = build_fusion("mculora", THREE, width=8, num_layers=1)
+    assert isinstance(model, MCULoRA)
+    assert list(model.cross) == ["a|v", "a|t", "v|t"]
+    s = {m: torch.randn(2, 3, 8) for m in THREE}
+    every = torch.ones(2, 3, dtype=torch.bool)
+    valid = {m: every & (m != "t") for m in THREE}  # t is absent: nothing is heard of it
+    heard = model._cross("v", {m: (x, x) for m, x in s.items()}, valid)
+    attend = model.cross["a|v"]
+    assert isinstance(attend, CrossModality)
+    parts = []
+    for part in (slice(0, 4), slice(4, 8)):
+        query, key = attend.query(s["v"])[..., part], attend.key(s["a"])[..., part]
+        scores = (query @ key.transpose(1, 2) / 4**0.5).softmax(dim=2)
+        parts.append(scores @ attend.value(s["a"])[..., part])
+    assert torch.allclose(heard, s["v"] + attend.out(torch.cat(parts, dim=2)), atol=1e-6)
+
+
+def test_dropout_is_the_released_one_and_another_of_what_low_rank_maps_read() -> None:
+    rates = fusion_info("mculora").defaults
+    assert (rates["dropout"], rates["low_rank_dropout"]) == (0.5, 0.1)
+    features = {m: torch.randn(4, d) for m, d in DIMS.items()}
+    model = make(dropout=0.999, draw_combinations=False)
+    joint = model(features).fused[:, 16:]
+    assert torch.equal(joint, model(features).fused[:, 16:])  # none in the specific stream
+    model = make(low_rank_dropout=0.5, draw_combinations=False)
+    assert not torch.equal(model(features).fused[:, 16:], model(features).fused[:, 16:])
 
 
 def test_as_released_the_specific_stream_is_zero_and_frozen() -> None:
