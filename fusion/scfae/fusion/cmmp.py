@@ -19,7 +19,7 @@ from torch import nn
 
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
-from .losses import info_nce
+from .losses import check_temperature, info_nce, learned_temperature
 from .matching import check_positives, modality_pairs, partner_labels
 from .output import FusionOutput
 from .presence import Inputs
@@ -60,10 +60,9 @@ class CMMP(Fusion):
         check_positives(positives)
         if projection not in ("linear", "mlp"):
             raise ValueError(f"projection: must be one of linear, mlp, not {projection!r}")
-        if width < 1 or not temperature >= 0.01:
-            raise ValueError(
-                f"width, temperature: at least 1 and 0.01, not {width} and {temperature}"
-            )
+        if width < 1:
+            raise ValueError(f"width: must be at least 1, not {width}")
+        check_temperature(temperature)
         self.positives = positives
         hidden = [width] if projection == "mlp" else []
         self.project = Towers(self.dims, *hidden, width, unit=True)
@@ -77,7 +76,7 @@ class CMMP(Fusion):
         absent: a retrieval's score is their cosine.
         """
         z = self.project(self.pooled(inputs), inputs.present)
-        temperature = torch.exp(-self.log_scale.clamp(max=math.log(100)))
+        temperature = learned_temperature(self.log_scale, is_training=self.training)
         partners = partner_labels(self.positives, inputs.labels)
         losses = [
             info_nce(z[a], z[b], temperature=temperature, valid=both, labels=partners)

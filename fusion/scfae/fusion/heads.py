@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .losses import info_nce
+from .losses import check_temperature, info_nce, learned_temperature
 
 KINDS = ("linear", "mlp")
 
@@ -161,12 +161,16 @@ class RetrievalHead(nn.Module):
         widths: Width of each modality's vector.
         embedding_dim: Width of the space, E.
         temperature: Where it begins; it learns, and stays at least 0.01, as in CLIP.
+
+    Raises:
+        ValueError: If it begins below 0.01.
     """
 
     def __init__(
         self, widths: Mapping[str, int], embedding_dim: int = 128, *, temperature: float = 0.07
     ) -> None:
         super().__init__()
+        check_temperature(temperature)
         self.modalities = tuple(widths)
         self.project = nn.ModuleDict({m: nn.Linear(w, embedding_dim) for m, w in widths.items()})
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
@@ -182,7 +186,7 @@ class RetrievalHead(nn.Module):
             embeddings: `[B, E]` of every modality.
             present: bool `[B, M]`, in the order of `widths`.
         """
-        temperature = (-self.log_scale.clamp(max=math.log(100.0))).exp()
+        temperature = learned_temperature(self.log_scale, is_training=self.training)
         total = 0.0 * self.log_scale
         for i, first in enumerate(self.modalities):
             for j, second in enumerate(self.modalities[:i]):

@@ -33,7 +33,13 @@ def test_the_scale_is_learned_and_never_above_100() -> None:
     model.log_scale.data.fill_(math.log(100))
     at_most = model(features).losses["info_nce"]
     model.log_scale.data.fill_(50.0)
-    assert torch.equal(model(features).losses["info_nce"], at_most)
+    assert torch.equal(model.eval()(features).losses["info_nce"], at_most)
+    loss = model.train()(features).losses["info_nce"]
+    assert torch.equal(loss, at_most)
+    (grad,) = torch.autograd.grad(loss, model.log_scale)
+    assert grad != 0  # it can come down again
+    with pytest.raises(ValueError, match=r"temperature: must be at least 0\.01, not 0\.005"):
+        CMMP(DIMS, temperature=0.005)
 
 
 def test_samples_of_one_class_are_partners_on_demand() -> None:

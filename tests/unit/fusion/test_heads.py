@@ -96,3 +96,8 @@ def test_retrieval_embeds_in_one_space_and_compares_what_has_both() -> None:
     torch.testing.assert_close(head.loss(embeddings, present), expected)
     assert head.predict(a, a)[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert RetrievalHead({"a": 4}).loss({"a": vectors["a"]}, present[:, :1]).item() == 0.0
+    head.log_scale.data.fill_(5.0)  # above its most
+    (grad,) = torch.autograd.grad(head.loss(head(vectors), present), head.log_scale)
+    assert grad != 0
+    with pytest.raises(ValueError, match=r"temperature: must be at least 0\.01, not 0"):
+        RetrievalHead({"a": 4}, temperature=0)

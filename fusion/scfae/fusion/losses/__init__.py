@@ -9,7 +9,15 @@ is weighted here.
 from .averaging import mean_over_present
 from .club import CLUB
 from .cmd import central_moment_discrepancy
-from .contrastive import batch_triplet, info_nce, margin_contrastive, sup_con, triplet
+from .contrastive import (
+    batch_triplet,
+    check_temperature,
+    info_nce,
+    learned_temperature,
+    margin_contrastive,
+    sup_con,
+    triplet,
+)
 from .divergence import jensen_shannon
 from .gathering import gather_rows
 from .orthogonality import cosine_overlap, orthogonality
@@ -18,10 +26,12 @@ __all__ = [
     "CLUB",
     "batch_triplet",
     "central_moment_discrepancy",
+    "check_temperature",
     "cosine_overlap",
     "gather_rows",
     "info_nce",
     "jensen_shannon",
+    "learned_temperature",
     "margin_contrastive",
     "mean_over_present",
     "orthogonality",

@@ -7,11 +7,16 @@ margin loss after Hadsell et al. (CVPR 2006). Those over a batch gather the rows
 Shapes: B samples, N samples of all ranks, D features.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .gathering import gather_rows
+
+LEAST_TEMPERATURE = 0.01
+"""The least that a learned temperature becomes: CLIP's scale of cosines is at most 100."""
 
 
 def info_nce(
@@ -46,6 +51,33 @@ def info_nce(
     losses = [_cross_entropy(s, partners, pairs) for s in (scores, scores.T)]
     per_row = torch.stack(losses).mean(dim=0)
     return per_row.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def learned_temperature(log_scale: Tensor, *, is_training: bool) -> Tensor:
+    """Return `e^-s`, at least 0.01, for a temperature that learns as CLIP's.
+
+    In training s itself is set back to its most, before it is used, as CLIP's trainers do after a
+    step: only held in the result, an s above its most would get no gradient to come down by.
+
+    Args:
+        log_scale: s, a scalar parameter.
+        is_training: Whether s may be set back.
+    """
+    most = -math.log(LEAST_TEMPERATURE)
+    if is_training and not torch.compiler.is_compiling():
+        log_scale.data.clamp_(max=most)
+        return torch.exp(-log_scale)
+    return torch.exp(-log_scale.clamp(max=most))
+
+
+def check_temperature(temperature: float) -> None:
+    """Check where a temperature that learns begins.
+
+    Raises:
+        ValueError: If it is below the least.
+    """
+    if not LEAST_TEMPERATURE <= temperature < math.inf:
+        raise ValueError(f"temperature: must be at least {LEAST_TEMPERATURE}, not {temperature}")
 
 
 def sup_con(

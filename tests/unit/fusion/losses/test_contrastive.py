@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from scfae.fusion.losses import batch_triplet, info_nce, margin_contrastive, sup_con, triplet
+from scfae.fusion.losses import (
+    batch_triplet,
+    check_temperature,
+    info_nce,
+    learned_temperature,
+    margin_contrastive,
+    sup_con,
+    triplet,
+)
 
 VALID = torch.tensor([True, True, False, True, True])
 LABELS = torch.tensor([0, 1, 0, 0, 1])
@@ -45,6 +53,25 @@ def test_info_nce_is_a_loop_over_valid_rows(labels: Tensor | None) -> None:
 def test_info_nce_of_equal_rows_is_the_logarithm_of_their_number() -> None:
     x = torch.ones(6, 3)
     assert info_nce(x, x).item() == pytest.approx(math.log(6))
+
+
+def test_a_temperature_that_learned_its_least_can_rise_again() -> None:
+    s = torch.nn.Parameter(torch.tensor(math.log(100) + 0.3))
+    optimizer = torch.optim.SGD([s], lr=0.1)
+    x, y = pair()  # no row's partner is its nearest: a higher temperature costs less
+    for _ in range(2):
+        temperature = learned_temperature(s, is_training=True)
+        assert temperature.item() >= 0.01 - 1e-6
+        optimizer.zero_grad()
+        info_nce(x, y, temperature=temperature).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert s.item() < math.log(100) - 0.1
+    held = torch.tensor(5.0)
+    assert learned_temperature(held, is_training=False).item() == pytest.approx(0.01)
+    assert held.item() == 5.0
+    for wrong in (0.0, 0.009, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"temperature: must be at least 0\.01, not"):
+            check_temperature(wrong)
 
 
 def test_supervised_contrastive_is_a_loop() -> None:
