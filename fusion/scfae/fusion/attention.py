@@ -3,6 +3,8 @@
 What is padding among the queries is computed all the same and is for the caller to drop; no key
 that is masked gets any weight, whatever it holds.
 
+No layer drops attention's weights: dropout is on what is heard, and in the feed-forward network.
+
 Shapes: B samples, T queries, K keys, W model width.
 """
 
@@ -30,7 +32,7 @@ class Attention(nn.Module):
         inner_width: Width of all heads together; None is W.
 
     Raises:
-        ValueError: If the inner width is no multiple of the number of heads.
+        ValueError: If there is no head, or the inner width is no multiple of their number.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         inner, key_width = inner_width or width, key_width or width
+        _check_heads(num_heads)
         if inner % num_heads:
             raise ValueError(f"width: {inner} is no multiple of {num_heads} heads")
         self.num_heads = num_heads
@@ -230,9 +233,30 @@ def embed(tokens: Tensor) -> Tensor:
 
 
 def even_width(width: int, num_heads: int) -> int:
-    """Return the least width from `width` on that heads divide and sines and cosines fill."""
+    """Return the least width from `width` on that heads divide and sines and cosines fill.
+
+    Raises:
+        ValueError: If there is no head.
+    """
+    _check_heads(num_heads)
     unit = 2 * num_heads
     return math.ceil(width / unit) * unit
+
+
+def check_width(width: int, num_heads: int) -> None:
+    """Check the width of tokens that have a time code and are read by heads.
+
+    Raises:
+        ValueError: If there is no head, or the width is odd or no multiple of their number.
+    """
+    _check_heads(num_heads)
+    if width < 1 or width % 2 or width % num_heads:
+        raise ValueError(f"width: must be even and a multiple of {num_heads}, not {width}")
+
+
+def _check_heads(num_heads: int) -> None:
+    if num_heads < 1:
+        raise ValueError(f"num_heads: must be at least 1, not {num_heads}")
 
 
 def check_norm(norm: str) -> None:

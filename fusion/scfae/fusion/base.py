@@ -27,7 +27,7 @@ class Fusion(nn.Module, ABC):
     Args:
         dims: Width of each modality; the order of the dict is the order of `present`.
         num_outputs: Outputs of the head; None builds no head.
-        pooling: How `[B, T, D]` becomes `[B, D]`: `mean` or `attention`.
+        pooling: How `[B, T, D]` becomes `[B, D]`: one of `POOLINGS`.
         head: `linear` or `mlp`.
         check_finite: Refuse NaN and infinity in what is present.
 

@@ -8,7 +8,7 @@ linear head is the logit of their mean.
 
 Deviations: stored rows in place of patches, 4 layers of width 256 in place of ViT-B's 12 of 768 (4
 bottleneck tokens as published), sinusoidal time code, any number of modalities; means are over
-those present.
+those present; no dropout of attention's weights or of whole layers.
 
 Shapes: B samples, T rows, W model width, N bottleneck tokens.
 """
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import SelfAttentionLayer, time_code
+from .attention import SelfAttentionLayer, check_width, time_code
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .output import FusionOutput
@@ -58,8 +58,7 @@ class Bottleneck(Fusion):
     ) -> None:
         super().__init__(dims, num_outputs=num_outputs, head=head, check_finite=check_finite)
         del self.poolings  # class tokens stand for the rows
-        if width < 1 or width % 2 or width % num_heads:
-            raise ValueError(f"width: must be even and a multiple of {num_heads}, not {width}")
+        check_width(width, num_heads)
         if not 0 <= fusion_layer < num_layers:
             raise ValueError(
                 f"fusion_layer: must be from 0 to num_layers - 1 = {num_layers - 1}, "
@@ -136,6 +135,7 @@ INFOS = (
         missing="it neither rewrites the bottleneck tokens nor votes",
         deviations=(
             "Stored rows in place of patches; 4 layers of width 256 in place of 12 of 768.",
+            "Sinusoidal time code; no dropout of attention's weights or of whole layers.",
             "Means over modalities are over those present.",
             "Any number of modalities.",
         ),

@@ -32,7 +32,7 @@ class CMMP(Fusion):
     Args:
         dims: Width of each modality.
         num_outputs: Outputs of a head on the embeddings; None builds none.
-        pooling: `mean` or `attention`.
+        pooling: One of `POOLINGS`.
         head: `linear` or `mlp`.
         width: Width W of an embedding.
         projection: `linear`, or `mlp` with one hidden layer of width W.

@@ -21,7 +21,7 @@ class Concat(Fusion):
     Args:
         dims: Width of each modality.
         num_outputs: Outputs of the head; None builds none.
-        pooling: `mean` or `attention`.
+        pooling: One of `POOLINGS`.
         head: `linear` or `mlp`.
         hidden: Width of both layers, and of `fused`.
         dropout: Between them.

@@ -54,7 +54,19 @@ class Constraint(nn.Module, ABC):
 
 
 class InfoNCEConstraint(Constraint):
-    """InfoNCE of the shared parts, summed over pairs, each over samples that have both."""
+    """InfoNCE of the shared parts, summed over pairs, each over samples that have both.
+
+    Args:
+        dims: l_m of each modality.
+
+    Raises:
+        ValueError: If there is only one, which has no pair.
+    """
+
+    def __init__(self, dims: Mapping[str, int]) -> None:
+        super().__init__(dims)
+        if not self.pairs:
+            raise ValueError("constraint: infonce compares modalities, and dims has only one")
 
     def forward(self, specific: Vectors, shared: Vectors, present: Tensor) -> dict[str, Tensor]:
         """Return `info_nce`."""

@@ -2,8 +2,11 @@
 
 The paper's coupled baseline of Table 6, row 1, after the bi-directional decoder of AVoiD-DF (Yang
 et al., TIFS 2023), "with most similar parameter counts": at 512 / 512 it has 25.8 M parameters, as
-SCFAE has 24.1 M. Deviations from AVoiD-DF: pre-norm layers, any number of modalities, and a learned
-null token among the keys, so that a sample whose other modalities are absent attends to something.
+SCFAE has 24.1 M. Deviations from AVoiD-DF: pre-norm layers; keys are the other streams as the layer
+before left them, not as encoders gave them; no self-attention within a stream; the mean of each
+stream in place of a class token and selected tokens; any number of modalities, one alone attends to
+itself; and a learned null token among the keys, so that a sample whose other modalities are absent
+attends to something.
 
 Shapes: B samples, T tokens of one stream, K tokens of the others, W model width.
 """
@@ -13,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from .attention import CrossAttentionLayer, even_width, time_code
+from .attention import CrossAttentionLayer, check_width, even_width, time_code
 from .base import Fusion
 from .info import FusionInfo
 from .output import FusionOutput
@@ -29,8 +32,8 @@ class CrossAttention(Fusion):
         num_outputs: Outputs of the head; None builds none.
         head: `linear` or `mlp`.
         num_layers: Layers.
-        width: Model width W, a multiple of `num_heads`; None takes the widest modality, at most
-            512, rounded up.
+        width: Model width W, even and a multiple of `num_heads`; None takes the widest modality, at
+            most 512, rounded up.
         num_heads: Attention heads.
         dropout: In every layer.
         check_finite: Refuse NaN and infinity in what is present.
@@ -50,11 +53,11 @@ class CrossAttention(Fusion):
     ) -> None:
         super().__init__(dims, num_outputs=num_outputs, head=head, check_finite=check_finite)
         del self.poolings  # the mean over each stream comes after the layers
-        if num_layers < 1 or num_heads < 1:
-            raise ValueError(f"num_layers, num_heads: at least 1, not {num_layers}, {num_heads}")
-        model_width = width or even_width(min(512, max(self.dims.values())), num_heads)
-        if model_width % (2 * num_heads):
-            raise ValueError(f"width: must be a multiple of 2 * {num_heads} heads, not {width}")
+        if num_layers < 1:
+            raise ValueError(f"num_layers: must be at least 1, not {num_layers}")
+        widest = min(512, max(self.dims.values()))
+        model_width = even_width(widest, num_heads) if width is None else width
+        check_width(model_width, num_heads)
         self.width = model_width
         self.project = nn.ModuleDict({m: nn.Linear(d, model_width) for m, d in self.dims.items()})
         self.layers = nn.ModuleList(
@@ -100,7 +103,9 @@ INFOS = (
         missing="its tokens are no keys and its stream's mean is zero",
         deviations=(
             "Pre-norm layers.",
-            "Any number of modalities.",
+            "Keys are the other streams as the layer before left them, not the encoders'.",
+            "No self-attention within a stream; their means in place of class and selected tokens.",
+            "Any number of modalities; one alone attends to itself.",
             "A null token among the keys.",
         ),
     ),

@@ -2,7 +2,7 @@
 
 Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences" (ACL 2019), on
 streams of one width that are already there. Deviations: keys have a norm of their own and no bias;
-no transformer is causal.
+no transformer is causal; one rate of dropout, none of embeddings or attention's weights.
 
 Shapes: B samples, T steps of one stream, W width, M modalities.
 """

@@ -56,7 +56,8 @@ class FusionInfo:
     Attributes:
         name: What `build_fusion` takes.
         method: The class.
-        paper_row: The row of the paper's tables that it stands for.
+        paper_row: The row of the paper's tables that it stands for; of a method in none of them,
+            its usual name.
         source: Where it comes from: authors, venue, code or text.
         faithfulness: `code` and `text`: after the authors' code or text; `port`: after others' code
             for it; `substitute`: ours.

@@ -6,8 +6,9 @@ r, without ever forming either:
     h = sum over r of w_r * product over m of (W_m^r [z_m; 1]) + bias                      (Eq. 7)
 
 Deviations: the product is a fused vector that a head reads, in the authors' code it is the output
-itself; the factor of an absent modality is 1; sub-networks without batch norm, and for all
-modalities alike (theirs is an LSTM for text).
+itself; the factor of an absent modality is 1; sub-networks of two layers without batch norm (three
+in the code), and for all modalities alike (theirs is an LSTM for text); factors begin as matrices,
+one a rank, where the code's call takes the stack for one kernel and begins with smaller ones.
 
 Shapes: B samples, H width of a sub-network, R rank, E fused width.
 """
@@ -103,7 +104,8 @@ INFOS = (
         deviations=(
             "The product is a fused vector that a head reads.",
             "The factor of an absent modality is 1.",
-            "Sub-networks without batch norm.",
+            "Sub-networks of two layers without batch norm, alike for all modalities.",
+            "Each rank's factor begins as a matrix of its own.",
         ),
         recipe=TrainingRecipe(optimizer="adam", source="ours"),
     ),

@@ -5,8 +5,11 @@
     Z_m      Z_k->m of all k side by side, through a self-attention transformer; its last row
     out      o + W2 relu(W1 o) on the last rows of all m side by side
 
-Deviations: any number of modalities; a modality alone attends to itself; keys and queries have a
-norm each, keys no bias; one dropout rate; the last row is the last valid one of each sample.
+Layers are pre-norm, their residuals not normed, as in the authors' code. Deviations: any number of
+modalities; a modality alone attends to itself; keys and queries have a norm each, keys no bias; the
+last row is the last valid one of each sample. Of the code's, these are left out: the mask of the
+future (on by default), dropout of embeddings and of attention's weights (here one rate of what is
+heard and of what is fed forward), Glorot initialisation.
 
 Shapes: B samples, T rows, W model width (30), M modalities.
 """
@@ -16,7 +19,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, SelfAttentionLayer, embed
+from .attention import CrossAttentionLayer, SelfAttentionLayer, check_width, embed
 from .base import Fusion
 from .info import FusionInfo, TrainingRecipe
 from .output import FusionOutput
@@ -53,8 +56,7 @@ class MulT(Fusion):
     ) -> None:
         super().__init__(dims, num_outputs=num_outputs, head=head, check_finite=check_finite)
         del self.poolings  # the last row is read after the transformers
-        if width < 1 or width % 2 or width % num_heads:
-            raise ValueError(f"width: must be even and a multiple of {num_heads}, not {width}")
+        check_width(width, num_heads)
         if num_layers < 1:
             raise ValueError(f"num_layers: must be at least 1, not {num_layers}")
         self.width = width
@@ -127,7 +129,10 @@ INFOS = (
         deviations=(
             "Any number of modalities; one alone attends to itself.",
             "Queries and keys have a norm each; keys have no bias.",
-            "The same dropout everywhere; the last valid row of each sample is read.",
+            "No mask of the future, which the authors' code has by default.",
+            "One rate of dropout, none of embeddings or attention's weights.",
+            "PyTorch's initialisation.",
+            "The last valid row of each sample is read.",
         ),
         needs=("sequence",),
         recipe=TrainingRecipe(
@@ -138,7 +143,7 @@ INFOS = (
             stage_epochs=(40,),
             schedule="constant",
             clip_norm=0.8,
-            source="defaults of the authors' code, from memory",
+            source="defaults of the authors' code; it cuts the rate after 20 epochs without gain",
         ),
     ),
 )

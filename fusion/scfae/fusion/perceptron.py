@@ -37,7 +37,7 @@ class MLP(nn.Sequential):
         activate_last: Norm, activation and dropout follow the last layer too.
 
     Raises:
-        ValueError: If there are fewer than two widths or no such activation.
+        ValueError: If there are fewer than two widths, no such activation, or no such dropout.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class MLP(nn.Sequential):
             raise ValueError(
                 f"activation: must be one of {', '.join(ACTIVATIONS)}, not {activation!r}"
             )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: must be from 0 to below 1, not {dropout}")
         layers: list[nn.Module] = []
         for i, (width_in, width_out) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(width_in, width_out))

@@ -19,6 +19,7 @@ Two options are ours: `num_layers`, the stack that the paper leaves to future wo
 Shapes: B samples, M modalities, l_m width of modality m, l* = min l_m, N = B or B * T samples.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -45,7 +46,7 @@ class SCFAE(BlockMaps, Fusion):
         pooling: How `[B, T, D]` becomes `[B, D]`, one of `POOLINGS`.
         head: `linear` or `mlp`.
         time: `pooled` fuses one vector a sample; `per_step` fuses every time step of inputs that
-            share a clock, then takes the mean over time.
+            share a clock, then takes the mean over time; its losses are means over steps.
         order: The cycle, if it is not the order of `dims`.
         recon_metric: `cosine` (1 - cos) or `mse`.
         recon_activation: `gelu`, `none`, or `auto`: gelu for cosine, none for mse.
@@ -115,7 +116,7 @@ class SCFAE(BlockMaps, Fusion):
         _check("branches", branches, ("both", "shared", "specific"))
         _check("constraint", constraint, ("none", *CONSTRAINTS))
         _check("batched", batched, ("auto", "always", "never"))
-        if expansion <= 0:
+        if not 0 < expansion < math.inf:
             raise ValueError(f"expansion: must be positive, not {expansion}")
         if layers < 1:
             raise ValueError(f"num_layers: must be at least 1, not {layers}")

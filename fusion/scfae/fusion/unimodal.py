@@ -139,7 +139,7 @@ INFOS = (
     FusionInfo(
         name="unimodal",
         method=Unimodal,
-        paper_row="Unimodal",
+        paper_row="Standalone Unimodal Baseline",
         source="plain baseline",
         faithfulness="substitute",
         missing="it has no vote; with nothing present the logits are 0",

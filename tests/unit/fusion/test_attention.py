@@ -8,6 +8,7 @@ from scfae.fusion.attention import (
     Attention,
     CrossAttentionLayer,
     SelfAttentionLayer,
+    check_width,
     even_width,
     time_code,
 )
@@ -119,5 +120,11 @@ def test_widths_are_checked() -> None:
     assert [even_width(w, 2) for w in (1, 4, 6, 10)] == [4, 4, 8, 12]
     with pytest.raises(ValueError, match="width: 8 is no multiple of 3 heads"):
         Attention(8, 3)
+    for build in (lambda: Attention(8, 0), lambda: even_width(8, 0), lambda: check_width(8, 0)):
+        with pytest.raises(ValueError, match="num_heads: must be at least 1, not 0"):
+            build()
+    for width in (0, -4, 3, 6):
+        with pytest.raises(ValueError, match=f"width: must be even and .* of 4, not {width}"):
+            check_width(width, 4)
     with pytest.raises(ValueError, match="norm: must be one of pre, post, not 'mid'"):
         SelfAttentionLayer(W, HEADS, norm="mid")

@@ -8,6 +8,7 @@ import torch
 
 from scfae.fusion import build_fusion
 from scfae.fusion.cmmp import CMMP
+from scfae.fusion.losses import info_nce
 
 DIMS = {"image": 5, "video": 7}
 
@@ -25,6 +26,22 @@ def test_the_loss_is_clips_symmetric_cross_entropy() -> None:
     ]
     assert out.losses["info_nce"].item() == pytest.approx(np.mean(expected), abs=1e-5)
     assert out.shared_from is out.z
+
+
+def test_three_modalities_add_the_loss_of_each_pair_of_those_that_have_both() -> None:
+    torch.manual_seed(0)
+    model = CMMP(DIMS | {"text": 6}, width=4)
+    features = {m: torch.randn(5, d) for m, d in model.dims.items()}
+    present = torch.ones(5, 3, dtype=torch.bool)
+    present[1, 0] = present[2, 0] = present[3, 2] = False
+    out = model(features, present)
+    image, video, text = out.z.values()
+    expected = (
+        info_nce(image[[0, 3, 4]], video[[0, 3, 4]], temperature=0.07)
+        + info_nce(image[[0, 4]], text[[0, 4]], temperature=0.07)
+        + info_nce(video[[0, 1, 2, 4]], text[[0, 1, 2, 4]], temperature=0.07)
+    )
+    torch.testing.assert_close(out.losses["info_nce"], expected)
 
 
 def test_the_scale_is_learned_and_never_above_100() -> None:

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from scfae.fusion import SCFAE, FusionOutput, build_fusion, count_parameters, fusion_info
-from scfae.fusion.losses import central_moment_discrepancy, info_nce, orthogonality
+from scfae.fusion.constraints import CLUBConstraint
+from scfae.fusion.losses import CLUB, central_moment_discrepancy, info_nce, orthogonality
 
 DIMS = {"a": 4, "v": 6, "t": 4}
 PRESENT = torch.tensor(
@@ -81,6 +82,37 @@ def test_clubs_two_losses_reach_the_model_and_the_estimators() -> None:
     assert not any(name.startswith("constraint.") for name in reached)
     learned = grads(model, out.losses["club_learning"])
     assert learned == {n for n, _ in model.named_parameters() if n.startswith("constraint.")}
+
+
+def test_club_is_the_sum_of_its_bounds_of_parts_of_unit_length() -> None:
+    model, out = run("scfae+club")
+    club = model.constraint
+    assert isinstance(club, CLUBConstraint)
+    rows = {"a": A, "v": V, "t": T}
+    terms = [(club.to_shared[m], out.specific[m], out.shared_from[m], r) for m, r in rows.items()]
+    for m, k in (("a", "v"), ("a", "t"), ("v", "t")):
+        r = both(rows[m], rows[k])
+        terms.append((club.to_specific[f"{m}|{k}"], out.specific[m], out.specific[k], r))
+    bound = learning = 0.0
+    for estimator, one, other, r in terms:
+        assert isinstance(estimator, CLUB)
+        x, y = (part[r] / part[r].norm(dim=1, keepdim=True) for part in (one, other))
+        mean, log_variance = estimator(x)
+        variance = log_variance.exp()
+        near = (mean - y).square()
+        far = (mean[:, None] - y[None]).square().mean(dim=1)
+        bound += ((far - near) / variance / 2).sum(dim=1).mean().item()
+        learning += (near / variance + log_variance).sum(dim=1).mean().item()
+    assert out.losses["club"].item() == pytest.approx(bound, rel=1e-4)
+    assert out.losses["club_learning"].item() == pytest.approx(learning, rel=1e-4)
+
+
+def test_one_modality_has_no_pair_to_contrast() -> None:
+    # Its loss would be zero for ever.
+    with pytest.raises(ValueError, match=r"scfae\+infonce needs at least 2 modalities"):
+        build_fusion("scfae+infonce", {"a": 4})
+    with pytest.raises(ValueError, match="constraint: infonce compares modalities"):
+        SCFAE({"a": 4}, constraint="infonce")
 
 
 def test_the_ffn_is_scfae_without_reconstruction() -> None:

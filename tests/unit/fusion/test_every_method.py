@@ -293,6 +293,7 @@ def test_unknown_names_suggest_near_ones() -> None:
 def test_out_of_range_options_name_themselves() -> None:
     for options, needle in (
         ({"expansion": 0}, "expansion"),
+        ({"expansion": math.inf}, "expansion"),
         ({"shared_ratio": 1.0}, "shared_ratio"),
         ({"pooling": "median"}, "pooling"),
         ({"time": "never"}, "time"),

@@ -24,3 +24,6 @@ def test_wrong_widths_and_activations_are_named() -> None:
         MLP(4)
     with pytest.raises(ValueError, match="activation: must be one of gelu, relu"):
         MLP(4, 2, activation="step")
+    for dropout in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="dropout: must be from 0 to below 1, not"):
+            MLP(4, 2, dropout=dropout)

@@ -1,10 +1,12 @@
 """Linear projection, gates, low-rank products and bottlenecks against their equations."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from scfae.fusion import count_parameters
+from scfae.fusion import CrossAttention, Fusion, count_parameters
 from scfae.fusion.bottleneck import Bottleneck
 from scfae.fusion.gated import Gated
 from scfae.fusion.linear import LinearProjection
@@ -117,3 +119,13 @@ def test_mult_reads_the_other_modality_and_the_last_valid_row() -> None:
     torch.testing.assert_close(model(x, lengths=lengths).z["v"][1:2], model(cut).z["v"])
     with pytest.raises(ValueError, match="width: must be even and a multiple of 5, not 8"):
         MulT(TWO, width=8)
+
+
+@pytest.mark.parametrize("method", [MulT, Bottleneck, CrossAttention])
+def test_heads_and_widths_that_do_not_fit_are_named(method: type[Fusion]) -> None:
+    build: Any = method  # its own options
+    with pytest.raises(ValueError, match="num_heads: must be at least 1, not 0"):
+        build(TWO, num_heads=0)
+    for width in (0, -8, 6):
+        with pytest.raises(ValueError, match="width: must be even and a multiple of 4"):
+            build(TWO, num_heads=4, width=width)
