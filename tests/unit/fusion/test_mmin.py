@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from scfae.fusion import build_fusion
+from scfae.fusion import build_fusion, fusion_info
 from scfae.fusion.hiding import hide
 from scfae.fusion.mmin import MMIN, ResidualCascade
 
@@ -40,6 +41,17 @@ def test_a_published_block_has_its_widths() -> None:
     assert shapes == [(256, 384), (128, 256), (64, 128)]
     assert len(model.forward_cascade.encoders) == 5
     assert model.classifier[0].in_features == 320
+
+
+def test_both_stages_are_as_long_and_drop_out_as_in_the_port() -> None:
+    recipe = fusion_info("mmin").recipe
+    # niter 20 and niter_decay 80, of the teacher and of the imagination.
+    assert recipe.stage_epochs == (100, 100)
+    assert recipe.schedule == "cosine"
+    model = make()
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Dropout):
+            assert part.p == (0.3 if name.startswith("teacher") else 0.5), name
 
 
 def test_the_second_stage_starts_from_the_teacher_once() -> None:
