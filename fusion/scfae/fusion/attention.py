@@ -70,7 +70,7 @@ class Attention(nn.Module):
             keys: `[B, K, key_width]`.
             valid: bool `[B, K]`.
             values: `[B, K, key_width]`; None is `keys`.
-            is_causal: Query t hears only keys up to t.
+            is_causal: Query t hears only keys up to t; where there are n more keys, up to t + n.
 
         Returns:
             `[B, T, W]`.
@@ -79,7 +79,7 @@ class Attention(nn.Module):
         seen = valid[:, None, None, :]
         if is_causal:
             past = torch.ones(queries.shape[1], keys.shape[1], dtype=torch.bool, device=keys.device)
-            seen = seen & past.tril()
+            seen = seen & past.tril(max(0, keys.shape[1] - queries.shape[1]))
         heads = [self.query(queries), self.key(keys), self.value(values)]
         query, key, value = (self._split(x) for x in heads)
         # A query without a key sees all of them, and what it heard is then dropped: softmax over
@@ -189,20 +189,25 @@ class CrossAttentionLayer(nn.Module):
             width, feed_forward or 4 * width, width, activation=activation, dropout=dropout
         )
 
-    def forward(self, tokens: Tensor, others: Tensor, valid: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, others: Tensor, valid: Tensor, *, is_causal: bool = False
+    ) -> Tensor:
         """Return `[B, T, W]` from tokens `[B, T, W]`, others `[B, K, W]`, valid bool `[B, K]`."""
         keys = others
         if self.null is not None:
             keys = torch.cat([self.null.expand(len(tokens), -1, -1).to(keys.dtype), keys], dim=1)
             valid = F.pad(valid, (1, 0), value=True)
         if self.is_pre:
-            heard = self.attention(self.norm_query(tokens), self.norm_key(keys), valid)
+            heard = self.attention(
+                self.norm_query(tokens), self.norm_key(keys), valid, is_causal=is_causal
+            )
             tokens = tokens + self.dropout(heard)
             refined: Tensor = tokens + self.dropout(
                 self.feed_forward(self.norm_feed_forward(tokens))
             )
             return refined
-        tokens = self.norm_query(tokens + self.dropout(self.attention(tokens, keys, valid)))
+        heard = self.attention(tokens, keys, valid, is_causal=is_causal)
+        tokens = self.norm_query(tokens + self.dropout(heard))
         refined = self.norm_feed_forward(tokens + self.dropout(self.feed_forward(tokens)))
         return refined
 

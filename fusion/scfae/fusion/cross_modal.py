@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, SelfAttentionLayer, embed
+from .attention import SelfAttentionLayer, embed
+from .cross_encoder import CrossEncoder
 from .perceptron import MLP
 
 
@@ -45,10 +46,7 @@ class CrossModalBody(nn.Module):
         self.output_dim = len(self.modalities) * wide
         self.cross = nn.ModuleDict(
             {
-                f"{k}->{m}": nn.ModuleList(
-                    CrossAttentionLayer(width, num_heads, dropout, activation="relu")
-                    for _ in range(num_layers)
-                )
+                f"{k}->{m}": CrossEncoder(width, num_heads, num_layers, dropout)
                 for m in self.modalities
                 for k in self.modalities
                 if k != m
@@ -63,7 +61,6 @@ class CrossModalBody(nn.Module):
                 for m in self.modalities
             }
         )
-        self.cross_norm = nn.ModuleDict({pair: nn.LayerNorm(width) for pair in self.cross})
         self.own_norm = nn.ModuleDict({m: nn.LayerNorm(wide) for m in self.modalities})
         self.mlp = MLP(
             self.output_dim, self.output_dim, self.output_dim, activation="relu", dropout=dropout
@@ -78,19 +75,13 @@ class CrossModalBody(nn.Module):
             streams: For each modality `[B, T, W]`, zero where not valid.
             valid: For each modality bool `[B, T]`, a prefix of each row.
         """
-        coded = {m: embed(x) for m, x in streams.items()}
         last = {}
         for m in self.modalities:
-            heard = []
-            for k in self.modalities:
-                if k == m:
-                    continue
-                x = coded[m]
-                layers = self.cross[f"{k}->{m}"]
-                assert isinstance(layers, nn.ModuleList)
-                for layer in layers:
-                    x = layer(x, coded[k], valid[k])
-                heard.append(self.cross_norm[f"{k}->{m}"](x))
+            heard = [
+                self.cross[f"{k}->{m}"](streams[m], streams[k], valid[k])
+                for k in self.modalities
+                if k != m
+            ]
             x = embed(torch.cat(heard, dim=2))
             own = self.own[m]
             assert isinstance(own, nn.ModuleList)

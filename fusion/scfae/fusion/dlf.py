@@ -33,9 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, embed, even_width
+from .attention import even_width
 from .base import Fusion
 from .causal import CausalEncoder, ResidualMLP
+from .cross_encoder import CrossEncoder
 from .info import FusionInfo, TrainingRecipe
 from .losses import mean_over_present
 from .output import FusionOutput
@@ -102,16 +103,8 @@ class DLF(Fusion):
         self.rebuild = nn.ModuleDict({m: nn.Linear(2 * w, w, bias=False) for m in names})
         self.shared_last = nn.ModuleDict({m: encoder(num_layers) for m in names})
         self.cross = nn.ModuleDict(
-            {
-                m: nn.ModuleList(
-                    CrossAttentionLayer(w, num_heads, dropout, activation="relu")
-                    for _ in range(num_layers)
-                )
-                for m in names
-                if m != self.leading
-            }
+            {m: CrossEncoder(w, num_heads, num_layers, dropout) for m in names if m != self.leading}
         )
-        self.cross_norm = nn.ModuleDict({m: nn.LayerNorm(w) for m in self.cross})
         self.after = nn.ModuleDict(
             {m: encoder(num_layers if m == self.leading else num_last_layers) for m in names}
         )
@@ -170,12 +163,7 @@ class DLF(Fusion):
         stream = s[self.leading]
         here = led
         if modality != self.leading:
-            layers = self.cross[modality]
-            assert isinstance(layers, nn.ModuleList)
-            stream, others = embed(stream), embed(s[modality])
-            for layer in layers:
-                stream = layer(stream, others, inputs.valid[modality])
-            stream = self.cross_norm[modality](stream)
+            stream = self.cross[modality](stream, s[modality], inputs.valid[modality])
             here = led & inputs.valid[modality].any(dim=1, keepdim=True)
         refined: Tensor = self.refine[modality](_last(self.after[modality](stream, led), here))
         return refined.masked_fill(~here.any(dim=1)[:, None], 0.0)

@@ -5,21 +5,17 @@ released code; what it shares with DiCMoR, and its two stages, are in `imagining
 
     condition = the other modality's latents that are seen; of several, a 1x1 convolution of all
     loss `score`: E |std(t) s_m(x + std(t) n, condition + std(t) n, t) + n|^2 over hidden modalities
-    sample: Euler-Maruyama from N(0, std(1)^2) with condition + std(t) n_0, n_0 the first noise
+    sample: Euler-Maruyama from N(0, std(1)^2) with condition + std(t) n', n' anew at each step
 
-of the variance-exploding process with sigma 25; the condition gets the same noise, as in the code.
+of the variance-exploding process with sigma 25; in the loss the condition gets the same noise n.
 
-Deviations: the network attends to the condition on its way down alone, after the norm, where the
-code does so before it and on its way up too, it is not causal, and there is no time code, no norm
-after its last layer and GELU for ReLU, its residuals are all that is added, and the first
-level has a convolution of the condition too; samples are clipped at 4, since an untrained sampler
-ends far from normalised latents and would throw the refiner off; the sampler's condition keeps the
-noise n_0, where the code draws it anew at each step; latents are segment means of any number of
-rows (the code wants 50); the loss is a mean over latents, not a sum (its networks are in no other
-loss, so that its weight says little), and its times begin where the sampler ends; each sample is
-missing its own modalities, where the code draws one set a batch; layers are 4, as for CMU-MOSI. In
-evaluation the sampler's noise is fixed and the same for all. Each step in training samples too:
-fewer `sampling_steps` cost less.
+Deviations: samples are clipped at 4, since an untrained sampler ends far from normalised latents
+and would throw the refiner off; latents are segment means of any number of rows (the code wants
+50); the loss is a mean over latents, not a sum (its networks are in no other loss, so that its
+weight says little), and its times begin where the sampler ends; each sample is missing its own
+modalities, where the code draws one set a batch; layers are 4, as for CMU-MOSI. Keys have a norm
+of their own and no bias. In evaluation the sampler's noise is fixed and the same for all. Each step
+in training samples too: fewer `sampling_steps` cost less.
 
 Shapes: B samples, W latent width, S segments, N samples to imagine for.
 """
@@ -48,7 +44,7 @@ class IMDer(ImaginingFusion):
     Args:
         dims: Width of each modality.
         num_segments: S, a multiple of 2^levels.
-        channels: Of each level of the score networks, multiples of `num_heads`.
+        channels: Of each level of the score networks, even, multiples of `num_heads`.
         sampling_steps: Steps of the sampler.
         **shared: Of `ImaginingFusion`.
     """
@@ -65,9 +61,9 @@ class IMDer(ImaginingFusion):
         **shared: Unpack[ImaginingOptions],
     ) -> None:
         super().__init__(dims, num_segments=num_segments, **shared)
-        if not channels or any(c < 1 or c % self.num_heads for c in channels):
+        if not channels or any(c < 1 or c % 2 or c % self.num_heads for c in channels):
             raise ValueError(
-                f"channels: at least one, each a multiple of {self.num_heads} heads, "
+                f"channels: at least one, each even and a multiple of {self.num_heads} heads, "
                 f"not {tuple(channels)}"
             )
         unit = 2 ** len(channels)  # two steps are left at the lowest level
@@ -84,7 +80,7 @@ class IMDer(ImaginingFusion):
             {m: ScoreNet(self.width, channels, self.num_heads) for m in self.modalities}
         )
         generator = torch.Generator().manual_seed(0)
-        fixed = torch.randn(sampling_steps + 1, self.width, num_segments, generator=generator)
+        fixed = torch.randn(2 * sampling_steps, self.width, num_segments, generator=generator)
         self.register_buffer("noise", fixed, persistent=False)
         self.begin_stage(0)
 
@@ -92,15 +88,14 @@ class IMDer(ImaginingFusion):
         """Return samples `[N, W, S]` of one modality's latents."""
         condition = self._condition(modality, sources, seen)
         times = torch.linspace(1.0, EARLIEST, self.sampling_steps + 1, device=condition.device)
-        first = self._noise(0, condition)
-        x = first * marginal_std(times[0])
+        x = self._noise(0, condition) * marginal_std(times[0])
         for step in range(self.sampling_steps):
             t, dt = times[step], times[step] - times[step + 1]
-            noisy = condition + first * marginal_std(t)
+            noisy = condition + self._noise(2 * step + 1, condition) * marginal_std(t)
             squared = SIGMA ** (2 * t)
             x = x + squared * dt * self.score[modality](x, noisy, t.expand(len(x)))
             if step < self.sampling_steps - 1:  # the last step is the mean alone
-                x = x + (squared * dt).sqrt() * self._noise(step + 1, condition)
+                x = x + (squared * dt).sqrt() * self._noise(2 * step + 2, condition)
         return x.clamp(-LARGEST_LATENT, LARGEST_LATENT)
 
     def own_losses(
@@ -128,8 +123,8 @@ class IMDer(ImaginingFusion):
         others = torch.cat([latents[k] for k in self.modalities if k != modality], dim=1)
         return self.merged(self.condition, modality, others, seen)
 
-    def _noise(self, step: int, like: Tensor) -> Tensor:
-        return torch.randn_like(like) if self.training else self.noise[step].expand_as(like)
+    def _noise(self, draw: int, like: Tensor) -> Tensor:
+        return torch.randn_like(like) if self.training else self.noise[draw].expand_as(like)
 
 
 INFOS = (
@@ -143,8 +138,6 @@ INFOS = (
         deviations=(
             "Latents are normalised segment means of any number of rows; samples are clipped.",
             "Each sample is missing its own modalities; in evaluation the noise is fixed.",
-            "Cross-attention in the score network is not causal, and on the way down alone.",
-            "The sampler's condition keeps its first noise.",
         ),
         needs=("two_stages",),
         min_modalities=2,

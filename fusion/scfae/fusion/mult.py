@@ -19,8 +19,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttentionLayer, SelfAttentionLayer, check_width, embed
+from .attention import SelfAttentionLayer, check_width, embed
 from .base import Fusion
+from .cross_encoder import CrossEncoder
 from .info import FusionInfo, TrainingRecipe
 from .output import FusionOutput
 from .perceptron import MLP
@@ -67,16 +68,12 @@ class MulT(Fusion):
         self.others = {m: [k for k in self.dims if k != m] or [m] for m in self.dims}
         self.cross = nn.ModuleDict(
             {
-                f"{k}|{m}": nn.ModuleList(
-                    CrossAttentionLayer(width, num_heads, dropout, activation="relu")
-                    for _ in range(num_layers)
-                )
+                f"{k}|{m}": CrossEncoder(width, num_heads, num_layers, dropout)
                 for m, others in self.others.items()
                 for k in others
             }
         )
         joined = width * max(1, len(self.dims) - 1)
-        self.cross_norm = nn.ModuleDict({pair: nn.LayerNorm(width) for pair in self.cross})
         self.memory = nn.ModuleDict(
             {
                 m: nn.ModuleList(
@@ -94,28 +91,21 @@ class MulT(Fusion):
 
     def fuse(self, inputs: Inputs) -> FusionOutput:
         """Return `fused [B, M (M-1) W]`; `z` holds each modality's last row, zero if absent."""
-        streams = {m: embed(self.project[m](inputs.features[m])) for m in self.modalities}
+        streams = {m: self.project[m](inputs.features[m]) for m in self.modalities}
         z: dict[str, Tensor] = {}
         for m in self.modalities:
-            heard = [self._hear(m, k, streams, inputs.valid[k]) for k in self.others[m]]
+            heard = [
+                self.cross[f"{k}|{m}"](streams[m], streams[k], inputs.valid[k])
+                for k in self.others[m]
+            ]
             tokens = embed(torch.cat(heard, dim=2))
-            for layer in _layers(self.memory[m]):
+            memory = self.memory[m]
+            assert isinstance(memory, nn.ModuleList)
+            for layer in memory:
                 tokens = layer(tokens, inputs.valid[m])
             z[m] = self.last(self.memory_norm[m](tokens), inputs.valid[m])
         side_by_side = torch.cat([z[m] for m in self.modalities], dim=1)
         return FusionOutput(fused=side_by_side + self.refine(side_by_side), z=z)
-
-    def _hear(self, m: str, k: str, streams: Mapping[str, Tensor], valid: Tensor) -> Tensor:
-        tokens = streams[m]
-        for layer in _layers(self.cross[f"{k}|{m}"]):
-            tokens = layer(tokens, streams[k], valid)
-        normed: Tensor = self.cross_norm[f"{k}|{m}"](tokens)
-        return normed
-
-
-def _layers(module: nn.Module) -> nn.ModuleList:
-    assert isinstance(module, nn.ModuleList)
-    return module
 
 
 INFOS = (

@@ -24,16 +24,13 @@ def size(*layers: nn.Module) -> int:
     return sum(p.numel() for layer in layers for p in layer.parameters())
 
 
-def layers_of(width: int, layers: int, norms: int = 2) -> int:
-    # MulT's layers, of which four families are made: attention, 4 times as wide and back, norms of
-    # both. A key's bias cannot change a softmax and is left.
+def transformer(width: int, layers: int, norms: int = 2) -> int:
+    # MulT's, of which four families are made: attention, 4 times as wide and back, norms of both, a
+    # norm after the last layer. A key's bias cannot change a softmax and is left.
     attend = size(nn.MultiheadAttention(width, 1)) - width
     feed = size(nn.Linear(width, 4 * width), nn.Linear(4 * width, width))
-    return layers * (attend + feed + norms * size(nn.LayerNorm(width)))
-
-
-def transformer(width: int, layers: int, norms: int = 2) -> int:
-    return layers_of(width, layers, norms) + size(nn.LayerNorm(width))
+    each = attend + feed + norms * size(nn.LayerNorm(width))
+    return layers * each + size(nn.LayerNorm(width))
 
 
 def uavm() -> int:
@@ -164,17 +161,19 @@ def imagining(layers: int) -> int:
 
 
 def imder() -> int:
+    # A U-Net of 4 levels for each of 3; at every level, and where it leaves, it hears the
+    # condition, which has convolutions of its own but at the first level. Norms of keys are ours.
     channels = (32, 64, 128, 256)
     score = size(nn.Linear(256, 256))
-    for into, out in pairwise((32, *channels)):
-        # Its own convolution and the condition's (the first of those is ours), time, norm.
-        score += 2 * size(nn.Conv1d(into, out, 3, bias=False))
-        score += size(nn.Linear(256, out), nn.GroupNorm(4, out))
-        score += layers_of(out, 2, norms=3)  # the norm after the last is left
-    for into, out in ((256, 128), (2 * 128, 64), (2 * 64, 32)):  # attention on this way is left
+    score += size(nn.Conv1d(32, 32, 3, bias=False))
+    score += sum(2 * size(nn.Conv1d(a, b, 3, bias=False)) for a, b in pairwise(channels))
+    for into, condition, out in ((256, 256, 128), (256, 128, 64), (128, 64, 32)):
         score += size(nn.ConvTranspose1d(into, out, 3, bias=False))
-        score += size(nn.Linear(256, out), nn.GroupNorm(4, out))
-    score += size(nn.ConvTranspose1d(2 * 32, 32, 3))
+        score += size(nn.ConvTranspose1d(condition, out, 3, bias=False))
+    for out in (*channels, *channels[:-1]):
+        score += size(nn.Linear(256, out), nn.GroupNorm(4, out)) + transformer(out, 2, norms=3)
+    score += size(nn.ConvTranspose1d(2 * 32, 32, 3), nn.ConvTranspose1d(32, 32, 3))
+    score += transformer(32, 2, norms=3)
     return imagining(6) + 3 * score
 
 

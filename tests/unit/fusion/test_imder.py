@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from scfae.fusion import build_fusion
 from scfae.fusion.imder import IMDer
-from scfae.fusion.score_net import ScoreNet, marginal_std
+from scfae.fusion.score_net import Level, ScoreNet, marginal_std
 
 DIMS = {"a": 6, "v": 10}
 
@@ -81,6 +81,28 @@ def test_the_score_of_a_sample_needs_no_other_and_reads_the_condition() -> None:
     assert whole.shape == x.shape
     assert torch.allclose(net(x[1:2], condition[1:2], t[1:2]), whole[1:2], atol=1e-5)
     assert not torch.allclose(net(x, condition + 1.0, t), whole, atol=1e-4)
+
+
+def test_the_score_hears_the_condition_of_its_own_step_and_before() -> None:
+    torch.manual_seed(0)
+    net = ScoreNet(8, (8,), 2)  # one level alone, whose last convolution reaches one step back
+    net.down[0].norm = nn.Identity()  # it is over all steps
+    x, condition, t = torch.randn(1, 8, 12), torch.randn(1, 8, 12), torch.rand(1) + 0.1
+    later = condition.clone()
+    later[:, :, 8:] = torch.randn(1, 8, 4)
+    changed = (net(x, later, t) - net(x, condition, t)).abs().amax(dim=(0, 1)) > 1e-6
+    assert changed.tolist() == [False] * 7 + [True] * 5
+
+
+def test_the_way_up_hears_the_condition_too() -> None:
+    torch.manual_seed(0)
+    net = ScoreNet(8, (8, 16), 2)
+    for level in net.down:
+        assert isinstance(level, Level)
+        for parameter in level.hear.parameters():
+            nn.init.zeros_(parameter)  # what a transformer ends with is its norm: it says nothing
+    x, condition, t = torch.randn(2, 8, 8), torch.randn(2, 8, 8), torch.rand(2) + 0.1
+    assert not torch.allclose(net(x, condition + 1.0, t), net(x, condition, t), atol=1e-4)
 
 
 def test_segments_must_fit_the_levels() -> None:

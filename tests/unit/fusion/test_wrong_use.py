@@ -125,7 +125,7 @@ def test_what_a_method_is_built_with_is_named(
         ("dlf", {"num_heads": 0}, "num_heads: must be at least 1, not 0"),
         ("dicmor", {"num_refiner_blocks": -1}, "num_refiner_blocks: must be at least 0, not -1"),
         ("mmin", {"layers": ()}, "layers: at least one, each at least 1, not ()"),
-        ("imder", {"channels": (8, 12)}, "channels: at least one, each a multiple of 8 heads"),
+        ("imder", {"channels": (8, 12)}, "channels: at least one, each even and a multiple of 8 "),
     ],
 )
 def test_a_number_of_nothing_is_refused_by_name(
