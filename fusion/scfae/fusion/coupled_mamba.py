@@ -20,7 +20,7 @@ the authors resample all to one length; any number of modalities from 2; the sca
 Shapes: B samples, T steps, W width, I inner width, S states, M modalities.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -100,22 +100,31 @@ class CoupledLayer(nn.Module):
         # [B, to m, from k, I]; what is absent has no state to give.
         gone = torch.where(present, 0.0, torch.finfo(torch.float32).min)
         weights = (self.coupling.float() + gone[:, None, :, None]).softmax(dim=2)
-        here = present.float()[:, :, None, None]
-        decay = torch.stack([g.decay for g in given], dim=1)  # [B, M, T, I, S]
-        drive = torch.stack([g.drive for g in given], dim=1)
-        state = torch.zeros_like(drive[:, :, 0])
-        states = []
-        for t in range(drive.shape[2]):
-            mixed = torch.einsum("bmki,bkis->bmis", weights, state)
-            state = (decay[:, :, t] * mixed + drive[:, :, t]) * here
-            states.append(state)
-        history = torch.stack(states, dim=2)
+        here = [column[:, None, None] for column in present.float().unbind(1)]
+        states = [g.enters(0) * there for g, there in zip(given, here, strict=True)]
+        said = [[g.leaves(0, state)] for g, state in zip(given, states, strict=True)]
+        for t in range(1, given[0].drive.shape[1]):
+            mixed = [_mixed(weights[:, i], states) for i in range(len(given))]
+            states = [
+                (g.decay(t) * mix + g.enters(t)) * there
+                for g, mix, there in zip(given, mixed, here, strict=True)
+            ]
+            for one, g, state in zip(said, given, states, strict=True):
+                one.append(g.leaves(t, state))
         out = {}
         for i, m in enumerate(self.modalities):
             block = self.blocks[m]
             assert isinstance(block, Mamba)
-            out[m] = block.finish(history[:, i], given[i])
+            out[m] = block.finish(said[i], given[i])
         return out
+
+
+def _mixed(weights: Tensor, states: Sequence[Tensor]) -> Tensor:
+    """Return the weighted sum `[B, I, S]` of states `[B, I, S]`, by weights `[B, M, I]`."""
+    total = weights[:, 0, :, None] * states[0]
+    for k, state in enumerate(states[1:], start=1):
+        total = torch.addcmul(total, weights[:, k, :, None], state)
+    return total
 
 
 class CoupledMamba(Fusion):

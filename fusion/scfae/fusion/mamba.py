@@ -8,12 +8,14 @@ Gu and Dao, "Mamba" (arXiv 2312.00752), equations 1 to 3 and section 3.4:
     out = linear(y * SiLU(gate))
 
 Causal: what comes after a step, padding too, cannot reach it. The loop is over T, meant for T of
-some dozens; no `mamba-ssm` is needed.
+some dozens; no `mamba-ssm` is needed. What is of size `[B, I, S]` is made step by step: for all
+steps at once it would not fit a processor's cache, and a training step took twice as long.
 
 Shapes: B samples, T steps, W width, I = expand W inner width, S states of each inner feature.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,21 +24,37 @@ from torch import Tensor, nn
 
 
 class ScanInputs(NamedTuple):
-    """What the scan of one stream needs.
+    """What the scan of one stream needs; its methods are of one step t.
 
     Attributes:
-        decay: exp(dt A), `[B, T, I, S]`.
-        drive: dt B x, `[B, T, I, S]`.
+        step: dt, `[B, T, I]`.
+        rate: -A, `[I, S]`.
+        drive: dt x, `[B, T, I]`.
+        write: B, `[B, T, S]`.
         read: C, `[B, T, S]`.
         skip: D x, `[B, T, I]`.
         gate: SiLU of the gate, `[B, T, I]`.
     """
 
-    decay: Tensor
+    step: Tensor
+    rate: Tensor
     drive: Tensor
+    write: Tensor
     read: Tensor
     skip: Tensor
     gate: Tensor
+
+    def enters(self, t: int) -> Tensor:
+        """Return dt B x, what the state gets, `[B, I, S]`."""
+        return self.drive[:, t, :, None] * self.write[:, t, None, :]
+
+    def decay(self, t: int) -> Tensor:
+        """Return exp(dt A), what is left of the state, `[B, I, S]`."""
+        return torch.exp(-self.step[:, t, :, None] * self.rate)
+
+    def leaves(self, t: int, state: Tensor) -> Tensor:
+        """Return C h, what a state `[B, I, S]` says, `[B, I]`."""
+        return (state * self.read[:, t, None, :]).sum(dim=-1)
 
 
 class Mamba(nn.Module):
@@ -78,22 +96,28 @@ class Mamba(nn.Module):
         x = F.silu(self.convolution(padded).transpose(1, 2)).float()
         parts = self.select(x).float().split((self.rank, self.num_states, self.num_states), dim=-1)
         step = F.softplus(self.step(parts[0]).float())
-        decay = torch.exp(-step[..., None] * self.log_decay.float().exp())
-        drive = (step * x)[..., None] * parts[1][:, :, None, :]
-        return ScanInputs(decay, drive, parts[2], self.through * x, F.silu(gate))
+        return ScanInputs(
+            step=step,
+            rate=self.log_decay.float().exp(),
+            drive=step * x,
+            write=parts[1],
+            read=parts[2],
+            skip=self.through * x,
+            gate=F.silu(gate),
+        )
 
-    def finish(self, states: Tensor, given: ScanInputs) -> Tensor:
-        """Return `[B, T, W]` from the states `[B, T, I, S]`."""
-        y = (states * given.read[:, :, None, :]).sum(dim=-1) + given.skip
+    def finish(self, said: Sequence[Tensor], given: ScanInputs) -> Tensor:
+        """Return `[B, T, W]` from what the states of all steps said, T times `[B, I]`."""
+        y = torch.stack(list(said), dim=1) + given.skip
         out: Tensor = self.out(y * given.gate)
         return out
 
     def forward(self, u: Tensor) -> Tensor:
         """Return `[B, T, W]` from u `[B, T, W]`."""
         given = self.prepare(u)
-        state = torch.zeros_like(given.drive[:, 0])
-        states = []
-        for t in range(u.shape[1]):
-            state = given.decay[:, t] * state + given.drive[:, t]
-            states.append(state)
-        return self.finish(torch.stack(states, dim=1), given)
+        state = given.enters(0)
+        said = [given.leaves(0, state)]
+        for t in range(1, u.shape[1]):
+            state = given.decay(t) * state + given.enters(t)
+            said.append(given.leaves(t, state))
+        return self.finish(said, given)

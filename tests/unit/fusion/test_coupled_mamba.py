@@ -50,7 +50,7 @@ def test_states_are_mixed_by_weights_over_what_is_present() -> None:
         before = dict(h)
         for i, m in enumerate("av"):
             mixed = weights[i, 0][:, None] * before["a"] + weights[i, 1][:, None] * before["v"]
-            h[m] = given[m].decay[0, t] * mixed + given[m].drive[0, t]
+            h[m] = given[m].decay(t)[0] * mixed + given[m].enters(t)[0]
     y = (h["a"] * given["a"].read[0, 2]).sum(dim=1) + given["a"].skip[0, 2]
     expected = blocks["a"].out(y * given["a"].gate[0, 2])
     assert torch.allclose(both["a"][0, 2], expected, atol=1e-5)
