@@ -1,14 +1,17 @@
 """Coupled Mamba: one state space model for each modality, coupled between layers or in the state.
 
-Li et al., "Coupled Mamba" (NeurIPS 2024). `layer_coupled` is what the released code does, where it
-is complete; with R_m a linear layer, which the code leaves undefined:
+Li et al., "Coupled Mamba" (NeurIPS 2024). `layer_coupled` is what the released code for CMU-MOSEI
+does, where it is complete; with R_m a linear layer, which the code leaves undefined:
 
-    y_m = LN(mamba_m(x_m)) + x_m;   x_m = y_m + R_m([y_k for k != m])   between layers
+    y_m = LN(mamba_m(LN_m(x_m))) + x_m;   x_m = y_m + R_m([y_k for k != m])   between layers
+
+LN is one for all layers and modalities, R_m one for all layers; each Mamba block has its own LN_m.
 
 `state_coupled` is our reading of the paper's equation, h_m,t = sum over k of A_(k to m) h_k,(t-1) +
 B_m x_m,t: the scan of m decays a weighted mean of all modalities' last states,
 
-    h_m,t = exp(dt A) (sum over k of w_km h_k,(t-1)) + dt B x_m,t,   y_m = LN(h_m's output) + x_m
+    h_m,t = exp(dt A) (sum over k of w_km h_k,(t-1)) + dt B u_m,t,   u_m = LN_m(x_m),
+    y_m = LN(h_m's output) + x_m
 
 with w_km a softmax over the modalities present, one for each inner feature, that begins near the
 modality's own state. Then, for both: the maximum over time of each modality, a mean of these
@@ -38,55 +41,32 @@ OWN_STATE = 2.0
 
 
 class CoupledLayer(nn.Module):
-    """A Mamba block for each modality, and what couples them.
+    """A norm and a Mamba block for each modality, and what couples their states.
 
     Args:
         modalities: Names.
         width: W.
         num_states: S.
-        in_state: Couple the states; False couples what comes out.
-        is_last: Nothing follows that could hear a coupling of what comes out.
+        in_state: Couple the states.
     """
 
     def __init__(
-        self,
-        modalities: tuple[str, ...],
-        width: int,
-        num_states: int,
-        in_state: bool,
-        is_last: bool,
+        self, modalities: tuple[str, ...], width: int, num_states: int, in_state: bool
     ) -> None:
         super().__init__()
         self.modalities = modalities
+        self.enter = nn.ModuleDict({m: nn.LayerNorm(width) for m in modalities})
         self.blocks = nn.ModuleDict({m: Mamba(width, num_states) for m in modalities})
-        self.norm = nn.LayerNorm(width)  # one for all modalities, as in the code
-        self.relate = nn.ModuleDict()
         if in_state:
             inner = 2 * width
             own = OWN_STATE * torch.eye(len(modalities))
             self.coupling = nn.Parameter(own[:, :, None].repeat(1, 1, inner))
-        elif not is_last:
-            others = (len(modalities) - 1) * width
-            self.relate.update({m: nn.Linear(others, width) for m in modalities})
         self.in_state = in_state
 
-    def forward(
-        self, streams: Mapping[str, Tensor], valid: Mapping[str, Tensor], present: Tensor
-    ) -> dict[str, Tensor]:
-        """Return `[B, T, W]` for each modality, zero where not valid."""
-        heard = self._scan_together(streams, present) if self.in_state else self._scan(streams)
-        y = {
-            m: (self.norm(heard[m]) + streams[m]).masked_fill(~valid[m][:, :, None], 0.0)
-            for m in self.modalities
-        }
-        if not self.relate:
-            return y
-        coupled = {}
-        for m in self.modalities:
-            others = torch.cat([y[k] for k in self.modalities if k != m], dim=-1)
-            both = y[m] + self.relate[m](others)
-            coupled[m] = both.masked_fill(~valid[m][:, :, None], 0.0)
-        return coupled
+    def forward(self, streams: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
+        """Return what each block makes, `[B, T, W]` for each modality."""
+        normed = {m: self.enter[m](streams[m]) for m in self.modalities}
+        return self._scan_together(normed, present) if self.in_state else self._scan(normed)
 
     def _scan(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {m: self.blocks[m](streams[m]) for m in self.modalities}
@@ -165,11 +145,14 @@ class CoupledMamba(Fusion):
             )
         self.project = nn.ModuleDict({m: nn.Linear(d, width) for m, d in self.dims.items()})
         self.layers = nn.ModuleList(
-            CoupledLayer(
-                self.modalities, width, num_states, self.coupling == "state", i == num_layers - 1
-            )
-            for i in range(num_layers)
+            CoupledLayer(self.modalities, width, num_states, self.coupling == "state")
+            for _ in range(num_layers)
         )
+        self.norm = nn.LayerNorm(width)
+        # Behind the last layer nothing could hear it.
+        related = self.modalities if self.coupling == "layer" and num_layers > 1 else ()
+        others = (len(self.dims) - 1) * width
+        self.relate = nn.ModuleDict({m: nn.Linear(others, width) for m in related})
         self.weights = nn.Parameter(torch.zeros(len(self.dims)))
         self.joint = nn.Sequential(nn.Linear(width, width // 2), nn.ReLU())
         self.add_head(width // 2)
@@ -181,10 +164,12 @@ class CoupledMamba(Fusion):
         for m, rows in inputs.features.items():
             more = longest - rows.shape[1]
             valid[m] = F.pad(inputs.valid[m], (0, more), value=False)
-            x = self.project[m](F.pad(rows, (0, 0, 0, more)))
-            streams[m] = x.masked_fill(~valid[m][:, :, None], 0.0)
-        for layer in self.layers:
-            streams = layer(streams, valid, inputs.present)
+            streams[m] = _where(valid[m], self.project[m](F.pad(rows, (0, 0, 0, more))))
+        for i, layer in enumerate(self.layers):
+            heard = layer(streams, inputs.present)
+            y = {m: _where(valid[m], self.norm(heard[m]) + streams[m]) for m in self.modalities}
+            is_last = i == len(self.layers) - 1
+            streams = y if is_last or not self.relate else self._relate(y, valid)
         z = {}
         for m in self.modalities:
             lowest = torch.finfo(streams[m].dtype).min
@@ -194,6 +179,13 @@ class CoupledMamba(Fusion):
         stacked = torch.stack([z[m] for m in self.modalities], dim=1)
         mean = (scores.softmax(dim=1)[:, :, None] * stacked).sum(dim=1)
         return FusionOutput(fused=self.joint(mean), z=z)
+
+    def _relate(self, y: Mapping[str, Tensor], valid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        related = {}
+        for m in self.modalities:
+            others = torch.cat([y[k] for k in self.modalities if k != m], dim=-1)
+            related[m] = _where(valid[m], y[m] + self.relate[m](others))
+        return related
 
 
 class StateCoupledMamba(CoupledMamba):
@@ -212,13 +204,18 @@ class StateCoupledMamba(CoupledMamba):
     coupling: ClassVar[str] = "state"
 
 
+def _where(valid: Tensor, rows: Tensor) -> Tensor:
+    return rows.masked_fill(~valid[:, :, None], 0.0)
+
+
 _RECIPE = TrainingRecipe(
     optimizer="adam",
     lr=5e-4,
     weight_decay=5e-4,
     batch_size=1024,
     stage_epochs=(100,),
-    source="the released code, which halves the rate every 50 epochs; here it falls as a cosine",
+    source="the released code, which halves the rate every 50 epochs; here it falls as a cosine "
+    "over as many as we chose",
 )
 _MISSING = "its stream is zero and neither couples nor counts in the mean"
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scfae.fusion import build_fusion
-from scfae.fusion.coupled_mamba import CoupledLayer
+from scfae.fusion import build_fusion, count_parameters
+from scfae.fusion.coupled_mamba import CoupledLayer, CoupledMamba
 from scfae.fusion.mamba import Mamba
 
 DIMS = {"a": 6, "v": 10}
@@ -39,7 +39,7 @@ def test_a_block_begins_as_published() -> None:
 
 def test_states_are_mixed_by_weights_over_what_is_present() -> None:
     torch.manual_seed(0)
-    layer = CoupledLayer(("a", "v"), 8, 3, in_state=True, is_last=True)
+    layer = CoupledLayer(("a", "v"), 8, 3, in_state=True)
     streams = {m: torch.randn(1, 3, 8) for m in "av"}
     both = layer._scan_together(streams, torch.tensor([[True, True]]))
     weights = layer.coupling.softmax(dim=1)
@@ -56,6 +56,36 @@ def test_states_are_mixed_by_weights_over_what_is_present() -> None:
     assert torch.allclose(both["a"][0, 2], expected, atol=1e-5)
     alone = layer._scan_together(streams, torch.tensor([[True, False]]))
     assert torch.allclose(alone["a"], layer.blocks["a"](streams["a"]), atol=1e-5)
+
+
+def test_a_layer_norms_what_enters_and_one_norm_and_one_map_serve_all_layers() -> None:
+    torch.manual_seed(0)
+    model = build_fusion("layer_coupled", DIMS, width=8, num_layers=3, num_states=3)
+    assert isinstance(model, CoupledMamba)
+    for parameter in model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    features = {m: torch.randn(1, 4, d) for m, d in DIMS.items()}
+    x = {m: model.project[m](features[m]) for m in DIMS}
+    for i, layer in enumerate(model.layers):
+        assert isinstance(layer, CoupledLayer)
+        y = {m: model.norm(layer.blocks[m](layer.enter[m](x[m]))) + x[m] for m in DIMS}
+        x = y
+        if i < 2:
+            x = {"a": y["a"] + model.relate["a"](y["v"]), "v": y["v"] + model.relate["v"](y["a"])}
+    z = model(features).z
+    for m in DIMS:
+        assert torch.allclose(z[m], x[m].amax(dim=1), atol=1e-5)
+
+
+def test_size_is_that_of_the_released_layers() -> None:
+    dims = {"text": 768, "audio": 74, "vision": 35}
+    model = build_fusion("layer_coupled", dims, num_outputs=1)
+    # Width 128 and inner 256, 64 states, kernel 4, rank 16, as mamba-ssm builds a block.
+    block = 2 * 256 * 128 + 256 * 5 + (16 + 128) * 256 + 16 * 256 + 256 + 256 * 64 + 256 + 256 * 128
+    enter = sum((d + 1) * 128 for d in dims.values())
+    relate, norm = 3 * (256 + 1) * 128, 2 * 128
+    leave = 3 + (128 + 1) * 64 + 64 + 1
+    assert count_parameters(model) == enter + 3 * 3 * (block + norm) + norm + relate + leave
 
 
 @pytest.mark.parametrize("name", ["layer_coupled", "state_coupled"])
