@@ -45,9 +45,13 @@ def pcgrad(gradients: Tensor) -> Tensor:
 def min_norm(gradients: Tensor) -> Tensor:
     """Return the shortest convex mixture `[P]` of gradients `[L, P]`.
 
-    It is a mean, not a sum: for equal gradients 1 / L of what `sum_gradients` returns.
+    It is a mean, not a sum: for equal gradients 1 / L of what `sum_gradients` returns. One that is
+    zero is left out: its loss, which has nothing to compare, would stop all others.
     """
-    return min_norm_weights(gradients @ gradients.T).to(gradients.dtype) @ gradients
+    some = gradients[gradients.any(dim=1)]
+    if len(some) < 2:
+        return some.sum(dim=0)
+    return min_norm_weights(some @ some.T).to(some.dtype) @ some
 
 
 def min_norm_weights(products: Tensor) -> Tensor:

@@ -34,6 +34,16 @@ def test_min_norm_of_two_by_hand(
     assert min_norm(torch.tensor([second, first])).tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_loss_without_a_gradient_does_not_stop_the_others() -> None:
+    nothing = torch.zeros(2)
+    one = torch.tensor([3.0, 4.0])
+    assert min_norm(torch.stack([one, nothing])).tolist() == pytest.approx([3.0, 4.0])
+    two = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    expected = min_norm(two).tolist()
+    assert min_norm(torch.stack([two[0], nothing, two[1]])).tolist() == pytest.approx(expected)
+    assert min_norm(torch.zeros(3, 2)).tolist() == [0.0, 0.0]
+
+
 def test_min_norm_of_more_is_scipys_minimum() -> None:
     generator = torch.Generator().manual_seed(0)
     for count in (3, 5):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfae.fusion import fusion_info
+from scfae.fusion import combined_backward, fusion_info
 from scfae.fusion.macb_df import MACBDF
 
 DIMS = {"audio": 6, "video": 10}
@@ -51,3 +51,19 @@ def test_unimodal_heads_read_what_no_other_modality_touched() -> None:
 
 def test_its_recipe_asks_for_the_least_norm_point() -> None:
     assert fusion_info("macb_df").recipe.combiner == "min_norm"
+
+
+def test_it_learns_from_samples_of_one_modality_each() -> None:
+    """Nothing is there to contrast: that loss has no gradient, and must not stop the others."""
+    torch.manual_seed(0)
+    model = MACBDF(DIMS, num_outputs=2, width=16, num_layers=1)
+    features = {m: torch.randn(4, 3, d) for m, d in DIMS.items()}
+    present = torch.tensor([[True, False], [False, True]]).repeat(2, 1)
+    labels = torch.tensor([0, 1, 1, 0])
+    out = model(features, present, labels=labels)
+    losses = [torch.nn.functional.cross_entropy(out.logits, labels), *out.losses.values()]
+    combined_backward(losses, list(model.parameters()), "min_norm")
+    for m in DIMS:
+        grad = model.project[m].get_parameter("weight").grad
+        assert grad is not None
+        assert grad.abs().max() > 0
