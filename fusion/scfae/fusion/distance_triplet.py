@@ -1,4 +1,7 @@
-"""A triplet loss of a matrix of distances, for methods whose distance is no plain cosine."""
+"""A triplet loss of a matrix of distances, for methods whose distance is no plain cosine.
+
+Over several ranks the candidates are a rank's own: distances are not gathered, as cosines are.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -16,7 +16,10 @@ Where the released code is wrong: its jsd sums over the whole batch, samples wit
 modality included, and divides by the number of those that have it; here each sample counts where
 both are present. Deviations: any modality may be absent, not only the second; more than two add a
 token and their pairs; MLPs in place of the encoders; heads follow the task (cross-entropy, squared
-error or binary cross-entropy), where the original has binary cross-entropy.
+error or binary cross-entropy), where the original has binary cross-entropy; `ranking` is a mean
+over classes and over all samples, each pair of tokens counting where both are there, and tokens
+that err alike are not ranked (the original: over the violations alone, in samples with both
+modalities).
 
 Shapes: B samples, M modalities, S = M + 1 tokens, C outputs (1 without a head), W width.
 """
@@ -201,6 +204,7 @@ INFOS = (
             "Any modality may be absent, and there may be more than two.",
             "MLPs in place of the encoders.",
             "Errors of the task in place of binary cross-entropy.",
+            "The ranking is a mean over all samples, not over the violations alone.",
         ),
         needs=("labels",),
         min_modalities=2,

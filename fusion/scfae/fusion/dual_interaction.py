@@ -9,7 +9,8 @@ averaged (weighted token-wise interaction, Wang et al., arXiv 2203.07111). InfoN
     info_nce    of the global scores
     token_nce   of the local ones
 
-A retrieval's score is the sum of both, `similarity`; `z` holds what the global one is made of.
+A retrieval's score is the sum of both, `similarity`; `z` holds what the global one is made of. Over
+several ranks `token_nce` compares the samples of one rank, `info_nce` those of all.
 
 Shapes: B samples, T tokens of one modality, S of another, W width.
 """

@@ -12,8 +12,9 @@ for each m and of the private embeddings of each pair; `sim`, the central moment
 shared ones, a mean over pairs; `recon`, the squared error, a mean over features and modalities.
 
 Deviations: a projection replaces the encoders (BERT, BiLSTMs); an absent modality is no key, has
-zero embeddings and counts in no loss, where MISA knows no absence; keys without bias. In `diff` and
-`sim` the rows of a modality, or of a pair, are those where it is present.
+zero embeddings and counts in no loss, where MISA knows no absence; keys without bias, and no
+dropout of attention weights. In `diff` and `sim` the rows of a modality, or of a pair, are those
+where it is present.
 
 Shapes: B samples, M modalities, W embedding width.
 """
@@ -153,7 +154,11 @@ INFOS = (
         source="Hazarika et al., ACM MM 2020, code declare-lab/MISA",
         faithfulness="code",
         missing="its embeddings are zero and no keys, and count in no loss",
-        deviations=("A projection replaces the encoders.", "Absence is masked."),
+        deviations=(
+            "A projection replaces the encoders.",
+            "Absence is masked.",
+            "Keys without bias, no dropout of attention weights.",
+        ),
         min_modalities=2,
         recipe=TrainingRecipe(
             optimizer="adam",

@@ -82,6 +82,32 @@ def test_ranking_punishes_weight_on_the_token_that_errs_more() -> None:
     assert rank_hinge(weight, other, better, worse).item() == pytest.approx(0.3 / 2)
 
 
+def test_the_ranking_is_that_of_plain_loops_over_tokens_that_are_there() -> None:
+    torch.manual_seed(2)
+    model = DrFuse(DIMS, num_outputs=3, width=6).eval()
+    features = {m: torch.randn(3, d) for m, d in DIMS.items()}
+    present = torch.tensor([[True, True], [True, False], [True, True]])
+    labels = torch.tensor([2, 0, 1])
+    out = model(features, present, labels=labels)
+    together = mean_in_sigmoids(torch.stack(list(out.shared_from.values()), dim=1), present)
+    tokens = torch.stack([*out.specific.values(), together], dim=1)
+    valid = torch.tensor([[True, True, True], [True, False, True], [True, True, True]])
+    _, weights = model._attention(tokens, valid)
+    errors = [
+        torch.nn.functional.cross_entropy(head(tokens[:, s]), labels, reduction="none").tolist()
+        for s, head in enumerate(model.branches)
+    ]
+    total = 0.0
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        for b in range(3):
+            if valid[b, i] and valid[b, j]:
+                worse, better = (i, j) if errors[i][b] > errors[j][b] else (j, i)
+                gaps = weights[b, worse] - weights[b, better]
+                total += gaps.clamp(min=0.0).mean().item()
+    assert total > 0
+    assert out.losses["ranking"].item() == pytest.approx(total / 3 / 3, rel=1e-4)
+
+
 def test_each_output_reads_its_own_vector_and_absent_tokens_weigh_nothing() -> None:
     model = DrFuse(DIMS, num_outputs=3, width=6).eval()
     features = {m: torch.randn(2, d) for m, d in DIMS.items()}

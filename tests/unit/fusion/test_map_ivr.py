@@ -47,7 +47,11 @@ def test_every_loss_is_that_of_plain_loops() -> None:
     directions = [mean_hinge(x, labels) for x in (near, near.T)]
     found = out.losses["triplet_appearance"].item()
     assert found == pytest.approx(np.mean(directions), rel=1e-3)
-    assert "cls" in out.losses
+    cls = sum(
+        torch.nn.functional.cross_entropy(model.classify[name](x), labels).item()
+        for name, x in (("appearance", image), ("appearance", video), ("video", points))
+    )
+    assert out.losses["cls"].item() == pytest.approx(cls, rel=1e-4)
     assert "cls" not in model(features).losses
 
 
