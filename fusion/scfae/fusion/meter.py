@@ -8,13 +8,15 @@ previous layer left them, then a feed-forward network, each followed by layer no
     itm   cross-entropy of telling true pairings from those with another sample's other modalities
 
 Deviations: a learned first token for each stream, which stored rows lack; a small model by default
-(256 wide, 2 layers, 4 heads; the authors': 768, 6, 12); the wrong partner is the sample before it
-in the batch; no masked language modelling, as features are no words; more than two modalities
-attend to all the others, and all but the first are wrong together.
+(256 wide, 2 layers, 4 heads; the authors': 768, 6, 12); weights begin as torch's do, not normal of
+deviation 0.02 with biases 0; no dropout of attention weights; every sample is in a true pairing and
+in a wrong one (the authors': half the batch in each), its wrong partner the sample before it; no
+masked language modelling, as features are no words; more than two modalities attend to all the
+others, and all but the first are wrong together. Over several ranks partners are of one rank.
 
 A retrieval's score is that of the matching head, one pass a candidate: `match_scores`.
 
-Shapes: B samples, T steps of a stream, K keys, W model width, M modalities.
+Shapes: B samples, T steps of a stream, W model width, M modalities.
 """
 
 from collections.abc import Mapping
@@ -23,37 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Attention
 from .base import Fusion
+from .co_attention import CoAttentionLayer
 from .info import FusionInfo, TrainingRecipe
 from .output import FusionOutput
-from .perceptron import MLP
 from .presence import Inputs
-
-
-class METERLayer(nn.Module):
-    """Self-attention, cross-attention and feed-forward network; residual, post-norm.
-
-    Args:
-        width: W.
-        num_heads: Heads of both.
-        dropout: After each of the three.
-    """
-
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.own = Attention(width, num_heads)
-        self.cross = Attention(width, num_heads)
-        self.feed_forward = MLP(width, 4 * width, width)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, tokens: Tensor, valid: Tensor, others: Tensor, their: Tensor) -> Tensor:
-        """Return `[B, T, W]` from tokens `[B, T, W]` and others `[B, K, W]`, each with its mask."""
-        tokens = self.norms[0](tokens + self.dropout(self.own(tokens, tokens, valid)))
-        tokens = self.norms[1](tokens + self.dropout(self.cross(tokens, others, their)))
-        refined: Tensor = self.norms[2](tokens + self.dropout(self.feed_forward(tokens)))
-        return refined
 
 
 class METER(Fusion):
@@ -96,7 +72,7 @@ class METER(Fusion):
             {m: nn.Parameter(torch.randn(1, 1, width) * 0.02) for m in self.modalities}
         )
         self.layers = nn.ModuleList(
-            nn.ModuleDict({m: METERLayer(width, num_heads, dropout) for m in self.modalities})
+            nn.ModuleDict({m: CoAttentionLayer(width, num_heads, dropout) for m in self.modalities})
             for _ in range(num_layers)
         )
         self.pool = nn.ModuleDict({m: nn.Linear(width, width) for m in self.modalities})
@@ -203,7 +179,8 @@ INFOS = (
         deviations=(
             "A learned first token for each stream.",
             "256 wide with 2 layers and 4 heads by default, not 768, 6 and 12.",
-            "The wrong partner is the sample before it in the batch.",
+            "Weights begin as torch's do, and attention weights have no dropout.",
+            "A sample is in a true and in a wrong pairing, with the sample before it in the batch.",
             "No masked language modelling.",
             "No ranking head: a retrieval's score is the matching head's.",
         ),
@@ -213,7 +190,8 @@ INFOS = (
             lr=5e-5,
             weight_decay=0.01,
             warmup_share=0.1,
-            source="the released code's rate of heads and cross layers; batch size and epochs ours",
+            source="the released code's rate of heads and cross layers, weight decay and warm-up; "
+            "cosine for its linear fall, decay of biases and norms, batch size and epochs ours",
         ),
         batch_losses=("itm",),
     ),

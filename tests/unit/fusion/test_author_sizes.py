@@ -51,6 +51,17 @@ def meter() -> int:
     return 2 * stream + size(nn.Linear(2 * 768, 2), nn.Linear(2 * 768, 3))
 
 
+def avoid_df() -> int:
+    # Its decoder, and what reads it; a key's bias cannot change a softmax and is left, and so is a
+    # linear layer before the head.
+    attend = size(nn.MultiheadAttention(768, 12)) - 768
+    feed = size(nn.Linear(768, 3072), nn.Linear(3072, 768))
+    norm = size(nn.LayerNorm(768))
+    stream = 5 * (2 * attend + feed + 3 * norm) + size(nn.Linear(512, 768)) + 768
+    last = attend + feed + 2 * norm
+    return 2 * stream + last + size(nn.Linear(2 * 768, 768), nn.Linear(3 * 768, 3)) + 3
+
+
 def mmin() -> int:
     # Two cascades of 5 autoencoders 256-128-64 on the joint embedding, and their ways in and out.
     chain = (2 * 128, 256, 128, 64)
@@ -187,6 +198,7 @@ def dicmor() -> int:
 AUTHORS: dict[str, tuple[Any, dict[str, int], int, dict[str, Any]]] = {
     "uavm": (uavm, TWO, 3, {"width": 1024, "max_steps": 30}),
     "meter": (meter, TWO, 3, {"width": 768, "num_layers": 6, "num_heads": 12}),
+    "avoid_df": (avoid_df, TWO, 3, {"width": 768, "num_heads": 12}),
     "mmin": (mmin, TWO, 3, {}),
     "gcnet": (gcnet, TWO, 3, {}),
     "misa": (misa, SEQUENCES, 1, {}),
@@ -204,7 +216,7 @@ AUTHORS: dict[str, tuple[Any, dict[str, int], int, dict[str, Any]]] = {
 def test_a_method_at_its_authors_sizes_is_as_large_as_their_layers(name: str) -> None:
     count, dims, outputs, options = AUTHORS[name]
     torch.manual_seed(0)
-    with torch.device("meta" if name in ("uavm", "meter") else "cpu"):
+    with torch.device("meta" if name in ("uavm", "meter", "avoid_df") else "cpu"):
         model = build_fusion(name, dims, num_outputs=outputs, **options)
     with torch.device("meta"):
         expected = count()

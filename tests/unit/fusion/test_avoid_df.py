@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scfae.fusion.attention import CrossAttentionLayer
+from scfae.fusion.attention import Attention, time_code
 from scfae.fusion.avoid_df import AVoiDDF, _weights_of_first, focal_errors
 
 DIMS = {"audio": 6, "video": 10}
@@ -39,11 +39,40 @@ def test_the_margin_loss_is_on_means_before_the_decoder() -> None:
 def test_masked_keys_are_not_heard_and_weights_sum_to_one() -> None:
     model = AVoiDDF(DIMS, **SMALL).eval()
     valid = torch.tensor([[True, False, True]])
-    layer = model.layers[0].get_submodule("audio")
-    assert isinstance(layer, CrossAttentionLayer)
-    weights = _weights_of_first(layer, torch.randn(1, 4, 16), torch.randn(1, 3, 16), valid)
+    attention = model.layers[0].get_submodule("audio.cross")
+    assert isinstance(attention, Attention)
+    tokens, others = torch.randn(1, 4, 16), torch.randn(1, 3, 16)
+    weights = _weights_of_first(attention, tokens, others, valid)
     assert weights[0, 1] == 0
     assert weights.sum().item() == pytest.approx(1.0)
+
+
+def test_weights_are_those_of_torchs_attention() -> None:
+    torch.manual_seed(0)
+    ours, theirs = Attention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    with torch.no_grad():
+        maps = (ours.query.weight, ours.key.weight, ours.value.weight)
+        theirs.in_proj_weight.copy_(torch.cat(maps))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, torch.zeros(16), ours.value.bias]))
+    tokens, others = torch.randn(2, 4, 16), torch.randn(2, 3, 16)
+    valid = torch.tensor([[True, False, True], [True, True, True]])
+    _, expected = theirs(tokens, others, others, key_padding_mask=~valid)
+    weights = _weights_of_first(ours, tokens, others, valid)
+    torch.testing.assert_close(weights, expected[:, 0])
+
+
+def test_every_layer_hears_the_other_stream_as_it_entered() -> None:
+    model = AVoiDDF(DIMS, **SMALL).eval()
+    keys: list[torch.Tensor] = []
+    for layer in model.layers:
+        attention = layer.get_submodule("audio.cross")
+        attention.register_forward_pre_hook(lambda _, args: keys.append(args[1]))
+    features = {m: torch.randn(2, 3, d) for m, d in DIMS.items()}
+    model(features)
+    rows = model.project["video"](features["video"])
+    for heard in keys:
+        assert torch.allclose(heard[:, 1:], rows + time_code(rows))
+    assert len(keys) == 2
 
 
 def test_only_the_most_heard_tokens_are_read_once_more() -> None:
