@@ -99,7 +99,7 @@ class Perceiver(Fusion):
         num_heads: Heads of self-attention.
         head_width: Width of each head.
         num_bands: Frequencies of the position's Fourier features.
-        max_frequency: The highest of them, in periods over a sequence's two halves.
+        max_frequency: Twice the highest of them, which is in periods over a sequence.
         check_finite: Refuse NaN and infinity in what is present.
     """
 
@@ -124,6 +124,8 @@ class Perceiver(Fusion):
         sizes = (width, num_latents, depth, num_heads, head_width, num_bands)
         if min(sizes) < 1 or num_self < 0:
             raise ValueError(f"width and the other sizes: must be at least 1, not {sizes}")
+        if not 0 < max_frequency < math.inf:
+            raise ValueError(f"max_frequency: must be positive, not {max_frequency}")
         self.num_bands = num_bands
         self.max_frequency = max_frequency
         code = 2 * num_bands + 1
@@ -164,12 +166,12 @@ def position_code(valid: Tensor, num_bands: int, max_frequency: float) -> Tensor
     """Return `[B, T, 2 num_bands + 1]`: sines, cosines and the position itself.
 
     The position goes from -1 at the first to 1 at the last valid step of each sample; a sequence of
-    one step is at -1. Frequencies rise evenly from 1 to half the highest.
+    one step is at -1. Frequencies rise evenly from 1 to half of `max_frequency`.
 
     Args:
         valid: bool `[B, T]`.
         num_bands: Frequencies.
-        max_frequency: The highest.
+        max_frequency: Twice the highest.
     """
     last = (valid.sum(dim=1, keepdim=True) - 1).clamp(min=1)
     steps = torch.arange(valid.shape[1], device=valid.device)

@@ -21,6 +21,12 @@ def test_the_position_runs_from_minus_one_to_one_over_the_samples_own_length() -
     assert code[0, 0].numpy() == pytest.approx(np.array(expected), abs=1e-6)
 
 
+def test_a_frequency_that_is_none_is_named() -> None:
+    for wrong in (0.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="max_frequency: must be positive"):
+            Perceiver({"a": 6}, max_frequency=wrong)
+
+
 def test_the_latents_do_not_see_the_order_of_modalities_tokens() -> None:
     torch.manual_seed(0)
     options: dict[str, Any] = {
