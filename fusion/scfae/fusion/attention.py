@@ -238,7 +238,7 @@ def embed(tokens: Tensor) -> Tensor:
 
 
 def even_width(width: int, num_heads: int) -> int:
-    """Return the least width from `width` on that heads divide and sines and cosines fill.
+    """Return the least multiple of twice the heads from `width` on; sines and cosines fill it.
 
     Raises:
         ValueError: If there is no head.

@@ -17,7 +17,10 @@ Losses. With labels, errors of own heads: `task_shared` on R_c(c), `task_leading
 |y_i - y_k| - cos_ij + cos_ik) with j of the same label and k of another; for classes |y_i - y_k| is
 1.
 
-Deviations: convolutions pad, so that a vector is a sequence of one; one linear layer aligns the
+Deviations: convolutions pad, so that a vector is a sequence of one; one dropout rate, in the
+layers, where the code has one for each place and data set, and in R; values have squared errors,
+not absolute ones; `orthogonality` is as for CMU-MOSI (for -MOSEI the code takes the cosines of ten
+features each); one linear layer aligns the
 shared vectors of all modalities; keys have no bias and, in cross-attention, a norm of their own,
 where the code has one for both; cross-attention is not causal, since streams may be on different
 clocks; the triplet takes the mean of
@@ -33,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import even_width
+from .attention import check_width
 from .base import Fusion
 from .causal import CausalEncoder, ResidualMLP
 from .cross_encoder import CrossEncoder
@@ -55,7 +58,7 @@ class DLF(Fusion):
         num_outputs: Outputs of the heads; None builds none.
         head: `linear` or `mlp`, of `fused`.
         leading: The modality that the others are drawn to; None is the first.
-        width: W, a multiple of twice `num_heads`; None takes 50 rounded up to one.
+        width: W, even, a multiple of `num_heads`.
         num_heads: Attention heads.
         num_layers: Layers of the encoders and of the cross-attention.
         num_last_layers: Layers of the encoders that follow the cross-attention.
@@ -71,8 +74,8 @@ class DLF(Fusion):
         num_outputs: int | None = None,
         head: str = "linear",
         leading: str | None = None,
-        width: int | None = None,
-        num_heads: int = 5,
+        width: int = 50,
+        num_heads: int = 10,
         num_layers: int = 2,
         num_last_layers: int = 3,
         kernel: int = 3,
@@ -86,10 +89,8 @@ class DLF(Fusion):
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel: must be odd, not {kernel}")
         self.leading = leading or self.modalities[0]
-        w = width or even_width(50, num_heads)
-        if w % (2 * num_heads):
-            raise ValueError(f"width: must be a multiple of {2 * num_heads}, not {width}")
-        num = len(self.dims)
+        check_width(width, num_heads)
+        w, num = width, len(self.dims)
 
         def encoder(layers: int) -> CausalEncoder:
             return CausalEncoder(w, num_heads, layers, dropout)
@@ -244,7 +245,7 @@ INFOS = (
         faithfulness="code",
         missing="its streams are masked; without the leading modality only the shared part is left",
         deviations=(
-            "5 heads, not 10, so that a time code fits the width of 50.",
+            "One dropout rate; values have squared errors in the losses of its own heads.",
             "The triplet takes means over positives, on the mean over time.",
             "Keys have a norm of their own; cross-attention is not causal.",
         ),
@@ -265,8 +266,8 @@ INFOS = (
                 "orthogonality": 0.01,
                 "triplet": 0.01,
             },
-            source="the released code, which sums the gradients of 10 batches and stops early; "
-            "epochs are ours",
+            source="the released code, which sums the gradients of 10 batches, halves the rate on "
+            "a plateau and stops early; epochs are ours",
         ),
         batch_losses=("triplet",),
     ),

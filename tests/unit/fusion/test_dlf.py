@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scfae.fusion import build_fusion
-from scfae.fusion.causal import CausalEncoder
+from scfae.fusion.attention import Attention
+from scfae.fusion.causal import CausalEncoder, ResidualMLP
 from scfae.fusion.dlf import DLF
 
 DIMS = {"t": 8, "a": 6, "v": 10}
@@ -74,7 +75,27 @@ def test_own_heads_are_trained_on_what_is_there() -> None:
     others = F.cross_entropy(t(out.z["t"]), labels, reduction="none")[0]
     others = others + F.cross_entropy(v(out.z["v"]), labels, reduction="none")[2]
     assert torch.allclose(out.losses["task_others"], others / 3)
+    heard: list[Tensor] = []
+    model.own_heads[-1].register_forward_hook(lambda _, x, __: heard.append(x[0]))
+    shared = model(features, present, labels=labels).losses["task_shared"]
+    c = heard[0]
+    assert (c[0, 16:] == 0).all()  # v is absent from the first
+    own_head = model.own_heads[-1]
+    assert isinstance(own_head, nn.Sequential)
+    residual = own_head[0]
+    assert isinstance(residual, ResidualMLP)
+    refined = c + residual.mlp[2](torch.relu(residual.mlp[0](c)))
+    own = F.cross_entropy(own_head[1](refined), labels)
+    assert shared.item() == pytest.approx(own.item(), abs=1e-6)
     assert set(model(features).losses) == {"recon", "specific", "orthogonality"}
+
+
+def test_it_is_as_wide_and_has_as_many_heads_as_released() -> None:
+    model = build_fusion("dlf", DIMS)
+    heads = [part for part in model.modules() if isinstance(part, Attention)]
+    assert {(part.query.in_features, part.num_heads) for part in heads} == {(50, 10)}
+    with pytest.raises(ValueError, match="width: must be even and a multiple of 10"):
+        build_fusion("dlf", DIMS, width=52)
 
 
 def test_what_is_rebuilt_without_error_is_encoded_as_what_it_was_made_of() -> None:
