@@ -29,7 +29,7 @@ from .base import Fusion
 from .co_attention import CoAttentionLayer
 from .info import FusionInfo, TrainingRecipe
 from .output import FusionOutput
-from .presence import Inputs
+from .presence import Inputs, prepare
 
 
 class METER(Fusion):
@@ -103,7 +103,17 @@ class METER(Fusion):
             gallery: Others, `[G, D_m]` or `[G, T, D_m]`.
             lengths: For each modality of either int `[Q]` or `[G]`.
             chunk_size: Candidates in one pass.
+
+        Raises:
+            ValueError: If a side is empty, both have a modality, or no candidate fits a pass.
         """
+        if not queries or not gallery or set(queries) & set(gallery):
+            raise ValueError(
+                "queries, gallery: each needs modalities of its own, not "
+                f"{', '.join(queries) or 'none'} and {', '.join(gallery) or 'none'}"
+            )
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size: must be at least 1, not {chunk_size}")
         lengths = lengths or {}
         num_queries = len(next(iter(queries.values())))
         num_candidates = len(next(iter(gallery.values())))
@@ -121,7 +131,9 @@ class METER(Fusion):
                 }
                 long = {m: n[pick[m]].expand(size) for m, n in lengths.items()}
                 here = named.to(next(iter(batch.values())).device).expand(size, -1)
-                logits = self.match(self(batch, here, long).fused)
+                inputs = prepare(batch, here, long, dims=self.dims, check_finite=self.check_finite)
+                z = self._streams(inputs.features, inputs.valid)
+                logits = self.match(torch.cat(list(z.values()), dim=1))
                 parts.append(logits[:, 1] - logits[:, 0])
             rows.append(torch.cat(parts))
         return torch.stack(rows)

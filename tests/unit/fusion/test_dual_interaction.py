@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from scfae.fusion.dual_interaction import DualInteraction, nce_of_scores, token_similarity
 
@@ -43,3 +44,6 @@ def test_similarity_is_the_global_score_plus_the_local_one() -> None:
     assert torch.allclose(scores, out.z["image"] @ out.z["video"].T + local, atol=1e-6)
     expected = nce_of_scores(local / 0.07, torch.ones(2, dtype=torch.bool))
     assert torch.allclose(out.losses["token_nce"], expected, atol=1e-5)
+    whole = (out.z["image"] @ out.z["video"].T / 0.07).detach().numpy()
+    nce = [-np.mean(np.log(softmax(x, axis=1).diagonal())) for x in (whole, whole.T)]
+    assert out.losses["info_nce"].item() == pytest.approx(np.mean(nce), rel=1e-4)

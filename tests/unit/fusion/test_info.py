@@ -56,8 +56,8 @@ def test_options_that_a_class_passes_on_are_its_own() -> None:
     assert fusion_info("dicmor").defaults["num_segments"] == 8
     model = build_fusion("dicmor", DIMS, num_layers=1, num_refiner_blocks=1, num_flow_steps=1)
     names = [name for name, _ in model.named_modules()]
-    assert "body.cross.audio->video.0" in names
-    assert "body.cross.audio->video.1" not in names
+    assert "body.cross.audio->video.layers.0" in names
+    assert "body.cross.audio->video.layers.1" not in names
     with pytest.raises(ValueError, match="refiners: dicmor has no such option"):
         build_fusion("dicmor", DIMS, refiners=1)
 

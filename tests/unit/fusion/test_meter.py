@@ -38,6 +38,12 @@ def test_scores_of_all_pairs_are_those_of_one_pair_at_a_time() -> None:
     assert scores.shape == (2, 5)
     logits = model.match(model({"image": images[1:], "text": texts[3:4, :3]}).fused)[0]
     assert scores[1, 3].item() == pytest.approx((logits[1] - logits[0]).item(), abs=1e-5)
+    with pytest.raises(ValueError, match="each needs modalities of its own, not image and none"):
+        model.match_scores({"image": images}, {})
+    with pytest.raises(ValueError, match="each needs modalities of its own, not image and image"):
+        model.match_scores({"image": images}, {"image": images})
+    with pytest.raises(ValueError, match="chunk_size: must be at least 1, not 0"):
+        model.match_scores({"image": images}, {"text": texts}, chunk_size=0)
 
 
 def test_the_other_stream_changes_a_pooled_token_only_where_it_is_there() -> None:

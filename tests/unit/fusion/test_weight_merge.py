@@ -35,8 +35,20 @@ def test_copies_begin_alike_so_that_merging_changes_nothing_at_first() -> None:
 def test_each_copy_learns_from_its_own_modality() -> None:
     model = make()
     features = {m: torch.randn(4, d) for m, d in DIMS.items()}
+    labels = torch.tensor([0, 1, 2, 0])
+    present = torch.tensor([[True, True]] * 3 + [[False, True]])
+    disturb(model)
+    expected = 0.0
+    for i, (m, rows) in enumerate((("a", [0, 1, 2]), ("v", [0, 1, 2, 3]))):
+        x = torch.nn.functional.gelu(model.project[m](features[m][rows]))
+        x = torch.nn.functional.gelu(x @ model.hidden_weight[i].T + model.hidden_bias[i])
+        logits = x @ model.out_weight[i].T + model.out_bias[i]
+        own = torch.nn.functional.cross_entropy(logits, labels[rows], reduction="sum")
+        expected += own.item() / 4
+    found = model(features, present, labels=labels).losses["copies"].item()
+    assert found == pytest.approx(expected, rel=1e-5)
     present = torch.tensor([[True, False]] * 4)
-    model(features, present, labels=torch.tensor([0, 1, 2, 0])).losses["copies"].backward()
+    model(features, present, labels=labels).losses["copies"].backward()
     assert model.hidden_weight.grad is not None
     assert model.hidden_weight.grad[0].abs().max() > 0
     assert model.hidden_weight.grad[1].abs().max() == 0

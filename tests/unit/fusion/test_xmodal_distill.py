@@ -34,6 +34,10 @@ def test_only_samples_that_have_both_are_distilled_and_the_teacher_is_constant()
     loss.backward()
     assert all(p.grad is None or not p.grad.any() for p in model.classifiers["video"].parameters())
     assert all(p.grad is not None for p in model.classifiers["image"].parameters())
+    video, image = (out.z[m].detach().numpy()[[0, 2]] for m in ("video", "image"))
+    scores = video @ image.T / 0.1
+    nce = [-np.mean(np.log(softmax(x, axis=1).diagonal())) for x in (scores, scores.T)]
+    assert out.losses["info_nce"].item() == pytest.approx(np.mean(nce), rel=1e-4)
     assert np.allclose(out.logits[1].detach(), logits["image"][1].detach(), atol=1e-6)
 
 
