@@ -194,9 +194,10 @@ def test_a15_or_every_step_is_fused_and_then_the_mean_is_taken() -> None:
         build(time="per_step", pooling="attention")
 
 
-def test_a16_what_is_absent_has_no_reconstruction_loss() -> None:
-    model = build()
-    features = batch(THREE, size=4)
+@pytest.mark.parametrize("dims", [THREE, dict.fromkeys(THREE, 4)], ids=["unequal", "equal"])
+def test_a16_what_is_absent_has_no_reconstruction_loss(dims: dict[str, int]) -> None:
+    model = build(dims)
+    features = batch(dims, size=4)
     present = torch.tensor(
         [[True, True, True], [True, False, False], [False, True, True], [False, False, False]]
     )
