@@ -156,7 +156,9 @@ class SCFAE(BlockMaps, Fusion):
         )
         self.next, self.boundary = self.plan.next, self.plan.boundary
         self.shared_width = self.plan.shared_width
-        self.deeper = nn.ModuleList(DeeperBlock(self.plan) for _ in range(layers - 1))
+        self.deeper = nn.ModuleList(
+            DeeperBlock(self.plan, self.input_rms) for _ in range(layers - 1)
+        )
         self.constraint = None if constraint == "none" else CONSTRAINTS[constraint](self.dims)
         self.add_head(sum(self.dims.values()) + len(self.dims) * self.shared_width)
 

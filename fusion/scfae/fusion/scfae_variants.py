@@ -139,7 +139,7 @@ INFOS = (
         faithfulness="substitute",
         missing=_MISSING,
         deviations=(
-            "Two blocks; between them a linear map from l_m + l* back to l_m.",
+            "Two blocks; between them a linear map from l_m + l* back to l_m, and a norm.",
             "Each block rebuilds the input features; the loss is the mean over blocks.",
         ),
         recipe=_RECIPE,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scfae.fusion import SCFAE, count_parameters
 from scfae.fusion.mapping import GroupedLinear
+from scfae.fusion.scfae_block import DeeperBlock
 from scfae.fusion.stacked import LinearStack
 
 EQUAL = {"a": 6, "v": 6, "t": 6}
@@ -139,7 +140,7 @@ def test_training_copying_and_loading_keep_both_paths_together() -> None:
 
 def test_a_stack_of_blocks_reads_maps_of_the_one_before() -> None:
     one, two = build(UNEQUAL), build(UNEQUAL, num_layers=2)
-    entry = sum((d + 5) * d + d for d in UNEQUAL.values())
+    entry = sum((d + 5) * d + d + d for d in UNEQUAL.values())
     assert count_parameters(two) == 2 * count_parameters(one) + entry
     features, present = batch(UNEQUAL)
     two.load_state_dict(one.state_dict(), strict=False)
@@ -149,6 +150,20 @@ def test_a_stack_of_blocks_reads_maps_of_the_one_before() -> None:
     torch.testing.assert_close(out.z, deeper["z"])
     errors = [two._error(features, recon, present) for recon in (first.recon, deeper["recon"])]
     torch.testing.assert_close(out.losses["recon"], (errors[0] + errors[1]) / 2)
+
+
+def test_a_new_block_of_a_stack_says_as_much_as_the_one_before() -> None:
+    torch.manual_seed(0)
+    dims = {"a": 64, "v": 64}
+    model = SCFAE(dims, num_layers=3)
+    features = {m: SCFAE.input_rms * torch.randn(128, d) for m, d in dims.items()}
+    everything = torch.ones(128, 2, dtype=torch.bool)
+    z = model.run_maps(features, everything, "both")["z"]
+    first = z["a"].std(dim=0).mean()
+    for block in model.deeper:
+        assert isinstance(block, DeeperBlock)
+        z = block(z, everything, "both")["z"]
+        assert first / 4 < z["a"].std(dim=0).mean() < 4 * first
 
 
 @pytest.mark.parametrize("width", [512, 35])

@@ -39,7 +39,9 @@ def table_12(
         ]
         rows += [linear(d + least, d)] if reconstruct else []
     rows *= layers
-    rows += [linear(d + least, d) for d in dims.values()] * (layers - 1)  # ours, between blocks
+    # Ours, between blocks: a linear map, and the scale of a norm.
+    rows += [linear(d + least, d) for d in dims.values()] * (layers - 1)
+    rows += [(0, d) for d in dims.values()] * (layers - 1)
     weights = sum(row[0] for row in rows)
     return weights + sum(row[1] for row in rows), weights
 
