@@ -66,8 +66,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "momke": {"width": 128},
     "mculora": {"width": 64},
     "gcnet": {"width": 64, "graph_width": 64},
-    "layer_coupled": {"width": 64, "num_layers": 1},
-    "state_coupled": {"width": 64, "num_layers": 1},
+    "layer_coupled": {"width": 64, "num_layers": 2},  # one alone has nothing to couple
+    "state_coupled": {"width": 64, "num_layers": 2},
     "dlf": {"num_layers": 1, "num_last_layers": 1},
     "align_maskrecon": {"width": 64},
     "imder": {
