@@ -72,7 +72,7 @@ def test_the_paper_protocol_trains_as_authors_do(store: FeatureStore) -> None:
     ours = only(found["SCFAE"]).config
     assert (ours.optim.epochs, ours.optim.lr, ours.optim.warmup) == (125, 5e-4, 0.2)
     assert ours.loop.masking == "none"
-    assert only(found["MMIN"]).config.optim.epochs == 100
+    assert only(found["MMIN"]).config.optim.epochs == 200
     assert only(found["DLF"]).config.model.options == {"leading": "text"}
     detector = only(rows(plan(store, "table4", protocol="paper", overrides={}))["SCFAE"]).config
     assert detector.optim.epochs == 10
