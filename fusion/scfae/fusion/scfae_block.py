@@ -255,10 +255,10 @@ class DeeperBlock(BlockMaps):
 
     def forward(self, z: Mapping[str, Tensor], present: Tensor, branches: str) -> Parts:
         """Return this block's parts from z `[N, l_m + l*]`; an absent modality enters as zero."""
-        vectors = {
-            m: self.norm[m](self.entry[m](z[m])).masked_fill(~present[:, i, None], 0.0)
-            for i, m in enumerate(self.plan.modalities)
-        }
+        vectors = {}
+        for i, m in enumerate(self.plan.modalities):
+            entered = self.norm[m](self.entry[m](z[m]).float())  # its scale is not cast
+            vectors[m] = entered.masked_fill(~present[:, i, None], 0.0)
         return self.run_maps(vectors, present, branches)
 
 
