@@ -257,7 +257,9 @@ class DeeperBlock(BlockMaps):
         """Return this block's parts from z `[N, l_m + l*]`; an absent modality enters as zero."""
         vectors = {}
         for i, m in enumerate(self.plan.modalities):
-            entered = self.norm[m](self.entry[m](z[m]).float())  # its scale is not cast
+            norm = self.norm[m]
+            assert isinstance(norm, nn.RMSNorm)
+            entered = norm(self.entry[m](z[m]).to(norm.weight.dtype))  # autocast leaves the scale
             vectors[m] = entered.masked_fill(~present[:, i, None], 0.0)
         return self.run_maps(vectors, present, branches)
 
