@@ -5,6 +5,7 @@ import torch
 
 from scfae.fusion import build_fusion, fusion_info
 from scfae.fusion.mctn import MCTN, Decoder
+from scfae.fusion.recurrent import BiLSTM
 
 DIMS = {"t": 8, "a": 6, "v": 10}
 
@@ -30,6 +31,19 @@ def test_a_decoder_attends_and_reads_what_it_wrote() -> None:
         hidden, cell = decoder.cell(torch.cat([written, heard], dim=1), (hidden, cell))
         written = torch.tanh(decoder.write(torch.cat([hidden, heard], dim=1)))
         assert torch.allclose(out[:, step], written, atol=1e-6)
+
+
+def test_the_states_of_both_directions_are_added() -> None:
+    model = make()
+    features = {m: torch.randn(2, 3, d) for m, d in DIMS.items()}
+    rows = model.read["t"](features["t"])
+    for encoder in model.encoders:
+        assert isinstance(encoder, BiLSTM)
+        onward = encoder.forwards[0](rows)[0]
+        rows = onward + encoder.backwards[0](rows.flip(1))[0].flip(1)
+    states = model.last(rows, torch.ones(2, 3, dtype=torch.bool))[0]
+    fused = model.pool(states, torch.ones(2, 3, dtype=torch.bool))
+    assert torch.allclose(model(features).fused, fused, atol=1e-6)
 
 
 def test_losses_are_errors_over_rows_of_samples_with_source_and_target() -> None:
