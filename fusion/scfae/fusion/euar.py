@@ -12,8 +12,9 @@ Losses over the modalities present: `kl` of the kept Gaussians to N(0, 1), by th
 `balance` of Switch, E sum over e of f_e P_e, f_e the share of places where e is the first choice
 and P_e the mean gate; `uncertainty`, the gates times the mean variance, over E.
 
-Readings: one gate and one set of experts serve every modality; means are over features. There is
-noise in training only. An absent modality's y_m is zero.
+Readings: one gate and one set of experts serve every modality; means are over features; `kl` weighs
+the kept experts and `uncertainty` all. There is noise in training only. An absent modality's y_m is
+zero.
 
 Shapes: B samples, M modalities, W width, E experts.
 """

@@ -2,7 +2,8 @@
 
 Kingma and Dhariwal, "Glow" (NeurIPS 2018), as DiCMoR uses it: activation norm, an invertible 1x1
 convolution, an affine coupling; nothing mixes steps. The norm begins as the identity, where Glow
-takes the first batch's statistics.
+takes the first batch's statistics; a coupling's last layer begins at zero, as there, and has no
+scale; those before begin as torch's own.
 
 Shapes: B samples, S steps, W width.
 """

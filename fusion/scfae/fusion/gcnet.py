@@ -15,8 +15,9 @@ three relations: before, itself, after; that of speakers one, as for CMU-MOSI an
 dialogues have one speaker. Loss `recon`: for each utterance the squared error over the features of
 each hidden modality, over D_m.
 
-Deviations: dense masks instead of a graph library; in training some present modalities are hidden
-by a draw of each batch, and they alone are rebuilt, since what is truly absent is unknown; the
+Deviations: dense masks instead of a graph library; BiLSTMs do not read padding; in training some
+present modalities are hidden by a draw of each batch, at one rate, where the authors train a model
+for each rate of the test, and they alone are rebuilt, since what is truly absent is unknown; the
 optional attention over time, off by default, is left out. With one modality nothing could be
 hidden: at least two. Dialogues are named by `groups`; without
 them every sample is a dialogue of its own and the graphs say nothing: training then warns once.

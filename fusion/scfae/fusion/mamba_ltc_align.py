@@ -8,7 +8,8 @@ stands for SALM's:
     x_m = LN(mamba_m(project(V_m)) + project(V_m))
     h_t = (1 - s_t) g_t + s_t k_t, s_t = sigmoid(linear(b_t)), g_t, k_t = tanh(linear(b_t)),
           b_t = 1.7159 tanh(2/3 linear([x_t; h_(t-1)]))       (closed-form liquid cell, steps of 1)
-    fused = [h_T of each modality];  `align` = InfoNCE of each pair, a mean over pairs
+    fused = [h_T of each modality];  `align` = InfoNCE of each pair over the samples that have both,
+          a mean over all pairs, in which one that no sample has is 0
 
 The cell: Hasani et al., "Closed-form continuous-time neural networks" (Nature MI 2022).
 

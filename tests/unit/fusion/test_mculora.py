@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from scfae.fusion import build_fusion, fusion_info
-from scfae.fusion.lora import LowRankChoice
+from scfae.fusion.lora import LowRank, LowRankChoice
 from scfae.fusion.mculora import MCULoRA
-from scfae.fusion.two_streams import CrossModality
+from scfae.fusion.two_streams import CrossModality, TwoStreamLayer
 
 DIMS = {"a": 6, "v": 10}
 THREE = DIMS | {"t": 8}
@@ -48,6 +50,56 @@ def test_a_stream_hears_each_other_by_the_attention_of_their_pair() -> None:
         scores = (query @ key.transpose(1, 2) / 4**0.5).softmax(dim=2)
         parts.append(scores @ attend.value(s["a"])[..., part])
     assert torch.allclose(heard, s["v"] + attend.out(torch.cat(parts, dim=2)), atol=1e-6)
+
+
+def test_a_layer_has_updates_in_the_shared_stream_and_low_rank_maps_alone_in_the_other() -> None:
+    torch.manual_seed(0)
+    layer = TwoStreamLayer(4, 1, 0.0, 2, 0.0, num_choices=3, up_std=1.0)
+    for update in (layer.shared_in, layer.shared_out):
+        torch.nn.init.normal_(update.up.weight)  # it begins at zero
+    x, s = torch.randn(2, 1, 2, 4)
+    valid, choice = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[[False, True, False]] * 2])
+    first, second = layer.mlp[0], layer.mlp[3]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+
+    def one_head(rows: Tensor, bias: float) -> Tensor:
+        query, key, value = (
+            F.linear(rows, part.weight, None if part.bias is None else bias * part.bias)
+            for part in (layer.query, layer.key, layer.value)
+        )
+        return (query @ key.transpose(1, 2) / 2).softmax(dim=2) @ value
+
+    def updated(plain: nn.Linear, update: LowRank, rows: Tensor) -> Tensor:
+        return F.linear(rows, plain.weight + update.up.weight @ update.down.weight, plain.bias)
+
+    def chosen(low: LowRankChoice, rows: Tensor) -> Tensor:
+        return rows @ low.down.weight[2:4].T @ low.up.weight[:, 2:4].T
+
+    o = one_head(x, 1.0)
+    hidden = F.gelu(updated(first, layer.shared_in, o))
+    shared, specific = layer.both(x, s, valid, choice)
+    assert torch.allclose(shared, x + o + updated(second, layer.shared_out, hidden), atol=1e-5)
+    seen = one_head(s, 0.0)
+    hidden = F.gelu(chosen(layer.choice_in, seen))
+    assert torch.allclose(specific, s + seen + chosen(layer.choice_out, hidden), atol=1e-5)
+
+
+def test_both_streams_end_in_one_answer() -> None:
+    model = make().eval()
+    for name in ("shared_joint", "shared_head"):
+        torch.nn.init.normal_(getattr(model, name).up.weight)
+    features = {m: torch.randn(2, d) for m, d in DIMS.items()}
+    out = model(features)
+    x = torch.cat([out.z[m] for m in DIMS], dim=1)
+    u = torch.relu(model.joint(x) + model.shared_joint(x)) + x
+    assert torch.allclose(out.fused[:, :16], u, atol=1e-6)
+    v = out.fused[:, 16:]
+    head, rank = model.choice_head, 4
+    last = slice(2 * rank, 3 * rank)  # the combination of both
+    low = v @ head.down.weight[last].T @ head.up.weight[:, last].T
+    assert model.own_head is not None
+    assert torch.allclose(out.logits, model.own_head(u) + model.shared_head(u) + low, atol=1e-6)
 
 
 def test_dropout_is_the_released_one_and_another_of_what_low_rank_maps_read() -> None:
