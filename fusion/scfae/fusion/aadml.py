@@ -10,11 +10,11 @@ the triplet compares an embedding with what the map made, two embeddings are nev
 retrieval that they are for does not work: of eight classes 14.6 % of the nearest are of the right
 one, where it is 99.2 % without the map (`python -m benchmarks.fusion_miniature`, three seeds).
 
-Deviations: k and margin are not published; a sample is among its own neighbours, so that there is
-always one; queries and keys are shared by the modalities; negatives are proxies of other
-classes (without labels, or with `positives="pair"`: of all other samples); more than two modalities
-add every pair; a head on the embeddings side by side is ours. Over several ranks the graph is that
-of a rank's own samples, the negatives are those of all.
+Deviations: k and margin are ours; a sample is among its own neighbours, so that there is always
+one; queries and keys are shared by the modalities; negatives are proxies of other classes (without
+labels, or with `positives="pair"`: of all other samples); more than two modalities add every pair;
+a head on the embeddings side by side is ours. Over several ranks the graph is that of a rank's own
+samples, the negatives are those of all.
 
 Shapes: B samples, W width of the embeddings.
 """
@@ -150,7 +150,7 @@ INFOS = (
         faithfulness="text",
         missing="its embedding is zero, it is nobody's neighbour and its pairs are left out",
         deviations=(
-            "k and margin are not published and ours.",
+            "k and margin are ours.",
             "A proxy is a mean of embeddings: no map of values is learned.",
             "A sample is among its own neighbours.",
             "More than two modalities add every pair.",
