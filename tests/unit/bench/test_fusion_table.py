@@ -168,3 +168,13 @@ def test_the_demos_columns_are_read_without_its_fakes(tmp_path: Path) -> None:
         if rows.shape[1] > 2:
             means = segment_means(rows, valid, 2)
             assert torch.equal(short.features[m], means)
+    few = digits_seen_and_heard(tmp_path / "s", most_features=6)
+    assert few.dims == {"video": 6, "audio": 6, "image": 5}
+    for m in ("video", "audio"):
+        assert torch.equal(few.lengths[m], data.lengths[m])
+        kept = few.features[m][torch.from_numpy(parts["train"])]
+        valid = (
+            torch.arange(kept.shape[1]) < data.lengths[m][torch.from_numpy(parts["train"]), None]
+        )
+        torch.testing.assert_close(kept[valid].mean(dim=0), torch.zeros(6), atol=1e-5, rtol=0)
+        assert not kept[~valid].any()
