@@ -10,12 +10,13 @@ LN is one for all layers and modalities, R_m one for all layers; each Mamba bloc
 `state_coupled` is our reading of the paper's equation, h_m,t = sum over k of A_(k to m) h_k,(t-1) +
 B_m x_m,t: the scan of m decays a weighted mean of all modalities' last states,
 
-    h_m,t = exp(dt A) (sum over k of w_km h_k,(t-1)) + dt B u_m,t,   u_m = LN_m(x_m),
-    y_m = LN(h_m's output) + x_m
+    h_m,t = exp(dt A) (sum over k of w_km h_k,(t-1)) + dt B x_m,t,   y_m = LN(h_m's output) + x_m
 
 with w_km a softmax over the modalities present, one for each inner feature, that begins near the
-modality's own state. Then, for both: the maximum over time of each modality, a mean of these
-weighted by a softmax over the modalities present, and linear-ReLU before the head.
+modality's own state. It has no LN_m: states are to meet as loud as their streams are, and with it a
+mark in one stream that picks a sign of the other was no longer found (66 %, not 99). Then, for
+both: the maximum over time of each modality, a mean of these weighted by a softmax over the
+modalities present, and linear-ReLU before the head.
 
 Deviations: streams of unequal length are padded at the end, which a causal scan cannot hear, where
 the authors resample all to one length; any number of modalities from 2; the scan is plain PyTorch.
@@ -41,7 +42,7 @@ OWN_STATE = 2.0
 
 
 class CoupledLayer(nn.Module):
-    """A norm and a Mamba block for each modality, and what couples their states.
+    """A Mamba block for each modality behind a norm, or without one and coupled in the state.
 
     Args:
         modalities: Names.
@@ -55,21 +56,20 @@ class CoupledLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.modalities = modalities
-        self.enter = nn.ModuleDict({m: nn.LayerNorm(width) for m in modalities})
         self.blocks = nn.ModuleDict({m: Mamba(width, num_states) for m in modalities})
         if in_state:
             inner = 2 * width
             own = OWN_STATE * torch.eye(len(modalities))
             self.coupling = nn.Parameter(own[:, :, None].repeat(1, 1, inner))
+        else:
+            self.enter = nn.ModuleDict({m: nn.LayerNorm(width) for m in modalities})
         self.in_state = in_state
 
     def forward(self, streams: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
         """Return what each block makes, `[B, T, W]` for each modality."""
-        normed = {m: self.enter[m](streams[m]) for m in self.modalities}
-        return self._scan_together(normed, present) if self.in_state else self._scan(normed)
-
-    def _scan(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {m: self.blocks[m](streams[m]) for m in self.modalities}
+        if self.in_state:
+            return self._scan_together(streams, present)
+        return {m: self.blocks[m](self.enter[m](streams[m])) for m in self.modalities}
 
     def _scan_together(self, streams: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
         given = []

@@ -54,6 +54,7 @@ def test_states_are_mixed_by_weights_over_what_is_present() -> None:
     y = (h["a"] * given["a"].read[0, 2]).sum(dim=1) + given["a"].skip[0, 2]
     expected = blocks["a"].out(y * given["a"].gate[0, 2])
     assert torch.allclose(both["a"][0, 2], expected, atol=1e-5)
+    assert torch.equal(layer(streams, torch.tensor([[True, True]]))["a"], both["a"])  # no norm
     alone = layer._scan_together(streams, torch.tensor([[True, False]]))
     assert torch.allclose(alone["a"], layer.blocks["a"](streams["a"]), atol=1e-5)
 
