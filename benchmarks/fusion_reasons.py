@@ -145,7 +145,11 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
             "the source is the other view",
             {"source": "b"},
         ),
-        "mmin": _NOT_HIDDEN,
+        "mmin": Change(
+            "half of the epochs train its teacher, and a dropout of one half slows the others",
+            "four times as many epochs",
+            epochs=4,
+        ),
         "gcnet": _NOT_HIDDEN,
         "imder": _NOT_HIDDEN,
         "dicmor": _NOT_HIDDEN,
@@ -215,7 +219,9 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
     | {
         "misa": Change(_NARROW, "128 features, as by default, not 32", {"width": 128}),
         "drfuse": _DRAWN,
-        "dlf": Change(_NARROW, "52 features, about the default of 50, not 16", {"width": 52}),
+        "dlf": Change(
+            _NARROW, "50 features, as by default, not 16", {"width": 50, "num_heads": 10}
+        ),
     },
     "product": {
         "lmf": Change("it multiplies what it makes of each view", "all are one view", data=joined)
