@@ -56,7 +56,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "momke": {"width": 64},
     "mculora": {"width": 64},
     "gcnet": {"width": 64, "graph_width": 64},
-    "layer_coupled": {"width": 32, "num_layers": 1, "num_states": 8},
+    "layer_coupled": {"width": 32, "num_layers": 2, "num_states": 8},
     "mamba_ltc_align": {"width": 64, "num_states": 8},
     "dlf": {"num_layers": 1, "num_last_layers": 1},
     "align_maskrecon": {"width": 64},
