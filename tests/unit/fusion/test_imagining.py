@@ -7,6 +7,7 @@ from torch import nn
 
 from scfae.fusion import build_fusion
 from scfae.fusion.attention import embed
+from scfae.fusion.cross_encoder import CrossEncoder
 from scfae.fusion.cross_modal import CrossModalBody
 from scfae.fusion.hiding import hide
 from scfae.fusion.imagining import ImaginingFusion
@@ -112,9 +113,11 @@ def test_a_lone_other_conditions_imder_itself() -> None:
 
 def test_each_transformer_of_the_body_scales_what_enters_and_ends_with_a_norm() -> None:
     body = CrossModalBody(("a", "v"), 8, num_heads=2, num_layers=1)
-    for stacks in (body.cross, body.own):
-        for name in stacks:
-            stacks[name] = nn.ModuleList()
+    for name, encoder in body.cross.items():
+        assert isinstance(encoder, CrossEncoder)
+        body.cross[name].layers = encoder.layers[:0]
+    for name in body.own:
+        body.own[name] = nn.ModuleList()
     streams = {m: 0.1 * torch.randn(2, 4, 8) for m in ("a", "v")}
     _, last = body(streams, {m: torch.ones(2, 4, dtype=torch.bool) for m in streams})
     for m, x in streams.items():
