@@ -253,24 +253,25 @@ def standings(table: dict[str, Any], column: str) -> str:
     A method is compared with what the regressions reach on the seeds that it was measured on.
     """
     row = {name: cells[column] for name, cells in table.items() if "mean" in cells.get(column, {})}
-    bar = row.get(BASELINES[1], {}).get("accuracies", {})
     methods = [name for name in row if name not in BASELINES]
-    above = []
-    for name in methods:
-        mine = row[name]["accuracies"]
-        both = mine.keys() & bar.keys()
-        if both and sum(mine[seed] - bar[seed] for seed in both) > 0:
-            above.append(name)
     text = f"- {column}: "
-    if bar:
-        reached = 100 * statistics.mean(bar.values())
-        text += f"above the mean of views ({reached:.1f}): {', '.join(above) or 'none'}; "
+    for baseline in BASELINES[1:]:
+        bar = row.get(baseline, {}).get("accuracies", {})
+        if bar:
+            above = [name for name in methods if _passes(row[name]["accuracies"], bar)]
+            reached = 100 * statistics.mean(bar.values())
+            text += f"above the {baseline} ({reached:.1f}): {', '.join(above) or 'none'}; "
     text += f"{len(methods)} methods were measured"
     if "scfae" in row:
         better = sum(row[name]["mean"] > row["scfae"]["mean"] for name in methods)
         level = sum(row[name]["mean"] == row["scfae"]["mean"] for name in methods) - 1
         text += f", SCFAE is number {better + 1}" + (f", level with {level}" if level else "")
     return text + "."
+
+
+def _passes(mine: dict[str, float], bar: dict[str, float]) -> bool:
+    both = mine.keys() & bar.keys()
+    return bool(both) and sum(mine[seed] - bar[seed] for seed in both) > 1e-9
 
 
 def _shown(cell: dict[str, Any] | None) -> str:
