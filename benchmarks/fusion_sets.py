@@ -169,8 +169,8 @@ def basic_motions(samples: int = 20, window: int = 10, stride: int = 5) -> Featu
 def digits_seen_and_heard(store: Path, most_rows: int = 16, most_features: int = 128) -> FeatureSet:
     """Return the genuine samples of the demo's store: its video, image and audio columns.
 
-    With all rows and features a seed takes hours: SCFAE has 85 million parameters on two columns of
-    1,280 features, for 120 clips to train on.
+    With all rows and features a seed takes hours: SCFAE has 81 million parameters on two columns of
+    1,280 features and one of 256, for 120 clips to train on.
 
     Args:
         store: The demo's.
