@@ -109,6 +109,15 @@ def test_figures_of_other_options_are_measured_again(
     assert cell["parameters"] < lines[0]["parameters"]
 
 
+def test_a_method_is_smaller_where_a_view_is_one_row() -> None:
+    for name in fusion_table.ONE_ROW:
+        small = fusion_table.options_of(name, "multiple-features")
+        large = fusion_table.options_of(name, "basic-motions-2s")
+        assert small["num_segments"] < large["num_segments"]
+    assert fusion_table.options_of("mult", "multiple-features") == fusion_table.OPTIONS["mult"]
+    assert fusion_table.options_of("scfae", "multiple-features") == {}
+
+
 def test_methods_are_compared_with_the_regressions_on_the_same_seeds() -> None:
     figures = {
         "mean of views": (0.7, 0.9),
