@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from benchmarks.fusion_sets import FeatureSet
 from torch import Tensor, nn
 
-from scfae.fusion import FusionInfo, build_fusion, combined_backward, count_parameters
+from scfae.fusion import Fusion, FusionInfo, build_fusion, combined_backward, count_parameters
 from scfae.train.config import OptimConfig
 from scfae.train.device import seed_everything
 from scfae.train.model import weighted_losses
@@ -94,6 +94,15 @@ def run(model: nn.Module, batch: Batch, *, learn: bool = False) -> Any:
     """Return the model's output of a batch, with its losses that need labels where it learns."""
     labels = batch.labels if learn else None
     return model(batch.features, batch.present, batch.lengths, labels=labels, groups=batch.groups)
+
+
+@torch.no_grad()
+def settle(model: nn.Module, fusion: Fusion, samples: Iterable[Batch]) -> None:
+    """Let a method choose what it chooses by samples without labels."""
+    if fusion.settles:
+        model.eval()
+        kept = list(samples)
+        fusion.settle(lambda: [run(model, batch) for batch in kept])
 
 
 @torch.no_grad()
@@ -184,6 +193,7 @@ def train(
             optimizer.step()
             step += 1
             times.append(time.perf_counter() - begin)
+        settle(model, fusion, batches(data, present, parts["val"], 128))
         accuracy, loss = evaluate(model, data, present, parts["val"])
         if (accuracy, -loss) > best:
             best = (accuracy, -loss)

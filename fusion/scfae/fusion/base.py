@@ -1,7 +1,7 @@
 """What fusion methods share: checked inputs, pooling, an optional head, one output type."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -37,10 +37,12 @@ class Fusion(nn.Module, ABC):
         input_rms: Root mean square of input features at which a new model learns well.
         num_stages: Stages of training; `begin_stage` goes from one to the next.
         stage: The stage it is in, part of its state.
+        settles: Whether `settle` chooses something.
     """
 
     input_rms: ClassVar[float] = 1.0
     num_stages: ClassVar[int] = 1
+    settles: ClassVar[bool] = False
 
     output_dim: int
     stage_index: Tensor
@@ -93,6 +95,16 @@ class Fusion(nn.Module, ABC):
         self.stage = stage
         if self.num_stages > 1:
             self.stage_index.fill_(stage)
+
+    def settle(self, answers: Callable[[], Sequence[FusionOutput]]) -> None:
+        """Choose, by answers to samples without labels, what a method chooses when it has learned.
+
+        It is called each time that the weights are about to be judged. Most methods choose nothing.
+
+        Args:
+            answers: Returns what the model, in evaluation and without gradient, says of batches of
+                samples, always the same, with what is chosen as it is at the call.
+        """
 
     @abstractmethod
     def fuse(self, inputs: Inputs) -> FusionOutput:

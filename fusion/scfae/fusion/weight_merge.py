@@ -9,17 +9,18 @@ features. What is kept here is that idea and no more:
                 and each learns from its own modality's error
     evaluation  one network with W = sum over m of alpha_m W_m, applied to each modality present;
                 the logits are their mean
-    afterwards  `choose_alpha(batches)` sets alpha on unlabelled batches: modalities are merged one
-                after the other, each time with the a in {0.1, ..., 0.9} at which the outputs differ
+    afterwards  `settle` sets alpha by the answers to unlabelled samples: modalities are merged one
+                after the other, each time with the a in {0.1, ..., 0.9} at which the answers differ
                 least from those of the two neighbouring a: probabilities, or the value where there
                 is one output
 
-Until it is called all alpha are equal. It is not AdaMMS, and no figure of it stands for AdaMMS's.
+Until it is called all alpha are equal. The first modality is the one that the others are merged
+into. It is not AdaMMS, and no figure of it stands for AdaMMS's.
 
 Shapes: B samples, M modalities, W width.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -50,6 +51,7 @@ class WeightMerge(Fusion):
         check_finite: Refuse NaN and infinity in what is present.
     """
 
+    settles = True
     alpha: Tensor
 
     def __init__(
@@ -92,43 +94,26 @@ class WeightMerge(Fusion):
         return FusionOutput(fused=fused, z=z, logits=mean, losses={"copies": own})
 
     @torch.no_grad()
-    def choose_alpha(self, batches: Iterable[Mapping[str, Tensor]]) -> Tensor:
-        """Set and return `alpha [M]`, from batches without labels.
-
-        Args:
-            batches: Each `features` as `forward` takes them, all modalities present.
+    def settle(self, answers: Callable[[], Sequence[FusionOutput]]) -> None:
+        """Set `alpha [M]`, see `Fusion.settle`.
 
         Raises:
-            ValueError: If there is no batch.
+            ValueError: If there are no answers.
         """
-        was_training = self.training
-        self.eval()
-        kept = [dict(batch) for batch in batches]
-        if not kept:
-            raise ValueError("batches: at least one is needed to choose alpha")
         alpha = torch.zeros_like(self.alpha)
         alpha[0] = 1.0
         for i in range(1, len(self.modalities)):
             one = torch.zeros_like(alpha)
             one[i] = 1.0
-            outputs = []
+            said = []
             for step in range(STEPS + 1):
                 self.alpha.copy_(alpha + (one - alpha) * (step / STEPS))
-                outputs.append(torch.cat([self._answers(batch) for batch in kept]))
-            jumps = [(a - b).abs().mean() for a, b in pairwise(outputs)]
+                said.append(_said(answers()))
+            jumps = [(a - b).abs().mean() for a, b in pairwise(said)]
             change = torch.stack([a + b for a, b in pairwise(jumps)])
             best = (int(change.argmin()) + 1) / STEPS
             alpha = alpha + (one - alpha) * best
         self.alpha.copy_(alpha)
-        self.train(was_training)
-        return self.alpha.clone()
-
-    def _answers(self, features: Mapping[str, Tensor]) -> Tensor:
-        out: FusionOutput = self(features)
-        if out.logits is None:
-            return out.fused
-        # The softmax of one output is 1 whatever alpha is.
-        return out.logits.softmax(dim=1) if out.logits.shape[1] > 1 else out.logits
 
     def _run(
         self, vectors: Mapping[str, Tensor], alpha: Tensor | None
@@ -139,6 +124,16 @@ class WeightMerge(Fusion):
         if self.num_outputs is None:
             return hidden, None
         return hidden, _linear(hidden, self.out_weight, self.out_bias, alpha)
+
+
+def _said(outputs: Sequence[FusionOutput]) -> Tensor:
+    if not outputs:
+        raise ValueError("answers: at least one batch is needed to choose alpha")
+    logits = [output.fused if output.logits is None else output.logits for output in outputs]
+    said = torch.cat(logits)
+    is_classes = outputs[0].logits is not None and said.shape[1] > 1
+    # The softmax of one output is 1 whatever alpha is.
+    return said.softmax(dim=1) if is_classes else said
 
 
 def _copies(tensor: Tensor, number: int) -> nn.Parameter:

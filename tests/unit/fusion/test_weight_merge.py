@@ -59,8 +59,8 @@ def test_alpha_is_where_the_answers_change_least(num_outputs: int) -> None:
     model = make(num_outputs)
     disturb(model)
     batch = {m: torch.randn(16, d) for m, d in DIMS.items()}
-    chosen = model.choose_alpha([batch])
-    model.eval()
+    model.eval().settle(lambda: [model(batch)])
+    chosen = model.alpha.clone()
     answers = []
     for step in range(11):
         model.alpha.copy_(torch.tensor([1 - step / 10, step / 10]))
@@ -73,3 +73,8 @@ def test_alpha_is_where_the_answers_change_least(num_outputs: int) -> None:
     best = min(range(9), key=lambda i: change[i].item()) + 1
     assert best > 1  # not the first, which is what no difference at all would choose
     assert torch.allclose(chosen, torch.tensor([1 - best / 10, best / 10]))
+
+
+def test_alpha_wants_answers() -> None:
+    with pytest.raises(ValueError, match="answers: at least one batch"):
+        make().settle(list)

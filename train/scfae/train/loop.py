@@ -42,6 +42,7 @@ from .recipe import loss_weights
 from .runs import Interrupted, RunFolder
 from .schedule import Schedule
 from .selection import is_better, selected_metric
+from .settling import Settling
 from .speed import Speed
 from .stages import Stages
 from .stopping import StopSignals
@@ -149,6 +150,7 @@ class _Training:
             loss_weights=self.loss_weights,
             group_batches=loop.group_batches,
         )
+        self.settle = Settling(splits.val, optim.batch_size, group_batches=loop.group_batches)
         self.metric = selected_metric(config, task)
         self.steps_per_epoch = len(self.stream)
         self.total_steps = optim.epochs * self.steps_per_epoch
@@ -347,6 +349,8 @@ class _Training:
         sums, norms = (self._of_all(one) for one in (self.sums, self.norms))
         figures, norm, skipped = sums.means(), norms.means()["grad_norm"], self.skipped
         self.sums, self.norms, self.skipped = Sums(), Sums(), 0
+        if self.world.is_first:
+            self.settle(self.judged, self.device, self.precision.autocast())
         scores = self.world.from_first(
             self.validate(self.judged, self.device, self.precision.autocast())
             if self.world.is_first
