@@ -12,8 +12,10 @@ import torch
 from benchmarks import fusion_table, fusion_training
 from benchmarks.fusion_sets import FeatureSet, digits_seen_and_heard
 
+from scfae.fusion import fusion_info
 from scfae.fusion.segments import segment_means
 from scfae.store.testing import make_store
+from scfae.train.model import fusion_of
 
 NUM = 60
 
@@ -65,6 +67,18 @@ def test_a_method_learns_and_test_labels_choose_nothing() -> None:
     assert other["val_accuracy"] == line["val_accuracy"]
     assert other["accuracy"] < 0.1
     assert fusion_table.measure("majority", data, 0.0, 1, 1)["accuracy"] < 0.4
+
+
+def test_a_method_settles_before_it_is_judged() -> None:
+    data, info = tiny(), fusion_info("weight_merge")
+    trained = fusion_training.train(info, data, 0.5, 1, 2, options={"width": 8}, lr=1e-3)
+    fusion = fusion_of(trained.model)
+    kept = fusion.get_buffer("alpha").clone()
+    fusion.get_buffer("alpha").fill_(7.0)
+    rows = torch.from_numpy(data.split(1)["val"])
+    samples = fusion_training.batches(trained.data, trained.present, rows, 128)
+    fusion_training.settle(trained.model, fusion, samples)
+    assert torch.equal(fusion.get_buffer("alpha"), kept)
 
 
 def test_a_table_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
