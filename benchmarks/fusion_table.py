@@ -233,7 +233,9 @@ def markdown(table: dict[str, Any], setting: dict[str, Any]) -> str:
         "the median over a column's seeds of their median step; sizes are without the "
         "standardisation.",
         "",
-        f"Setting: {json.dumps(setting)}",
+        "Setting:",
+        "",
+        *(f"- {name}: {json.dumps(value)}" for name, value in setting.items()),
         "",
     ]
     for name in dict.fromkeys(column.split(" @ ")[0] for column in columns):
@@ -328,6 +330,8 @@ def main() -> None:
         "optim": OptimConfig(clip_norm=CLIP_NORM).model_dump(exclude={"epochs", "batch_size"}),
         "hidden in training steps": HIDDEN,
         "epochs and batch size": {x.name: [epochs[x.name], x.batch_size] for x in sets},
+        "options": OPTIONS,
+        "options on multiple-features": ONE_ROW,
         "torch": torch.__version__,
     }
 
