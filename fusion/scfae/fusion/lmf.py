@@ -10,6 +10,12 @@ itself; the factor of an absent modality is 1; sub-networks of two layers withou
 in the code), and for all modalities alike (theirs is an LSTM for text); factors begin as matrices,
 one a rank, where the code's call takes the stack for one kernel and begins with smaller ones.
 
+A factor begins at a fifth of the size of its input, so that a product of many begins near 0: with
+the six views of multiple-features all there, 20 epochs reach 54 %. Were the weights of the 1 to
+begin at 1, a factor would begin near that of an absent modality and they would reach 99 %; but
+products of three views would not be learned any more (51 in place of 90 % in the benchmark of
+products), which is what the method is for.
+
 Shapes: B samples, H width of a sub-network, R rank, E fused width.
 """
 
