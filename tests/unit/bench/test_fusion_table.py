@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks import fusion_table, fusion_training
+from benchmarks import fusion_table, fusion_text, fusion_training
 from benchmarks.fusion_sets import FeatureSet, digits_seen_and_heard
 
 from scfae.fusion import fusion_info
@@ -145,10 +145,13 @@ def test_methods_are_compared_with_the_regressions_on_the_same_seeds() -> None:
         for name, values in figures.items()
         for seed, x in enumerate(values)
     ]
-    text = fusion_table.standings(fusion_table.cells(lines), "x @ 50%")
+    text = fusion_text.standings(fusion_text.cells(lines), "x @ 50%")
     assert "above the mean of views (80.0): scfae, concat; " in text
     assert "above the mean of views, trained without gaps (87.0): concat; " in text
     assert "3 methods were measured, SCFAE is number 2" in text
+    lines = [line | {"set": "multiple-features", "rate": 0.7} for line in lines]
+    text = fusion_text.standings(fusion_text.cells(lines), "multiple-features @ 70%")
+    assert "; above 93.0: none; 3 methods" in text  # concat: 92.5
 
 
 def test_a_training_step_hides_a_share_and_leaves_one() -> None:
