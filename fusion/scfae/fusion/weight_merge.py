@@ -15,7 +15,9 @@ features. What is kept here is that idea and no more:
                 is one output
 
 Until it is called all alpha are equal. The first modality is the one that the others are merged
-into. It is not AdaMMS, and no figure of it stands for AdaMMS's.
+into. What is settled so is no better than equal shares (six views of multiple-features, 50 and 70 %
+missing, five seeds: 88.2 and 77.0 % in place of 89.2 and 79.0); it is kept as the idea of
+AdaMMS. This is not AdaMMS, and no figure of it stands for AdaMMS's.
 
 Shapes: B samples, M modalities, W width.
 """
