@@ -22,7 +22,7 @@ NOTES = {
 """Why rows of multiple-features are far below the rest, by an experiment each."""
 
 KNOWN_BARS = {"multiple-features @ 50%": 0.968, "multiple-features @ 70%": 0.93}
-"""What the mean of views was known to reach before this table, under masks of its own."""
+"""What the mean of views was known to reach before this table; its masks are not on record."""
 
 
 def cells(lines: list[dict[str, Any]]) -> dict[str, Any]:

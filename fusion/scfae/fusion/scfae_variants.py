@@ -157,7 +157,7 @@ INFOS = (
             "On halves of 8 x 8 digits it has 97.6 % of test samples right, SCFAE 98.1 %.",
             "On multiple-features it is level with SCFAE where nothing is missing, and 1.3 to 1.8 "
             "points behind where 30 to 70 % of the views are. Low-rank maps or narrower SwiGLUs of "
-            "the same size are further behind: 91.0 and 90.5 % to 92.7 in groups and 93.5 in full "
+            "about its size are further behind: 91.0 and 90.5 % to 92.7 in groups and 93.5 in full "
             "(50 % missing, three seeds).",
         ),
         recipe=_RECIPE,
