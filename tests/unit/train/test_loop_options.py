@@ -10,7 +10,7 @@ import torch
 from scfae.store import FeatureStore, FeatureStream
 from scfae.store.errors import TaskError
 from scfae.store.testing import make_store
-from scfae.train import keeper, loop
+from scfae.train import keeper, learner
 from scfae.train.accumulation import parts_of, saying_what_to_lower
 from scfae.train.averaging import make_average
 from scfae.train.checkpoint import save_checkpoint
@@ -226,7 +226,7 @@ def test_a_lack_of_memory_says_what_to_lower(
     def full(*arguments: Any, **more: Any) -> None:
         raise error
 
-    monkeypatch.setattr(loop, "apply_model", full)
+    monkeypatch.setattr(learner, "apply_model", full)
     with pytest.raises(
         TaskError, match="out of memory at step 0, in a batch of 25 samples"
     ) as caught:

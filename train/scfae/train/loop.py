@@ -1,9 +1,9 @@
 """Training, from a config to a run folder; read it from top to bottom.
 
-`train` sets a run up or opens it again, then `_Training` lives through its epochs. Everything
-that a step depends on is in the checkpoint: weights, optimizer, generators, the stream's position,
-the best epoch so far and the sums of the epoch. So a run that was killed goes on to the same
-weights, bit for bit on a CPU with the same number of threads.
+`train` sets a run up or opens it again, then `_Training` lives through its epochs, and a `Learner`
+takes the steps. Everything that a step depends on is in the checkpoint: weights, optimizer,
+generators, the stream's position, the best epoch so far and the sums of the epoch. So a run that
+was killed goes on to the same weights, bit for bit on a CPU with the same number of threads.
 
 Under `torchrun` every process lives through the same steps, each with its part of every batch; the
 first of them alone validates and writes. `world` says what they add up and agree on.
@@ -11,42 +11,31 @@ first of them alone validates and writes. `world` says what they add up and agre
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from signal import SIGTERM
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from scfae.fusion import fusion_info
 from scfae.store import Batch, pinned
 from scfae.store.atomic import clean_temporaries
 from scfae.store.errors import RunNotFound, TaskError
 
-from .accumulation import accumulate_backward, most_parts, parts_of, saying_what_to_lower
-from .averaging import make_average
 from .checkpoint import restore_rng, rng_state
 from .config import RunConfig
 from .device import choose_device, seed_everything, seed_rank
 from .gradient_log import GradientLog
-from .joint import parameter_groups
 from .journal import Journal
 from .keeper import Keeper
-from .loading import restore_model
-from .model import apply_model, build_model, fusion_of, standardised_in, weighted_losses
+from .learner import Learner
+from .model import build_model, standardised_in
 from .opening import OpenedRun, open_run, training_stream
-from .optimizer import make_optimizer
-from .precision import Precision
-from .recipe import loss_weights
 from .runs import Interrupted, RunFolder
-from .schedule import Schedule
 from .selection import is_better, selected_metric
 from .settling import Settling
 from .speed import Speed
 from .stages import Stages
 from .stopping import StopSignals
-from .sums import Sums
 from .validation import Validation
 from .world import World, check_batches, join_world
 
@@ -107,7 +96,7 @@ def _held(opened: OpenedRun) -> Iterator[None]:
 
 
 class _Training:
-    """The state of a run between two steps, and what makes the next step.
+    """The state of a run between two steps, and what happens before and after each.
 
     Args:
         opened: The folder, the views, the task.
@@ -125,14 +114,10 @@ class _Training:
         task, splits = opened.task, opened.splits
         optim, loop = config.optim, config.loop
         seed_everything(loop.seed)  # before the weights: the same config is the same model
-        self.model = build_model(config, splits.train.dims, task.num_outputs).to(device)
-        standardised = standardised_in(self.model)
+        model = build_model(config, splits.train.dims, task.num_outputs).to(device)
+        standardised = standardised_in(model)
         if standardised is not None and not self.run.last.exists():
             standardised.fit_view(splits.train)
-        self.fusion = fusion_of(self.model)
-        self.loss_weights = loss_weights(
-            fusion_info(config.model.fusion), config.model.loss_weights
-        )
         self.stream = training_stream(
             config,
             splits,
@@ -142,30 +127,30 @@ class _Training:
         )
         if not loop.group_batches:
             check_batches(len(splits.train), optim.batch_size, world)
-        self.encode = task.encoder(splits.train)
-        self.validate = Validation(
-            splits.val,
-            task,
-            batch_size=optim.batch_size,
-            loss_weights=self.loss_weights,
-            group_batches=loop.group_batches,
-        )
-        self.settle = Settling(splits.val, optim.batch_size, group_batches=loop.group_batches)
-        self.metric = selected_metric(config, task)
         self.steps_per_epoch = len(self.stream)
         self.total_steps = optim.epochs * self.steps_per_epoch
-        self.stages = Stages.plan(
+        stages = Stages.plan(
             fusion_info(config.model.fusion).recipe.stage_epochs,
             epochs=optim.epochs,
             steps_per_epoch=self.steps_per_epoch,
             fusion=config.model.fusion,
         )
+        self.encode = task.encoder(splits.train)
+        self.learner = Learner(
+            model, config, task=task, encode=self.encode, stages=stages, world=world
+        )
+        self.validate = Validation(
+            splits.val,
+            task,
+            batch_size=optim.batch_size,
+            loss_weights=self.learner.loss_weights,
+            group_batches=loop.group_batches,
+        )
+        self.settle = Settling(splits.val, optim.batch_size, group_batches=loop.group_batches)
+        self.metric = selected_metric(config, task)
         self.keeper = Keeper(self.run, config, is_silent=not world.is_first)
-        self._begin_stage(0)
         seed_rank(loop.seed, world.rank)  # after the weights: ranks draw apart, in dropout
         self.step = 0
-        self.sums, self.norms = Sums(), Sums()
-        self.skipped = 0  # steps of this epoch that fp16 left out
         self.speed = Speed()
         self.attempt = 1
 
@@ -179,7 +164,12 @@ class _Training:
             trackers=self.config.loop.trackers,
         )
         self.gradients = GradientLog(
-            self.config, self.model, self.task, self.encode, step=self.step, world=self.world
+            self.config,
+            self.learner.model,
+            self.task,
+            self.encode,
+            step=self.step,
+            world=self.world,
         )
         self._write_state("running")
         where = {"device": self.device, "processes": self.world.size}
@@ -228,20 +218,20 @@ class _Training:
         if self.step >= self.total_steps:
             return True
         patience = self.config.loop.patience
-        # The stage that was trained: at its end the next one has not begun yet.
-        is_last_stage = self.fusion.stage == self.fusion.num_stages - 1
-        if patience is None or not self.keeper.best or not is_last_stage:
+        # At the end of a stage the next one has not begun yet.
+        if patience is None or not self.keeper.best or not self.learner.is_in_last_stage:
             return False
         return self.epoch - int(self.keeper.best["epoch"]) >= patience
 
     def _epoch(self, stop: StopSignals) -> None:
         """Take the steps that are left of this epoch."""
-        stage = self.stages.at(self.step)
-        if stage != self.fusion.stage:
-            self._begin_stage(stage)
-        self.model.train()
+        if self.learner.enter_stage_of(self.step):
+            self.keeper.forget()
+        self.learner.model.train()
         for cpu_batch in self.speed.timed(self.stream):
-            self._step(cpu_batch.to(self.device, non_blocking=True))
+            batch = cpu_batch.to(self.device, non_blocking=True)
+            self.learner.learn(batch, self.step, before=self._sample)
+            self.step += 1
             is_last = self.step % self.steps_per_epoch == 0
             if self.progress is not None:
                 text = f"epoch {math.ceil(self.step / self.steps_per_epoch)}"
@@ -256,106 +246,19 @@ class _Training:
             if is_stopped:
                 raise Interrupted(stop.signum or SIGTERM, self.run.path, self.step)
 
-    def _begin_stage(self, stage: int) -> None:
-        """Let the parameters of a stage learn, with an optimizer and a schedule of their own."""
-        optim, steps = self.config.optim, self.stages.steps(stage)
-        self.fusion.begin_stage(stage)
-        self.learning = [p for p in self.model.parameters() if p.requires_grad]
-        groups = parameter_groups(self.model, self.learning)
-        self.optimizer = make_optimizer(optim, groups, self.device)
-        self.schedule = Schedule(optim.lr, optim.lr_start, optim.lr_end, optim.warmup, steps)
-        self.precision = Precision(self.config.loop.precision, self.device)
-        self.average = make_average(self.model, optim.ema)
-        self.keeper.forget()
-
-    def _rate(self, step: int) -> float:
-        return self.schedule(step - self.stages.begin(self.stages.at(step)))
-
-    def _step(self, batch: Batch) -> None:
-        """Take one step: loss = task + sum of weight * auxiliary loss."""
-        if not len(batch):  # whole groups, fewer of them than processes
-            raise TaskError(
-                f"process {self.world.rank} of {self.world.size} has no sample in step {self.step}:"
-                " take larger batches, or start fewer processes."
-            )
-        rate, optim = self._rate(self.step), self.config.optim
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("factor", 1.0)  # an encoder's own
-        self.optimizer.zero_grad(set_to_none=True)
-        with saying_what_to_lower(batch, self.step):
-            (num_samples,) = self.world.sum([len(batch)])
-            count = self.world.least(min(optim.accumulate, most_parts(batch)))
-            for number, part in enumerate(parts_of(batch, count)):
-                if number == 0:
-                    self.gradients.sample(part, self.step)
-                losses = self._losses(part)
-                share = len(part) / num_samples
-                scaled = self.precision.scale(loss * share for loss in losses)
-                accumulate_backward(
-                    scaled, self.learning, optim.combiner, is_first=number == 0, reduce=self._add
-                )
-            if optim.combiner == "pcgrad":
-                self.world.same_gradients(self.learning)
-            self.precision.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(self.learning, optim.clip_norm or math.inf).item()
-            if not math.isfinite(norm) and self.precision.may_skip():
-                self.skipped += 1  # fp16: the step is left out, and the scale halved
-                norm = 0.0
-            self._check_finite("gradient", norm, batch)
-            if optim.clip_value is not None:
-                nn.utils.clip_grad_value_(self.learning, optim.clip_value)
-            self.precision.step(self.optimizer)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-        self.step += 1
-        self.norms.add({"grad_norm": norm}, len(batch))
-
-    def _losses(self, batch: Batch) -> list[Tensor]:
-        """Return the weighted losses of a batch or a part of one, and count them."""
-        targets = self.encode(batch, batch.present)
-        with self.precision.autocast():
-            output = apply_model(
-                self.model,
-                batch.features,
-                batch.present,
-                batch.lengths,
-                labels=self.task.method_labels(targets),
-                groups=batch.groups,
-            )
-        parts: dict[str, Tensor] = {"task": self.task.loss(output, targets, batch.present)}
-        parts |= weighted_losses(output.losses, self.loss_weights)
-        loss = torch.stack([part.detach().float() for part in parts.values()]).sum()
-        self._check_finite("loss", loss.item(), batch)
-        figures = {name: part.item() for name, part in parts.items()}
-        self.sums.add(figures | {"loss": loss.item()}, len(batch))
-        return list(parts.values())
-
-    def _add(self, gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        return self.world.add_gradients(gradients, self.learning)
-
-    def _check_finite(self, what: str, value: float, batch: Batch) -> None:
-        # All stop together, and each can say whose batch it was.
-        is_bad = not math.isfinite(value)
-        if self.world.any(is_bad)[0]:
-            found = self.world.gather((value, list(batch.ids)) if is_bad else None)
-            value, ids = next(one for one in found if one is not None)
-            raise TaskError(
-                f"the {what} of step {self.step} is {value}; the batch was: {', '.join(ids)}."
-            )
+    def _sample(self, batch: Batch) -> None:
+        self.gradients.sample(batch, self.step)
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate, select, and return the epoch's figures."""
         speed = self.speed.take()
-        sums, norms = (self._of_all(one) for one in (self.sums, self.norms))
-        figures, norm, skipped = sums.means(), norms.means()["grad_norm"], self.skipped
-        self.sums, self.norms, self.skipped = Sums(), Sums(), 0
+        figures = self.learner.take_figures()
+        judged, precision = self.learner.judged, self.learner.precision
+        found = None
         if self.world.is_first:
-            self.settle(self.judged, self.device, self.precision.autocast())
-        scores = self.world.from_first(
-            self.validate(self.judged, self.device, self.precision.autocast())
-            if self.world.is_first
-            else None
-        )
+            self.settle(judged, self.device, precision.autocast())
+            found = self.validate(judged, self.device, precision.autocast())
+        scores = self.world.from_first(found)
         loss = scores["loss"]
         if loss is None or not math.isfinite(loss):
             raise TaskError(f"the validation loss after step {self.step} is {loss}.")
@@ -369,45 +272,21 @@ class _Training:
         if is_best:
             best = {"metric": metric, "value": value, "loss": loss}
             best |= {"step": self.step, "epoch": self.epoch}
-            self.keeper.select(best, self.judged.state_dict())
-        return {
-            "train": figures,
-            "lr": self._rate(self.step - 1),
-            "grad_norm": norm,
-            **({"skipped_steps": skipped} if skipped else {}),
-            "val": scores,
-            "is_best": is_best,
-            "speed": speed,
-        }
-
-    def _of_all(self, sums: Sums) -> Sums:
-        return Sums.added(self.world.gather(sums.state()))
+            self.keeper.select(best, judged.state_dict())
+        rate = self.learner.rate(self.step - 1)
+        return {**figures, "lr": rate, "val": scores, "is_best": is_best, "speed": speed}
 
     def _tell(self, kind: str, **details: Any) -> None:
         self.journal.event(kind, step=self.step, epoch=self.epoch, **details)
 
-    @property
-    def judged(self) -> nn.Module:
-        """What validation sees and best.pt keeps: the average of the weights, or the weights."""
-        return self.model if self.average is None else self.average.module
-
     def _save(self) -> None:
         """Keep everything that the next step depends on."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+        state = self.learner.state() | {
             "stream": self.stream.state_dict(),
             "rng": self.world.gather(rng_state()),
-            "sums": self._of_all(self.sums).state(),
-            "norms": self._of_all(self.norms).state(),
-            "skipped": self.skipped,
-            "scaler": self.precision.scaler.state_dict(),
             "step": self.step,
             "epoch": self.epoch,
-            "stage": self.fusion.stage,
         }
-        if self.average is not None:
-            state["average"] = self.average.state_dict()
         self.gradients.secure()
         self.keeper.save(state)
 
@@ -419,17 +298,9 @@ class _Training:
         state = self.keeper.restore()
         if state is None:
             return
-        self._begin_stage(state["stage"])
-        self.keeper.best = state["best"]
-        restore_model(self.model, state, self.config)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.restore(state)
         self.stream.load_state_dict(state["stream"])
-        self.precision.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        if self.world.is_first:  # the sums of all
-            self.sums, self.norms = Sums(state["sums"]), Sums(state["norms"])
-        self.skipped, self.step = state["skipped"], state["step"]
+        self.step = state["step"]
         if self.world.rank < len(state["rng"]):
             restore_rng(state["rng"][self.world.rank])
 
