@@ -48,7 +48,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from scfae.fusion import build_fusion, count_parameters, list_fusions
-from scfae.train.config import OptimConfig
+from scfae.train.settings import OptimConfig
 
 RESULTS = Path(__file__).parent / "results"
 SMALL: dict[str, Any] = {"width": 64, "num_layers": 2}

@@ -21,7 +21,8 @@ from scfae.service.web.forms import form_groups
 from scfae.service.web.rows import Search, polyline
 from scfae.service.words import ago, duration, figure, size
 from scfae.train.arguments import parse_train_args, setting_words
-from scfae.train.config import GROUP_OF, RunConfig, load_config
+from scfae.train.config import RunConfig, load_config
+from scfae.train.settings import GROUP_OF
 
 from .services import SETTINGS, make_service_store, training
 

@@ -10,7 +10,8 @@ import yaml
 
 from scfae.store.errors import ConfigError
 from scfae.train.arguments import ResumeRequest, parse_train_args
-from scfae.train.config import GROUP_OF, GROUPS, DataConfig, RunConfig, load_config
+from scfae.train.config import RunConfig, load_config
+from scfae.train.settings import GROUP_OF, GROUPS, DataConfig
 
 BASE: dict[str, Any] = {
     "store": "features",

@@ -10,9 +10,10 @@ from torch import nn
 
 from scfae.cli import main
 from scfae.store.errors import TaskError
-from scfae.train.config import OptimConfig, RunConfig, load_config
+from scfae.train.config import RunConfig, load_config
 from scfae.train.dry_run import dry_run
 from scfae.train.optimizer import learning_bytes, make_optimizer
+from scfae.train.settings import OptimConfig
 
 from .small_runs import STEPS_PER_EPOCH, small_store
 

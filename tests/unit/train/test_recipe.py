@@ -9,9 +9,9 @@ import torch
 from scfae.fusion import fusion_info, list_fusions
 from scfae.store import FeatureStore
 from scfae.train import load_config
-from scfae.train.config import OptimConfig
 from scfae.train.optimizer import make_optimizer
 from scfae.train.recipe import loss_weights, recipe_settings
+from scfae.train.settings import OptimConfig
 
 from .small_runs import epochs, small_store, train_small
 

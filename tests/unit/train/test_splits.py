@@ -10,7 +10,7 @@ import pytest
 from scfae.store import FeatureStore, SampleRow
 from scfae.store.errors import TaskError, UnknownColumn
 from scfae.store.testing import make_store
-from scfae.train.config import DataConfig
+from scfae.train.settings import DataConfig
 from scfae.train.splits import Splits, make_splits
 
 THREE = (("train", 0.6), ("val", 0.2), ("test", 0.2))

@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     flags = parse(StudyArguments, "scfae study", argv, EXAMPLE)
 
     from scfae.train import SweepInterrupted
-    from scfae.train.config import suggest
+    from scfae.train.setting_problems import suggest
     from scfae.train.study.given import GivenData, given_of
     from scfae.train.study.given_questions import given_questions
     from scfae.train.study.page import document, to_markdown, write_study

@@ -9,9 +9,10 @@ from pydantic import JsonValue
 
 from scfae.store.errors import ConfigError, JobStateError
 from scfae.train.alike import alike_notes
-from scfae.train.config import PLACES, RunConfig, load_config
+from scfae.train.config import RunConfig, load_config
 from scfae.train.runs import EVALUATION_FILE, RunFolder, read_events
 from scfae.train.seeds import common_name, figures_over_seeds, same_configs
+from scfae.train.settings import PLACES
 from scfae.train.sweeps.folder import SweepFolder
 
 from .compare_views import (

@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple, get_args
 
-from scfae.train.config import GROUP_OF, GROUPS, suggest
+from scfae.train.setting_problems import suggest
+from scfae.train.settings import GROUP_OF, GROUPS
 
 from .filters import Term
 from .jobs import Job, JobRequest, SweepJob, TrainJob

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from scfae.train.config import GROUPS
 from scfae.train.runs import read_events
+from scfae.train.settings import GROUPS
 
 from .artifacts import Artifact, artifacts, place_of
 from .check import check

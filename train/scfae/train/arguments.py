@@ -18,7 +18,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
 
-from .config import GROUPS, RunConfig, load_config
+from .config import RunConfig, load_config
+from .settings import GROUPS
 
 EXAMPLE = """\
 example:

@@ -17,7 +17,7 @@ from scfae.store.config import digest
 from scfae.store.errors import ConfigError, RunStateError
 from scfae.store.joined import medium_of, parts_of
 
-from .config import DataConfig, RunConfig
+from .config import RunConfig
 from .environment import changes, environment
 from .joint import check_inputs
 from .model import build_model, check_loss_weights, fusion_of
@@ -25,6 +25,7 @@ from .optimizer import learning_bytes
 from .recipe import dialogue_notes
 from .runs import RunFolder
 from .selection import fit_task
+from .settings import DataConfig
 from .splits import Splits, make_splits
 from .tasks import Task
 from .trackers import check_trackers

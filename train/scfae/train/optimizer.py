@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .config import OptimConfig
+from .settings import OptimConfig
 
 
 def make_optimizer(

@@ -16,7 +16,7 @@ from scfae.store import FeatureStore, StoreView
 from scfae.store.config import digest
 from scfae.store.errors import TaskError
 
-from .config import DataConfig
+from .settings import DataConfig
 
 VAL_SHARE = 0.15
 TEST_SHARE = 0.15

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from scfae.train.config import GROUPS
 from scfae.train.provenance import shown
+from scfae.train.settings import GROUPS
 
 Kind = Literal["text", "number", "choice", "switch", "pairs"]
 

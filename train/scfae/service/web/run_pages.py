@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from scfae.store.errors import RunError
-from scfae.train.config import GROUPS
 from scfae.train.provenance import environment_of, shown
+from scfae.train.settings import GROUPS
 
 from .. import words
 from ..access import Actor

@@ -15,7 +15,7 @@ from scfae.store.derivation import is_derived
 from scfae.store.errors import ConfigError
 from scfae.store.joined import medium_of
 
-from ..config import suggest
+from ..setting_problems import suggest
 from .tables import DatasetName
 
 

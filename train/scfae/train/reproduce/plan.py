@@ -14,9 +14,11 @@ from scfae.store import FeatureStore
 from scfae.store.config import digest
 from scfae.store.errors import ConfigError
 
-from ..config import GROUP_OF, DataConfig, RunConfig, load_config, suggest
+from ..config import RunConfig, load_config
 from ..opening import check_method, data_fingerprints
 from ..selection import fit_task
+from ..setting_problems import suggest
+from ..settings import GROUP_OF, DataConfig
 from ..splits import make_splits
 from ..sweeps.plan import Cell
 from .data import Part

@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, model_validator
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError
 
-from ..config import suggest
+from ..setting_problems import suggest
 
 DatasetName = Literal["activitynet", "fakeavceleb", "mosei"]
 FULL = "full"

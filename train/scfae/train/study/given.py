@@ -24,7 +24,7 @@ import torch
 from scfae.store import FeatureStore, StoreView
 from scfae.store.errors import ConfigError, TaskError
 
-from ..config import DataConfig
+from ..settings import DataConfig
 from ..splits import make_splits
 from ..tasks.labels import class_values, sorted_classes
 from .generated import Views

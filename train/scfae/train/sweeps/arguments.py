@@ -12,7 +12,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 from scfae.store.errors import ConfigError
 
 from ..arguments import mapping, parse_settings, refuse_beside_resume, word_value, words
-from ..config import flatten, read_yaml, suggest
+from ..config import flatten, read_yaml
+from ..setting_problems import suggest
 from .plan import SweepPlan, grid_of, normal_key, search_plan
 from .space import KINDS, TRIALS
 

@@ -14,7 +14,8 @@ from typing import Any
 from scfae.store.config import digest
 from scfae.store.errors import ConfigError
 
-from ..config import GROUP_OF, GROUPS, RunConfig, flatten, load_config
+from ..config import RunConfig, flatten, load_config
+from ..settings import GROUP_OF, GROUPS
 from .space import Search, dimension
 
 LONGEST_NAME = 120

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..config import PLACES
 from ..runs import RunFolder
+from ..settings import PLACES
 from . import plain_name
 from .identity import identity
 
