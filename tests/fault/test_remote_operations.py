@@ -19,14 +19,14 @@ from scfae.store import (
 from scfae.store.errors import ColumnPinned
 from scfae.store.remote import open_objects
 from scfae.store.remote.testing import SeaweedServer
-from scfae.store.samples import SampleRow
+from scfae.store.sample_row import SampleRow
 
 pytestmark = pytest.mark.fault
 
 APPENDER = """
 import sys
 from scfae.store import FeatureStore
-from scfae.store.samples import SampleRow
+from scfae.store.sample_row import SampleRow
 url, name = sys.argv[1:]
 store = FeatureStore.open(url)
 print("ready", flush=True)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .pins import pin_run, pinned
     from .reader import Column
     from .receipt import Receipt, Status
-    from .samples import SampleRow, SampleTable
+    from .sample_row import SampleRow
+    from .samples import SampleTable
     from .skew import SkewedWindowWarning
     from .store import FeatureStore
     from .stream import FeatureStream
@@ -45,7 +46,7 @@ _MODULES = {
     "MemoryView": "memory",
     "Receipt": "receipt",
     "Sample": "view",
-    "SampleRow": "samples",
+    "SampleRow": "sample_row",
     "SampleTable": "samples",
     "ShardSample": "writer",
     "SkewedWindowWarning": "skew",

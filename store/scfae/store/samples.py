@@ -9,12 +9,9 @@ Shapes: N samples, S shards.
 
 import hashlib
 import io
-import itertools
-import math
-import numbers
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,34 +22,17 @@ import pyarrow.parquet as pq
 from .config import digest
 from .errors import ManifestError, SchemaMismatch, UnknownColumn
 from .lazy import lazy_property
+from .sample_row import (
+    LABEL_PREFIX,
+    MEDIA_KINDS,
+    MEDIA_PREFIX,
+    SampleRow,
+    chunked,
+    deal,
+    to_table,
+)
 
-MEDIA_KINDS: Final = ("video", "audio", "image", "text")
-_MEDIA = "media."
-_LABEL = "label."
-
-Label = int | float | str | None
 Objects = npt.NDArray[np.object_]
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    """One sample as the manifest gives it.
-
-    Attributes:
-        id: Unique, not empty.
-        media: For each kind of media the path as in the manifest, or the text itself.
-        split: `train`, `val`, `test` or any other name.
-        group: Speaker, identity, dialogue: what must not be on both sides of a split.
-        labels: Integers, floats or strings by name; None is unknown.
-        duration_s: Length of the media in seconds.
-    """
-
-    id: str
-    media: Mapping[str, str] = field(default_factory=dict)
-    split: str | None = None
-    group: str | None = None
-    labels: Mapping[str, Label] = field(default_factory=dict)
-    duration_s: float | None = None
 
 
 class SampleTable:
@@ -81,9 +61,9 @@ class SampleTable:
             raise ManifestError(f"shard_size must be at least 1, not {shard_size}")
         if not rows:
             raise ManifestError("there are no samples to make a store of")
-        dealt = _deal(rows, key=[seed])
+        dealt = deal(rows, key=[seed])
         return cls(
-            _to_table(dealt, _chunked(len(dealt), shard_size)), shard_size=shard_size, seed=seed
+            to_table(dealt, chunked(len(dealt), shard_size)), shard_size=shard_size, seed=seed
         )
 
     @classmethod
@@ -106,11 +86,11 @@ class SampleTable:
         new = [row for row in rows if row.id not in known]
         if not new:
             return self
-        dealt = _deal(new, key=[self.seed, self.num_shards])
-        shards = self.num_shards + _chunked(len(dealt), self.shard_size)
+        dealt = deal(new, key=[self.seed, self.num_shards])
+        shards = self.num_shards + chunked(len(dealt), self.shard_size)
         together = np.concatenate([self.shard_of, shards])
         return SampleTable(
-            _to_table(self.rows() + dealt, together), shard_size=self.shard_size, seed=self.seed
+            to_table(self.rows() + dealt, together), shard_size=self.shard_size, seed=self.seed
         )
 
     def select(self, indices: npt.NDArray[np.int64]) -> "SampleTable":
@@ -139,7 +119,7 @@ class SampleTable:
             else row
             for row in self.rows()
         ]
-        table = _to_table(merged, self.shard_of)
+        table = to_table(merged, self.shard_of)
         return SampleTable(table, shard_size=self.shard_size, seed=self.seed)
 
     def __len__(self) -> int:
@@ -250,9 +230,9 @@ class SampleTable:
     def label_names(self) -> tuple[str, ...]:
         """The labels there are, sorted."""
         return tuple(
-            name.removeprefix(_LABEL)
+            name.removeprefix(LABEL_PREFIX)
             for name in self._table.column_names
-            if name.startswith(_LABEL)
+            if name.startswith(LABEL_PREFIX)
         )
 
     def label(self, name: str) -> Objects:
@@ -262,7 +242,7 @@ class SampleTable:
             UnknownColumn: If there is no such label.
         """
         self.label_kind(name)
-        return self._objects(_LABEL + name)
+        return self._objects(LABEL_PREFIX + name)
 
     def label_array(self, name: str) -> Any:
         """Return a label of each sample as an Arrow array `[N]`; unknown is null.
@@ -271,7 +251,7 @@ class SampleTable:
             UnknownColumn: If there is no such label.
         """
         self.label_kind(name)
-        return _one_chunk(self._table[_LABEL + name])
+        return _one_chunk(self._table[LABEL_PREFIX + name])
 
     def is_among(self, field: str, values: Sequence[Any]) -> npt.NDArray[np.bool_]:
         """Return which samples have one of `values`, bool `[N]`.
@@ -313,7 +293,7 @@ class SampleTable:
             there = ", ".join(self.label_names) or "none"
             raise UnknownColumn(f"the store has no label '{name}'; its labels are: {there}.")
         kinds = {pa.int64(): "int", pa.float64(): "float"}
-        return kinds.get(self._table.schema.field(_LABEL + name).type, "str")
+        return kinds.get(self._table.schema.field(LABEL_PREFIX + name).type, "str")
 
     def media(self, kind: str) -> Objects:
         """Return the media reference of each sample `[N]`, str or None.
@@ -321,7 +301,7 @@ class SampleTable:
         Args:
             kind: `video`, `audio`, `image` or `text`.
         """
-        return self._objects(_MEDIA + kind)
+        return self._objects(MEDIA_PREFIX + kind)
 
     def rows(self) -> list[SampleRow]:
         """Return every sample as a row, in shard order."""
@@ -377,64 +357,3 @@ def _strings(array: Any) -> npt.NDArray[np.str_]:
     out = np.zeros((len(array), width), dtype=np.uint32)  # UCS-4, as numpy keeps strings
     out[np.arange(width) < lengths[:, None]] = letters
     return out.view(f"U{width}")[:, 0]
-
-
-def _deal(rows: Sequence[SampleRow], *, key: list[int]) -> list[SampleRow]:
-    """Return rows in the order of the shards: a permutation that depends on ids and key only."""
-    ordered = sorted(rows, key=lambda row: row.id)
-    for one, other in itertools.pairwise(ordered):
-        if one.id == other.id:
-            raise ManifestError(f"the id {one.id!r} is there twice; ids must be unique")
-    if ordered and not ordered[0].id:
-        raise ManifestError("a sample has no id")
-    for row in ordered:
-        # numpy drops trailing NULs, and neither UTF-8 nor parquet knows lone surrogates.
-        if "\0" in row.id or any("\ud800" <= char <= "\udfff" for char in row.id):
-            raise ManifestError(f"the id {row.id!r} holds characters that cannot be stored")
-    # Raw bits and a stable sort are what numpy promises not to change between releases.
-    bits = np.random.Philox(np.random.SeedSequence(key)).random_raw(len(ordered))
-    return [ordered[i] for i in np.argsort(bits, kind="stable")]
-
-
-def _chunked(num_samples: int, shard_size: int) -> npt.NDArray[np.int64]:
-    return np.arange(num_samples, dtype=np.int64) // shard_size
-
-
-def _to_table(rows: Sequence[SampleRow], shards: npt.NDArray[np.int64]) -> pa.Table:
-    for row in rows:
-        for kind in row.media:
-            if kind not in MEDIA_KINDS:
-                known = ", ".join(MEDIA_KINDS)
-                raise ManifestError(f"sample {row.id!r}: no media kind {kind!r}; there are {known}")
-    columns: dict[str, Any] = {
-        "id": pa.array([row.id for row in rows], pa.string()),
-        "shard": pa.array(shards.astype(np.int32), pa.int32()),
-        "split": pa.array([row.split or None for row in rows], pa.string()),
-        "group": pa.array([row.group or None for row in rows], pa.string()),
-        "duration_s": pa.array([row.duration_s for row in rows], pa.float64()),
-    }
-    for kind in MEDIA_KINDS:
-        columns[_MEDIA + kind] = pa.array([row.media.get(kind) for row in rows], pa.string())
-    for name in sorted({name for row in rows for name in row.labels}):
-        columns[_LABEL + name] = _label_array(name, [row.labels.get(name) for row in rows])
-    return pa.table(columns)
-
-
-def _label_array(name: str, values: list[Label]) -> Any:
-    known = [_without_nan(value) for value in values]
-    kinds = {type(value) for value in known if value is not None}
-    if all(issubclass(kind, str) for kind in kinds):
-        return pa.array(known, pa.string())
-    if not all(issubclass(kind, numbers.Real) for kind in kinds):
-        kinds_named = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise SchemaMismatch(f"label '{name}' mixes text and numbers: it holds {kinds_named}")
-    try:
-        if all(issubclass(kind, numbers.Integral) for kind in kinds):
-            return pa.array([None if v is None else int(v) for v in known], pa.int64())
-        return pa.array([None if v is None else float(v) for v in known], pa.float64())
-    except (OverflowError, pa.ArrowInvalid) as error:
-        raise SchemaMismatch(f"label '{name}' does not fit into 64 bits: {error}") from None
-
-
-def _without_nan(value: Label) -> Label:
-    return None if isinstance(value, numbers.Real) and math.isnan(value) else value

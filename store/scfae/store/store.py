@@ -44,7 +44,8 @@ from .header import (
 from .joined import JOINT, JoinedColumn
 from .lock import LOCK_NAME, FolderLock
 from .reader import Column
-from .samples import SampleRow, SampleTable
+from .sample_row import SampleRow
+from .samples import SampleTable
 from .view import StoreView
 from .writer import ColumnWriter
 

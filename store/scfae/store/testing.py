@@ -8,7 +8,7 @@ import numpy as np
 
 from .column import ColumnInfo, DType
 from .container import Format
-from .samples import SampleRow
+from .sample_row import SampleRow
 from .store import FeatureStore
 from .writer import ShardSample
 

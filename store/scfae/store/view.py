@@ -19,7 +19,8 @@ from .errors import SchemaMismatch, UnknownColumn
 from .joined import JoinedColumn, sources
 from .lazy import lazy_property
 from .reader import Column, Fetched
-from .samples import Label, SampleTable
+from .sample_row import Label
+from .samples import SampleTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,8 @@ from scfae.store.errors import (
 )
 from scfae.store.testing import make_store
 from scfae.store.writer import ShardSample
-from scfae.train.evaluation import Evaluation, evaluate
+from scfae.train.evaluated import Evaluation
+from scfae.train.evaluation import evaluate
 from scfae.train.loading import load_run
 from scfae.train.loop import train
 from scfae.train.metrics import METRICS

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from scfae.store import FeatureStore, SampleRow
-from scfae.train.evaluation import Evaluation, evaluate
+from scfae.train.evaluated import Evaluation
+from scfae.train.evaluation import evaluate
 from scfae.train.loading import load_run
 from scfae.train.loop import train
 from scfae.train.report import write_report

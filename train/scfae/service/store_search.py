@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from scfae.store.config import Frozen
 from scfae.store.errors import ConfigError, UnknownColumn
 from scfae.store.receipt import STATUSES, Status
-from scfae.store.samples import SampleRow
+from scfae.store.sample_row import SampleRow
 
 from .stores import OpenStore
 

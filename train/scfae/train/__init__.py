@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .config import RunConfig, load_config
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation, evaluate
+    from .evaluated import Evaluation
+    from .evaluation import evaluate
     from .examples import Examples
     from .export import export_run, load_export
     from .loading import LoadedRun, load_run
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .sweeps.sweep import read_sweep, resume_sweep, run_plan, sweep
 
 _HOME = {
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluated",
     "Examples": "examples",
     "Interrupted": "runs",
     "LoadedRun": "loading",

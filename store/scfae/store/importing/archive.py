@@ -21,7 +21,7 @@ from .limits import check_ids
 from .source import Rows, SameDim, UnusableSample, check_times, rows_shape
 
 if TYPE_CHECKING:
-    from ..samples import SampleRow
+    from ..sample_row import SampleRow
 
 _BESIDE: Final = ("ids", "offsets", "times", "lengths")
 

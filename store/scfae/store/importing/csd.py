@@ -16,7 +16,7 @@ import numpy as np
 
 from ..atomic import sha256_file
 from ..errors import ImportRefused, ManifestError
-from ..samples import SampleRow
+from ..sample_row import SampleRow
 from .arrays import read_all
 from .hdf5 import open_tried
 from .limits import check_ids

@@ -17,7 +17,7 @@ import numpy as np
 from ..atomic import sha256_file
 from ..errors import ConfigError, ImportRefused, ManifestError
 from ..files import OpenFile
-from ..samples import SampleRow
+from ..sample_row import SampleRow
 from .arrays import Array, read_all
 from .limits import ByteBudget, check_id, regular_file
 from .npy import open_npy

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ImportRefused, ManifestError
-from ..samples import MEDIA_KINDS, Label, SampleRow
+from ..sample_row import MEDIA_KINDS, Label, SampleRow
 from .arrays import as_text
 from .limits import ByteBudget, check_id, regular_file
 from .pickled import as_list

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..atomic import sha256_file
 from ..errors import ConfigError, ImportRefused, ManifestError
-from ..samples import Label, SampleRow
+from ..sample_row import Label, SampleRow
 from .archive import trim
 from .arrays import Array, MemoryArray, as_text, read_all
 from .limits import ByteBudget, check_ids, regular_file

@@ -15,7 +15,7 @@ from ..column import ColumnInfo, DType
 from ..container import Format
 from ..errors import ConfigError, SchemaMismatch, StoreNotFound
 from ..receipt import STATUSES
-from ..samples import SampleRow
+from ..sample_row import SampleRow
 from ..store import FeatureStore
 from ..writer import ShardSample
 from .labels import read_labels

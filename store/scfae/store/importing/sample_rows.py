@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..samples import SampleRow
+from ..sample_row import SampleRow
 from .source import Source
 
 

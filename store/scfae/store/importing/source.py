@@ -15,7 +15,7 @@ from ..errors import ConfigError, ImportRefused, ManifestError
 from .arrays import Array
 
 if TYPE_CHECKING:
-    from ..samples import SampleRow
+    from ..sample_row import SampleRow
 
 HDF5_SUFFIXES: Final = (".h5", ".hdf5", ".hdf")
 PICKLE_SUFFIXES: Final = (".pkl", ".pickle", ".p")

@@ -13,7 +13,7 @@ from scfae.store.atomic import sha256_file
 from scfae.store.errors import ConfigError
 from scfae.store.files import FilePool
 from scfae.store.remote import ShardCache, open_objects
-from scfae.store.samples import SampleRow
+from scfae.store.sample_row import SampleRow
 
 SHARDS = 8
 

@@ -17,7 +17,7 @@ from scfae.store.errors import (
     UnknownColumn,
 )
 from scfae.store.remote import RemoteStore, catalogue, open_objects
-from scfae.store.samples import SampleRow
+from scfae.store.sample_row import SampleRow
 from scfae.store.testing import make_store
 
 

@@ -11,7 +11,7 @@ from scfae.store.errors import CorruptShard
 from scfae.store.garbage import DAY_S
 from scfae.store.remote import RemoteStore, garbage, open_objects, pins
 from scfae.store.remote.objects import now_s
-from scfae.store.samples import SampleRow
+from scfae.store.sample_row import SampleRow
 
 
 def info(seed: int = 0) -> ColumnInfo:

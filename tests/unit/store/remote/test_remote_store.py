@@ -29,8 +29,9 @@ from scfae.store.errors import (
 from scfae.store.exchange import export, restore
 from scfae.store.exchange.manifest import Form
 from scfae.store.remote import open_objects
-from scfae.store.remote.objects import ObstoreObjects
-from scfae.store.samples import SampleRow, SampleTable
+from scfae.store.remote.obstore_objects import ObstoreObjects
+from scfae.store.sample_row import SampleRow
+from scfae.store.samples import SampleTable
 from scfae.store.testing import make_store
 from scfae.store.verification import requeue
 
@@ -166,7 +167,7 @@ def test_what_is_not_there_is_said_with_its_url(url: str) -> None:
 
 
 def test_a_server_that_is_away_is_one_sentence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scfae.store.remote.objects.RETRIES", 1)
+    monkeypatch.setattr("scfae.store.remote.obstore_objects.RETRIES", 1)
     with pytest.raises(StoreError, match=r"store.json cannot be read or written .*network"):
         FeatureStore.open(url, options={"endpoint": "http://127.0.0.1:9"})
 
