@@ -18,11 +18,11 @@ from benchmarks.fusion_sets import FeatureSet
 from torch import Tensor, nn
 
 from scfae.fusion import Fusion, FusionInfo, build_fusion, combined_backward, count_parameters
-from scfae.train.device import seed_everything
 from scfae.train.model import weighted_losses
 from scfae.train.optimizer import make_optimizer
 from scfae.train.recipe import loss_weights
 from scfae.train.schedule import Schedule
+from scfae.train.seeding import seed_everything
 from scfae.train.settings import OptimConfig
 from scfae.train.stages import Stages
 from scfae.train.standardise import Standardised

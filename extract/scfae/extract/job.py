@@ -16,10 +16,11 @@ from typing import Any
 from scfae.store.receipt import STATUSES
 
 from .claiming import tasks_of
+from .device import choose_device
 from .done import Done
 from .estimate import estimate
 from .meter import Progress
-from .preparation import Prepared, device_of, prepare
+from .preparation import Prepared, prepare
 from .processes import devices_of, run_processes
 from .report import ColumnReport, ExtractReport
 from .running import run_here
@@ -97,7 +98,7 @@ def run(
         return run_with_ray(settings, progress)
     devices = devices_of(settings)
     is_parent = len(devices) > 1
-    device = device_of(settings)
+    device = choose_device(settings.device, where=f"--device {settings.device}")
     prepared = prepare(
         settings,
         device="cpu" if is_parent and not dry_run else device,

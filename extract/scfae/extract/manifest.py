@@ -4,7 +4,6 @@ import csv
 import difflib
 import itertools
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from scfae.store.errors import ManifestError
+from scfae.store.sample_row import Label, typed_labels
 
 from .files import printable
 from .texts import MediaSource, text_source
-
-Label = int | float | str | None
 
 EXTENSIONS: Final[dict[str, frozenset[str]]] = {
     "video": frozenset(
@@ -192,7 +190,7 @@ def _items(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> list[MediaItem
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     _check_names(path, names)
     label_names = [name for name in names if name not in _RESERVED]
-    labels = {name: _typed([row.get(name) for _, row in rows]) for name in label_names}
+    labels = {name: typed_labels([row.get(name) for _, row in rows], _text) for name in label_names}
     seen: dict[str, int] = {}
     items = []
     for i, (number, row) in enumerate(rows):
@@ -247,17 +245,3 @@ def _check_names(path: Path, names: list[str]) -> None:
 def _text(value: Any) -> str | None:
     text = "" if value is None else str(value).strip()
     return text or None
-
-
-def _typed(values: list[Any]) -> list[Label]:
-    """Return a label column as integers, else floats, else strings; empty and NaN are None."""
-    texts = [_text(int(value) if isinstance(value, bool) else value) for value in values]
-    if any("_" in text for text in texts if text):  # Python would read 1_2 as 12
-        return list(texts)
-    for kind in (int, float):
-        try:
-            numbers = [None if text is None else kind(text) for text in texts]
-        except ValueError:
-            continue
-        return [None if number is None or math.isnan(number) else number for number in numbers]
-    return list(texts)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from scfae.store import FeatureStore
-from scfae.store.errors import ConfigError
 
 from .manifest import MediaItem, read_inputs
 from .opening import open_store
@@ -115,24 +114,3 @@ def load_columns(
         decoder=settings.decoder,
         device=kind_of_device,
     )
-
-
-def device_of(settings: ExtractSettings) -> str:
-    """Return where the encoders of a single process go.
-
-    Raises:
-        ConfigError: If this machine has no such device.
-    """
-    name = settings.device
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device {name}: this machine has no CUDA device; use cpu or auto.")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, NotImplementedError, AssertionError):  # as the build of PyTorch has it
-        raise ConfigError(
-            f"--device {name}: this machine has no such device; cpu, cuda, cuda:N and auto are "
-            "names of devices."
-        ) from None
-    return name

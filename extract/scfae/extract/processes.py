@@ -19,9 +19,10 @@ import torch
 from scfae.store import errors
 from scfae.store.errors import ScfaeError, StoreError
 
+from .device import choose_device
 from .done import Done
 from .meter import Progress
-from .preparation import Prepared, device_of, prepare
+from .preparation import Prepared, prepare
 from .running import run_here
 from .settings import ExtractSettings
 
@@ -164,7 +165,8 @@ def main() -> None:
     try:
         settings = ExtractSettings.from_json(json.loads(sys.stdin.readline()))
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        prepared = prepare(settings, device=device_of(settings))
+        device = choose_device(settings.device, where=f"--device {settings.device}")
+        prepared = prepare(settings, device=device)
         done = run_here(prepared, lambda *told: _say({"progress": told}))
         _say({"done": done.to_json()})
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ Shapes: N samples.
 import itertools
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -42,6 +42,25 @@ class SampleRow:
     group: str | None = None
     labels: Mapping[str, Label] = field(default_factory=dict)
     duration_s: float | None = None
+
+
+def typed_labels(values: Sequence[Any], text: Callable[[Any], str | None]) -> list[Label]:
+    """Return a label column as integers, else floats, else strings; NaN is None.
+
+    Args:
+        values: As a table or JSON has them; of truth values true is 1.
+        text: Makes a text of a value, None of nothing.
+    """
+    texts = [text(int(one) if isinstance(one, bool) else one) for one in values]
+    if any("_" in text for text in texts if text):  # Python would read 1_2 as 12
+        return list(texts)
+    for kind in (int, float):
+        try:
+            known = [None if text is None else kind(text) for text in texts]
+        except ValueError:
+            continue
+        return [None if one is None or math.isnan(one) else one for one in known]
+    return list(texts)
 
 
 def deal(rows: Sequence[SampleRow], *, key: list[int]) -> list[SampleRow]:

@@ -18,7 +18,7 @@ from scfae.service.filters import Term, read_filter, split_filter
 from scfae.service.jobs import read_request
 from scfae.store.errors import ConfigError, FilterError
 
-from .services import SETTINGS, make_service_store, training
+from .services import SETTINGS, training
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,6 @@ def test_a_sweep_has_every_value_that_it_varies() -> None:
         *{("lr", 0.1), ("lr", 0.2), ("epochs", 3.0), ("options.hidden", 8.0), ("jobs", 1.0)},
         *{("seed", 4.0), ("seed", 5.0)},
     }
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    return make_service_store(tmp_path_factory.mktemp("stores"))
 
 
 @pytest.fixture(scope="module")

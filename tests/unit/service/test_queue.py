@@ -12,17 +12,7 @@ from scfae.service.jobs import read_request
 from scfae.service.record import HistoryEvent
 from scfae.store.errors import ConfigError, JobNotFound, JobStateError, ServiceError
 
-from .services import make_service_store, training
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    return make_service_store(tmp_path_factory.mktemp("stores"))
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    return Queue(tmp_path / "service")
+from .services import training
 
 
 def rows(queue: Queue) -> list[tuple[object, ...]]:

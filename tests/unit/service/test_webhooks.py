@@ -30,11 +30,6 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    return Queue(tmp_path / "service")
-
-
 def deliverer(queue: Queue, *, allows_private: bool = True) -> tuple[Deliverer, Webhooks, Any]:
     hooks = Webhooks(queue.folder, allows_private=allows_private)
     deliveries = Deliveries(queue.folder)

@@ -6,8 +6,6 @@ and the few kills of `tests/fault/test_service_kill`.
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,31 +17,13 @@ from scfae.store.errors import ConfigError
 
 from .services import (
     StartWorker,
-    make_service_store,
     training,
     wait_for,
     wait_for_state,
-    workers,
 )
 
 LONG = 4000
 """Epochs of a training that a test stops."""
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    return make_service_store(tmp_path_factory.mktemp("stores"))
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    return Queue(tmp_path / "service")
-
-
-@pytest.fixture
-def worker(queue: Queue, tmp_path: Path) -> Iterator[StartWorker]:
-    with workers(queue, tmp_path / "worker.log") as start:
-        yield start
 
 
 def states(queue: Queue, job_id: str) -> list[str]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,30 +18,12 @@ from scfae.service.worker import Worker
 from .services import (
     StartWorker,
     deriving,
-    make_service_store,
     training,
     wait_for,
     wait_for_state,
-    workers,
 )
 
 LONG = 4000
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    return make_service_store(tmp_path_factory.mktemp("stores"))
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Queue:
-    return Queue(tmp_path / "service")
-
-
-@pytest.fixture
-def worker(queue: Queue, tmp_path: Path) -> Iterator[StartWorker]:
-    with workers(queue, tmp_path / "worker.log") as start:
-        yield start
 
 
 @pytest.fixture

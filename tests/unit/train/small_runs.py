@@ -58,29 +58,41 @@ def task_store(folder: Path, *, missing: float = 0.1) -> FeatureStore:
         shard_size=48,
         splits=(("train", 0.5), ("val", 0.2), ("test", 0.3)),
     )
+
+    def labels(place: int, digit: int, video: int, audio: int) -> dict[str, Any]:
+        return {
+            "digit": digit,
+            "word": ("no", "so", "yes")[digit],
+            "mood": (digit - 1) * 2.0 + (0.5 if video else -0.4) * (digit != 1),
+        }
+
+    return with_forgeries(store, "digit", labels)
+
+
+def with_forgeries(
+    store: FeatureStore, name: str, labels: Callable[[int, int, int, int], dict[str, Any]]
+) -> FeatureStore:
+    """Label a store's samples anew, among them `fake`: whether `fake_video` or `fake_audio` is.
+
+    Args:
+        store: With these two and a label of classes.
+        name: Of that.
+        labels: From a sample's place, class, `fake_video` and `fake_audio` to further labels.
+    """
     samples = store.samples
-    names = ("digit", "fake_video", "fake_audio")
-    values = zip(*(samples.label(name) for name in names), strict=True)
-    store.update_labels(
-        [
+    rows = []
+    columns = (samples.label(one) for one in (name, "fake_video", "fake_audio"))
+    for i, (of, video, audio) in enumerate(zip(*columns, strict=True)):
+        forged = {"fake_video": video, "fake_audio": audio, "fake": max(video, audio)}
+        rows.append(
             SampleRow(
-                id=str(name),
-                split=split,
-                labels={
-                    "digit": digit,
-                    "fake_video": video,
-                    "fake_audio": audio,
-                    "fake": max(video, audio),
-                    "word": ("no", "so", "yes")[digit],
-                    "mood": (digit - 1) * 2.0 + (0.5 if video else -0.4) * (digit != 1),
-                },
+                id=str(samples.ids[i]),
+                split=samples.split[i],
+                labels=forged | labels(i, of, video, audio),
             )
-            for name, split, (digit, video, audio) in zip(
-                samples.ids, samples.split, values, strict=True
-            )
-        ]
-    )
-    return FeatureStore.open(folder)
+        )
+    store.update_labels(rows)
+    return FeatureStore.open(store.path)
 
 
 TASK_SETTINGS: dict[str, dict[str, Any]] = {

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from scfae.extract.device import choose_device
 from scfae.store import FeatureStore
 from scfae.store.errors import ConfigError
-from scfae.train.device import choose_device, seed_everything
 from scfae.train.environment import _commit, changes, environment
+from scfae.train.seeding import seed_everything
 
 
 def test_versions_machine_and_threads_are_there() -> None:

@@ -28,9 +28,9 @@ from scfae.fusion import SCFAE, combined_backward
 from scfae.store import FeatureStore, FeatureStream
 from scfae.store.testing import make_store
 from scfae.train import RunConfig, load_config, train
-from scfae.train.device import seed_everything
 from scfae.train.model import apply_model, build_model, weighted_losses
 from scfae.train.optimizer import make_optimizer
+from scfae.train.seeding import seed_everything
 from scfae.train.standardise import Standardised
 
 from .machine import machine

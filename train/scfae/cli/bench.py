@@ -118,12 +118,10 @@ def _fusion(argv: Sequence[str]) -> int:
         if getattr(flags, name) < 1:
             option = name.replace("_", "-")
             raise ConfigError(f"{option}: must be at least 1, not {getattr(flags, name)}")
-    import torch
-
-    if flags.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: there is no CUDA device here; take --device cpu")
     from scfae.bench.fusion import measure
+    from scfae.extract.device import choose_device
 
+    choose_device(flags.device, where=f"--device {flags.device}")
     result = measure(
         flags.rounds,
         device=flags.device,

@@ -10,7 +10,7 @@ import tyro
 from scfae.store.errors import ConfigError
 
 from .arguments import dispatch, parse, print_json, say
-from .interrupt import raise_on_sigterm, stopped_import
+from .interrupt import resumable
 from .pairs import Pairs
 from .progress import Progress
 
@@ -185,22 +185,18 @@ def _mosei(argv: Sequence[str]) -> int:
     flags = parse(MoseiArguments, "scfae data mosei", argv, MOSEI_EXAMPLE)
     from scfae.train.data import Shares, prepare_mosei
 
-    raise_on_sigterm()
-    try:
-        with Progress("data", "samples") as progress:
-            report = prepare_mosei(
-                flags.source,
-                flags.store,
-                labels=flags.labels,
-                folds=flags.folds,
-                columns=dict(flags.columns) or None,
-                nonfinite=flags.nonfinite,
-                shares=Shares(test=flags.test, val=flags.val, seed=flags.seed),
-                shard_size=flags.shard_size,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stop:
-        raise stopped_import(stop, flags.store) from None
+    with resumable(flags.store), Progress("data", "samples") as progress:
+        report = prepare_mosei(
+            flags.source,
+            flags.store,
+            labels=flags.labels,
+            folds=flags.folds,
+            columns=dict(flags.columns) or None,
+            nonfinite=flags.nonfinite,
+            shares=Shares(test=flags.test, val=flags.val, seed=flags.seed),
+            shard_size=flags.shard_size,
+            progress=progress,
+        )
     return _done(report, flags.max_failures, is_json=flags.json)
 
 
@@ -208,20 +204,16 @@ def _activitynet(argv: Sequence[str]) -> int:
     flags = parse(ActivityNetArguments, "scfae data activitynet", argv, ACTIVITYNET_EXAMPLE)
     from scfae.train.data import Shares, prepare_activitynet
 
-    raise_on_sigterm()
-    try:
-        with Progress("data", "samples") as progress:
-            report = prepare_activitynet(
-                flags.root,
-                flags.store,
-                setting=flags.setting,
-                reduce=flags.reduce,
-                shares=Shares(val=flags.val, seed=flags.seed),
-                shard_size=flags.shard_size,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stop:
-        raise stopped_import(stop, flags.store) from None
+    with resumable(flags.store), Progress("data", "samples") as progress:
+        report = prepare_activitynet(
+            flags.root,
+            flags.store,
+            setting=flags.setting,
+            reduce=flags.reduce,
+            shares=Shares(val=flags.val, seed=flags.seed),
+            shard_size=flags.shard_size,
+            progress=progress,
+        )
     return _done(report, 0, is_json=flags.json)
 
 

@@ -3,6 +3,9 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -20,14 +23,32 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def stopped_import(stop: KeyboardInterrupt, store: str) -> Stopped:
-    """Return what to raise when Ctrl-C or SIGTERM came while shards of a store were written."""
-    signum = int(stop.args[0]) if stop.args else int(signal.SIGINT)
-    return Stopped(
-        f"stopped by {signal.Signals(signum).name}; finished shards are in {store}. Run the same "
-        "command again to go on.",
-        signum,
-    )
+def signal_of(stop: KeyboardInterrupt) -> signal.Signals:
+    """Return the signal that an interrupt stands for: Ctrl-C's, if it names none."""
+    return signal.Signals(stop.args[0] if stop.args else signal.SIGINT)
+
+
+@contextmanager
+def resumable(place: str | Path, kept: str = "shards") -> Iterator[None]:
+    """Do work that the same command goes on with, and say so where Ctrl-C or SIGTERM stops it.
+
+    Args:
+        place: Where finished work lies.
+        kept: What it is.
+
+    Raises:
+        Stopped: A signal came.
+    """
+    raise_on_sigterm()
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        signum = signal_of(stop)
+        raise Stopped(
+            f"stopped by {signum.name}; finished {kept} are in {place}. Run the same command again "
+            "to go on.",
+            signum,
+        ) from None
 
 
 def end_at_once(stop: Stopped) -> NoReturn:

@@ -1,13 +1,12 @@
 """`scfae serve`: the training service's HTTP API, with a worker beside it."""
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from .arguments import parse
-from .interrupt import Stopped, end_at_once, raise_on_sigterm
+from .interrupt import Stopped, end_at_once, raise_on_sigterm, signal_of
 
 EXAMPLE = """\
   scfae serve --store-root features/ --media-root clips/
@@ -97,9 +96,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         serve(app, host=flags.host, port=flags.port, worker=worker)
     except KeyboardInterrupt as stop:
-        signum = int(stop.args[0]) if stop.args else int(signal.SIGINT)
         on_stop = "go on" if flags.on_stop == "leave" else "save and are queued again"
-        end_at_once(Stopped(f"the service has ended; its jobs {on_stop}.", signum))
+        end_at_once(Stopped(f"the service has ended; its jobs {on_stop}.", signal_of(stop)))
     return 0
 
 

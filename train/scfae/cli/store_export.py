@@ -1,6 +1,5 @@
 """`scfae store export`: columns of a store as files that other programs open."""
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from .arguments import parse, print_json
-from .interrupt import Stopped, raise_on_sigterm
+from .interrupt import resumable
 from .progress import Progress
 
 EXAMPLE = """\
@@ -49,23 +48,16 @@ def run(argv: Sequence[str]) -> int:
 
     from scfae.store.exchange import export
 
-    raise_on_sigterm()
-    try:
-        with Progress("export", "files") as progress:
-            report = export(
-                flags.store,
-                flags.out,
-                to=flags.to,
-                columns=flags.columns,
-                split=flags.split,
-                joined=flags.joined,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stop:
-        signum = stop.args[0] if stop.args else signal.SIGINT
-        raise Stopped(
-            "stopped; finished files are kept, the same command goes on from here", signum
-        ) from None
+    with resumable(flags.out, "files"), Progress("export", "files") as progress:
+        report = export(
+            flags.store,
+            flags.out,
+            to=flags.to,
+            columns=flags.columns,
+            split=flags.split,
+            joined=flags.joined,
+            progress=progress,
+        )
     if flags.json:
         print_json(report)
     else:

@@ -9,7 +9,7 @@ import tyro
 
 from . import store_restore
 from .arguments import parse, print_json, say
-from .interrupt import raise_on_sigterm, stopped_import
+from .interrupt import resumable
 from .progress import Progress
 
 EXAMPLE = """\
@@ -66,27 +66,23 @@ def run(argv: Sequence[str]) -> int:
 
     from scfae.store.importing import import_features
 
-    raise_on_sigterm()
-    try:
-        with Progress("import", "samples") as progress:
-            report = import_features(
-                flags.source,
-                flags.store,
-                column=flags.column,
-                modality=flags.modality,
-                labels=flags.labels,
-                key=flags.key,
-                shard_size=flags.shard_size,
-                dtype=flags.dtype,
-                form=flags.format,
-                nonfinite=flags.nonfinite,
-                add_samples=flags.add_samples,
-                replace_column=flags.replace,
-                max_bytes=flags.max_bytes,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stop:
-        raise stopped_import(stop, str(flags.store)) from None
+    with resumable(flags.store), Progress("import", "samples") as progress:
+        report = import_features(
+            flags.source,
+            flags.store,
+            column=flags.column,
+            modality=flags.modality,
+            labels=flags.labels,
+            key=flags.key,
+            shard_size=flags.shard_size,
+            dtype=flags.dtype,
+            form=flags.format,
+            nonfinite=flags.nonfinite,
+            add_samples=flags.add_samples,
+            replace_column=flags.replace,
+            max_bytes=flags.max_bytes,
+            progress=progress,
+        )
     say(report.text())
     if flags.json:
         print_json(report.as_dict())

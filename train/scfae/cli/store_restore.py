@@ -1,6 +1,5 @@
 """`scfae store import` of what `scfae store export` wrote: a store again, equal in every bit."""
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from .arguments import parse, print_json
-from .interrupt import Stopped, raise_on_sigterm
+from .interrupt import resumable
 from .progress import Progress
 
 EXAMPLE = """\
@@ -47,15 +46,8 @@ def run(argv: Sequence[str]) -> int:
 
     from scfae.store.exchange import restore
 
-    raise_on_sigterm()
-    try:
-        with Progress("import", "shards") as progress:
-            report = restore(flags.source, flags.store, flags.columns, progress=progress)
-    except KeyboardInterrupt as stop:
-        signum = stop.args[0] if stop.args else signal.SIGINT
-        raise Stopped(
-            "stopped; finished shards are kept, the same command goes on from here", signum
-        ) from None
+    with resumable(flags.store), Progress("import", "shards") as progress:
+        report = restore(flags.source, flags.store, flags.columns, progress=progress)
     if flags.json:
         print_json(report)
     else:

@@ -8,10 +8,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from scfae.extract.device import choose_device
 from scfae.store.config import Frozen
 
 from .config import RunConfig
-from .device import choose_device
 from .loop import train
 from .opening import rehearse
 

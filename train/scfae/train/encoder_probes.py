@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from scfae.extract.device import choose_device
 from scfae.fusion.pooling import masked_mean
 from scfae.store import FeatureStore, FeatureStream, StoreView
 from scfae.store.atomic import write_atomic
 from scfae.store.errors import RunStateError, TaskError
 
 from .bootstrap import Interval, bootstrap_intervals, resampled_intervals
-from .device import choose_device
 from .loading import LoadedRun, load_run
 from .metrics import Metrics, classification_metrics
 from .model import rows_before_fusion

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scfae.extract.device import choose_device
 from scfae.store import ColumnInfo, FeatureStore, StoreView
 from scfae.store.errors import ConfigError, SchemaMismatch, TaskError
 
 from .calibration import calibration
 from .config import RunConfig
-from .device import choose_device
 from .evaluated import Condition, Evaluation
 from .kept import keep_scores, write_predictions
 from .loading import LoadedRun, load_run

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import torch
 
+from scfae.extract.device import choose_device
 from scfae.store import Batch, FeatureStore, FeatureStream, StoreView
 from scfae.store.errors import ConfigError
 
 from .config import RunConfig
-from .device import choose_device
 from .gradient_probe import GradientProbe, Meeting
 from .loading import load_run
 from .runs import write_json

@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext
 from signal import SIGTERM
 from typing import Any
 
+from scfae.extract.device import choose_device
 from scfae.fusion import fusion_info
 from scfae.store import Batch, pinned
 from scfae.store.atomic import clean_temporaries
@@ -23,7 +24,6 @@ from scfae.store.errors import RunNotFound, TaskError
 
 from .checkpoint import restore_rng, rng_state
 from .config import RunConfig
-from .device import choose_device, seed_everything, seed_rank
 from .gradient_log import GradientLog
 from .journal import Journal
 from .keeper import Keeper
@@ -31,6 +31,7 @@ from .learner import Learner
 from .model import build_model, standardised_in
 from .opening import OpenedRun, open_run, training_stream
 from .runs import Interrupted, RunFolder
+from .seeding import seed_everything, seed_rank
 from .selection import is_better, selected_metric
 from .settling import Settling
 from .speed import Speed

@@ -18,6 +18,7 @@ from scfae.extract.batching import ShardBatcher
 from scfae.extract.compute import Compute
 from scfae.extract.decoder_pool import DecoderPool, Request
 from scfae.extract.decoders import DecoderName, rules
+from scfae.extract.device import choose_device
 from scfae.extract.forward import Forward
 from scfae.extract.media import Decoded
 from scfae.extract.recipe import Recipe
@@ -27,7 +28,6 @@ from scfae.store.branches import branches_of, modalities_of
 from scfae.store.errors import ConfigError, RunStateError
 
 from .answering import SampleRows, line
-from .device import choose_device
 from .loading import LoadedRun, load_run
 from .media_inputs import Media, MediaInput, media_inputs
 from .raw_columns import Encoded, RawColumn, raw_column

@@ -8,11 +8,12 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ImportRefused, ManifestError
-from ..sample_row import MEDIA_KINDS, Label, SampleRow
+from ..sample_row import MEDIA_KINDS, SampleRow, typed_labels
 from .arrays import as_text
 from .limits import ByteBudget, check_id, regular_file
 from .pickled import as_list
@@ -131,7 +132,9 @@ def _samples(path: Path, rows: list[tuple[int, dict[str, Any]]]) -> dict[str, Sa
         shown = ", ".join(ascii(name) for name in names[:10])
         raise ManifestError(f"{path}: has no column 'id'; its columns: {shown}.")
     labels = {
-        name: _typed([row.get(name) for _, row in rows], f"{path}, column {name!a}")
+        name: typed_labels(
+            [row.get(name) for _, row in rows], partial(_text, where=f"{path}, column {name!a}")
+        )
         for name in names
         if name not in _RESERVED
     }
@@ -167,20 +170,6 @@ def _text(value: Any, where: str) -> str | None:
     if len(text) > _MAX_FIELD_CHARS:
         raise ManifestError(f"{where}: a field has {len(text)} characters; labels are short.")
     return text or None
-
-
-def _typed(values: list[Any], where: str) -> list[Label]:
-    """Return a label column as integers, else floats, else strings; empty and NaN are None."""
-    texts = [_text(int(one) if isinstance(one, bool) else one, where) for one in values]
-    if any("_" in text for text in texts if text):  # Python would read 1_2 as 12
-        return list(texts)
-    for kind in (int, float):
-        try:
-            numbers = [None if text is None else kind(text) for text in texts]
-        except ValueError:
-            continue
-        return [None if one is None or math.isnan(one) else one for one in numbers]
-    return list(texts)
 
 
 def _gcnet(content: Any, path: Path) -> dict[str, SampleRow]:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from scfae.store import FeatureStore, SampleRow
+from scfae.store import FeatureStore
 from scfae.store.testing import make_store
 from scfae.train.reproduce.data import Part, official_part
 from scfae.train.reproduce.tables import DatasetName
+
+from ..small_runs import with_forgeries
 
 SETS: tuple[DatasetName, ...] = ("activitynet", "fakeavceleb", "mosei")
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "device": "cpu"}
@@ -25,28 +27,12 @@ def paper_store(folder: Path, *, seed: int = 0, num_samples: int = 120) -> Featu
         max_rows=3,
         splits=(("train", 0.5), ("val", 0.2), ("test", 0.3)),
     )
-    samples = store.samples
-    names = ("class", "fake_video", "fake_audio")
-    values = zip(*(samples.label(name) for name in names), strict=True)
-    store.update_labels(
-        [
-            SampleRow(
-                id=str(name),
-                split=split,
-                labels={
-                    "class": of,
-                    "fake_video": video,
-                    "fake_audio": audio,
-                    "fake": max(video, audio),
-                    "sentiment": 0.0 if i % 12 == 0 else of - 2.0 + (0.5 if video else -0.4),
-                },
-            )
-            for i, (name, split, (of, video, audio)) in enumerate(
-                zip(samples.ids, samples.split, values, strict=True)
-            )
-        ]
-    )
-    return FeatureStore.open(folder)
+
+    def labels(place: int, of: int, video: int, audio: int) -> dict[str, Any]:
+        sentiment = 0.0 if place % 12 == 0 else of - 2.0 + (0.5 if video else -0.4)
+        return {"class": of, "sentiment": sentiment}
+
+    return with_forgeries(store, "class", labels)
 
 
 def parts_of(store: FeatureStore) -> dict[DatasetName, Part]:

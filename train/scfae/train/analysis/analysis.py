@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from scfae.extract.device import choose_device
 from scfae.store import FeatureStore, StoreView
 from scfae.store.errors import ConfigError, RunStateError, TaskError
 
 from ..branch_masking import mask_branches
-from ..device import choose_device
 from ..evaluation import role_of
 from ..gradient_log import logged_figures, read_lines
 from ..gradients import GradientFigures, analyse_gradients

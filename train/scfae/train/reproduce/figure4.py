@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from scfae.extract.device import choose_device
 from scfae.store import FeatureStore, FeatureStream
 from scfae.store.errors import PartsMissing
 
@@ -20,7 +21,6 @@ from ..analysis.drawing import known_cosines
 from ..analysis.exports import write_analysis
 from ..analysis.reading import KeptProjection, read_analysis, read_projection
 from ..config import RunConfig
-from ..device import choose_device
 from ..gradient_log import read_lines
 from ..runs import RunFolder
 from ..seeds import OverSeeds

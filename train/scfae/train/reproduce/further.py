@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from scfae.extract.device import choose_device
+
 from ..branch_masking import BRANCHES_FILE, mask_branches
-from ..device import choose_device
 from ..encoder_probes import (
     PROBES_FILE,
     degradation,

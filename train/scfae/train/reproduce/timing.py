@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from scipy import stats
 
+from scfae.extract.device import choose_device
 from scfae.fusion import count_parameters
 
-from ..device import choose_device
 from .costs import CostRow, CostTable
 from .memory import Memory, measure_memory
 from .tables import read_published

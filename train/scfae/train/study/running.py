@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
+from scfae.extract.device import choose_device
 from scfae.fusion import fusion_info
 from scfae.store.errors import ConfigError
 from scfae.store.store import FeatureStore
 
-from ..device import choose_device
 from ..evaluation import EVALUATION_FILE, evaluate
 from ..loop import Progress
 from ..runs import write_json
