@@ -176,6 +176,16 @@ def measure(name: str, data: FeatureSet, rate: float, seed: int, epochs: int) ->
     return {"accuracy": accuracy} | trained.facts
 
 
+def quiet_times(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """Return `step_ms` and `load` by method and set, as `fusion_times` measured them."""
+    found = json.loads(path.read_text()) if path.exists() else []
+    return {
+        (x["method"], x["set"]): {key: x[key] for key in ("step_ms", "load")}
+        for x in found
+        if x["options"] == options_of(x["method"], x["set"])
+    }
+
+
 def line_key(line: dict[str, Any]) -> str:
     """Return what a line is the measurement of, as text."""
     names = ("method", "set", "rate", "seed", "epochs", "options")
@@ -215,6 +225,7 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
     done = {line_key(x) for x in lines}
+    times = quiet_times(args.results / "fusion_times.json")
     epochs = {data.name: args.epochs or data.epochs for data in sets}
     setting = {
         "optim": OptimConfig(clip_norm=CLIP_NORM).model_dump(exclude={"epochs", "batch_size"}),
@@ -232,7 +243,7 @@ def main() -> None:
             if epochs.get(x["set"], x["epochs"]) == x["epochs"]
             and x["options"] == options_of(x["method"], x["set"])
         ]
-        table = cells(kept)
+        table = cells([x | times.get((x["method"], x["set"]), {}) for x in kept])
         (args.results / "fusion_table.md").write_text(markdown(table, setting))
         document = json.dumps({"setting": setting, "table": table}, indent=1)
         (args.results / "fusion_table.json").write_text(document + "\n")

@@ -57,8 +57,9 @@ def markdown(table: dict[str, Any], setting: dict[str, Any]) -> str:
         "Test accuracy in %, mean ± standard deviation over seeds, in brackets how many; the share "
         "of views missing is that in training as at test. An empty cell was not measured; "
         "`-` is a method that does not take that many views, or failed. Made by "
-        "`python -m benchmarks.fusion_table`; how, its docstring says. Times are of one thread, "
-        "the median over a column's seeds of their median step; sizes are without the "
+        "`python -m benchmarks.fusion_table`; how, its docstring says. Times are of the median "
+        "training step on one thread: `python -m benchmarks.fusion_times`, one method after the "
+        "other, or where that has none the median over a column's seeds. Sizes are without the "
         "standardisation.",
         "",
         "Setting:",

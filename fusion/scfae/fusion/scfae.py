@@ -13,8 +13,9 @@ which it cannot fit: `recon_activation`), SwiGLU before expansion and after the 
 latter read by head and reconstruction (`post_scope`), b as a share of n l_m, the input width of S_m
 is b_k, what is absent has its parts zeroed and no reconstruction loss (`zero_absent_parts`).
 
-Two options are ours: `num_layers`, the stack that the paper leaves to future work, and
-`map_groups`, maps in groups in expansion and SwiGLUs, which hold nine tenths of the parameters.
+Three options are ours: `num_layers`, the stack that the paper leaves to future work, `map_groups`,
+maps in groups in expansion and SwiGLUs, which hold nine tenths of the parameters, and `post_groups`
+in the output SwiGLU alone, which holds seven.
 
 Shapes: B samples, M modalities, l_m width of modality m, l* = min l_m, N = B or B * T samples.
 """
@@ -62,6 +63,7 @@ class SCFAE(BlockMaps, Fusion):
         num_layers: Blocks, one after the other; each rebuilds the input features, and `recon` is
             the mean over blocks. `shared_from` is of the first, the only one that is not mixed.
         map_groups: Groups of the maps in expansion and SwiGLUs; 2 halves their parameters.
+        post_groups: Groups of the maps in the output SwiGLU, if not `map_groups`.
         batched: Whether branches of equal widths run as batched products: `always`, `never`, or
             `auto`, where it is faster: without gradients at small batches.
         check_finite: Refuse NaN and infinity in what is present.
@@ -74,7 +76,7 @@ class SCFAE(BlockMaps, Fusion):
 
     default_constraint: ClassVar[str] = "none"
     default_layers: ClassVar[int] = 1
-    default_map_groups: ClassVar[int] = 1
+    default_post_groups: ClassVar[int | None] = None
     default_reconstruct: ClassVar[bool] = True
 
     def __init__(
@@ -97,7 +99,8 @@ class SCFAE(BlockMaps, Fusion):
         zero_absent_parts: bool = True,
         branches: str = "both",
         num_layers: int | None = None,
-        map_groups: int | None = None,
+        map_groups: int = 1,
+        post_groups: int | None = None,
         batched: str = "auto",
         check_finite: bool = True,
     ) -> None:
@@ -106,7 +109,6 @@ class SCFAE(BlockMaps, Fusion):
         )
         constraint = self.default_constraint if constraint is None else constraint
         layers = self.default_layers if num_layers is None else num_layers
-        map_groups = self.default_map_groups if map_groups is None else map_groups
         if reconstruct is None:
             reconstruct = self.default_reconstruct and constraint == "none"
         _check("time", time, ("pooled", "per_step"))
@@ -120,11 +122,14 @@ class SCFAE(BlockMaps, Fusion):
             raise ValueError(f"expansion: must be positive, not {expansion}")
         if layers < 1:
             raise ValueError(f"num_layers: must be at least 1, not {layers}")
-        if not 1 <= map_groups <= min(self.dims.values()):
-            raise ValueError(
-                f"map_groups: must be from 1 to the least width, {min(self.dims.values())}, "
-                f"not {map_groups}"
-            )
+        least = min(self.dims.values())
+        if post_groups is None:
+            post_groups = min(self.default_post_groups or map_groups, least)
+        for option, groups in (("map_groups", map_groups), ("post_groups", post_groups)):
+            if not 1 <= groups <= least:
+                raise ValueError(
+                    f"{option}: must be from 1 to the least width, {least}, not {groups}"
+                )
         if time == "per_step":
             if pooling != "mean":
                 raise ValueError(f"pooling: time='per_step' takes the mean, not {pooling!r}")
@@ -151,6 +156,7 @@ class SCFAE(BlockMaps, Fusion):
                 post_scope=post_scope,
                 zero_absent=zero_absent_parts,
                 map_groups=map_groups,
+                post_groups=post_groups,
                 batched=batched,
             )
         )

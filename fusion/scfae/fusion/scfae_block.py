@@ -42,7 +42,8 @@ class BlockPlan:
         is_gelu: Whether GELU follows it.
         post_scope: `both`: head and reconstruction read the output SwiGLU; `head`: only the head.
         zero_absent: Zero the parts that come from what is absent.
-        map_groups: Groups of the maps in expansion and SwiGLUs; 1 is the paper's.
+        map_groups: Groups of the maps in expansion and input SwiGLU; 1 is the paper's.
+        post_groups: Groups of the maps in the output SwiGLU.
         batched: `auto`, `always` or `never`.
     """
 
@@ -55,6 +56,7 @@ class BlockPlan:
     post_scope: str
     zero_absent: bool
     map_groups: int
+    post_groups: int
     batched: str
 
     @property
@@ -71,7 +73,7 @@ class BlockPlan:
     def can_batch(self) -> bool:
         """Whether all branches are of one shape and their maps are plain."""
         shapes = {(self.dims[m], self.wide[m], self.boundary[m]) for m in self.dims}
-        return len(shapes) == 1 and self.map_groups == 1
+        return len(shapes) == 1 and self.map_groups == self.post_groups == 1
 
 
 class BlockMaps(nn.Module):
@@ -110,7 +112,7 @@ class BlockMaps(nn.Module):
         self.to_specific = nn.ModuleDict(
             {m: nn.Linear(plan.wide[m] - plan.boundary[m], d) for m, d in dims.items()}
         )
-        self.post = nn.ModuleDict({m: SwiGLU(d + least, groups) for m, d in dims.items()})
+        self.post = nn.ModuleDict({m: SwiGLU(d + least, plan.post_groups) for m, d in dims.items()})
         if plan.reconstruct:
             self.rebuild = nn.ModuleDict({m: nn.Linear(d + least, d) for m, d in dims.items()})
 

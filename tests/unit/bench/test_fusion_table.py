@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks import fusion_table, fusion_text, fusion_training
+from benchmarks import fusion_table, fusion_text, fusion_times, fusion_training
 from benchmarks.fusion_sets import FeatureSet, digits_seen_and_heard
 
 from scfae.fusion import fusion_info
@@ -121,6 +121,34 @@ def test_figures_of_other_options_are_measured_again(
     cell = json.loads((tmp_path / "fusion_table.json").read_text())["table"]["euar"]["tiny @ 0%"]
     assert cell["accuracies"] == {"1": lines[1]["accuracy"]}
     assert cell["parameters"] < lines[0]["parameters"]
+
+
+def test_times_of_a_sitting_of_their_own_are_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for module in (fusion_table, fusion_times):
+        monkeypatch.setattr(module, "multiple_features", tiny)
+        monkeypatch.setattr(module, "basic_motions", lambda: replace(tiny(), name="other"))
+    threads = torch.get_num_threads()
+    words = ["x", "--methods", "euar", "momke", "--results", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    fusion_times.main()
+    torch.set_num_threads(threads)
+    path = tmp_path / "fusion_times.json"
+    found = json.loads(path.read_text())
+    assert [(x["set"], x["method"]) for x in found] == [
+        (name, method) for name in ("tiny", "other") for method in ("momke", "euar")
+    ]
+    found[-1]["step_ms"] = 123.4
+    found[1]["options"] = {"width": 8}  # of another size: its time is not this one's
+    found[1]["step_ms"] = 567.8
+    path.write_text(json.dumps(found))
+    more = ["--methods", "euar", "--rates", "0", "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", [*words, *more])
+    fusion_table.main()
+    text = (tmp_path / "fusion_table.md").read_text()
+    assert "| 123 |" in text
+    assert "| 568 |" not in text
 
 
 def test_a_method_is_smaller_where_a_view_is_one_row() -> None:

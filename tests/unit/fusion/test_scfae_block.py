@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scfae.fusion import SCFAE, count_parameters
+from scfae.fusion import SCFAE, build_fusion, count_parameters
 from scfae.fusion.mapping import GroupedLinear
 from scfae.fusion.scfae_block import DeeperBlock
 from scfae.fusion.stacked import LinearStack
@@ -75,7 +75,8 @@ def test_small_batches_without_gradients_are_batched_and_nothing_else() -> None:
         assert model._is_batched(batch(EQUAL, 16)[0])
         assert not model._is_batched(batch(EQUAL, 512)[0])
         assert not build(UNEQUAL, batched="always")._is_batched(batch(UNEQUAL)[0])
-        assert not build(EQUAL, batched="always", map_groups=2)._is_batched(batch(EQUAL)[0])
+        for groups in ({"map_groups": 2}, {"post_groups": 2}):
+            assert not build(EQUAL, batched="always", **groups)._is_batched(batch(EQUAL)[0])
         ratios = {"a": 0.5, "v": 0.5, "t": 0.25}
         assert not build(EQUAL, shared_ratio=ratios)._is_batched(batch(EQUAL)[0])
     assert not model._is_batched(batch(EQUAL, 1)[0])
@@ -186,6 +187,22 @@ def test_grouped_maps_have_the_parameters_of_their_formula(width: int) -> None:
     assert count_parameters(light) < 0.6 * count_parameters(full)
 
 
+@pytest.mark.parametrize("width", [512, 35])
+def test_the_light_one_has_its_output_swiglu_in_groups(width: int) -> None:
+    with torch.device("meta"):
+        full, light = (build_fusion(x, {"a": width, "v": width}) for x in ("scfae", "scfae_light"))
+
+    def grouped(width_in: int, width_out: int) -> int:
+        return math.ceil(width_in / 4) * math.ceil(width_out / 4) * 4 + width_out
+
+    d, hidden = 2 * width, int(16 * width / 3)
+    plain = 3 * d * hidden + 2 * hidden + d
+    saved = plain - 2 * grouped(d, hidden) - grouped(hidden, d)
+    assert count_parameters(full) - count_parameters(light) == 2 * saved
+    assert count_parameters(light) < 0.5 * count_parameters(full)
+    assert build_fusion("scfae_light", {"a": 3, "v": 9})  # as many groups as there can be
+
+
 def test_a_grouped_map_is_blocks_whose_outputs_are_interleaved() -> None:
     torch.manual_seed(0)
     grouped, x = GroupedLinear(6, 4, 2), torch.randn(3, 6)
@@ -198,5 +215,7 @@ def test_a_grouped_map_is_blocks_whose_outputs_are_interleaved() -> None:
     assert loud.item() == pytest.approx(1.0, abs=0.1)
     with pytest.raises(ValueError, match="map_groups: must be from 1 to the least width, 4"):
         SCFAE({"a": 4, "v": 6}, map_groups=5)
+    with pytest.raises(ValueError, match="post_groups: must be from 1 to the least width, 4"):
+        SCFAE({"a": 4, "v": 6}, post_groups=5)
     with pytest.raises(ValueError, match="num_layers: must be at least 1"):
         SCFAE({"a": 4}, num_layers=0)

@@ -197,7 +197,7 @@ _VARIANTS = (
     Entrant("SCFAE, 2 layers", "scfae", {"num_layers": 2}, "variant"),
     Entrant("SCFAE, 3 layers", "scfae", {"num_layers": 3}, "variant"),
     Entrant("SCFAE, maps in 2 groups", "scfae", {"map_groups": 2}, "variant"),
-    Entrant("SCFAE, maps in 4 groups", "scfae", {"map_groups": 4}, "variant"),
+    Entrant("SCFAE, output SwiGLU in 4 groups", "scfae_light", {}, "variant"),
 )
 
 QUICK = Form(
@@ -207,7 +207,7 @@ QUICK = Form(
     counts={"train": 384, "val": 192, "test": 512},
     epochs=16,
     batch_size=64,
-    entrants=(_SCFAE, *_OTHERS, *_VARIANTS[:3]),
+    entrants=(_SCFAE, *_OTHERS, *_VARIANTS),
 )
 FULL = Form(
     "full",
