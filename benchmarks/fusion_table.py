@@ -78,8 +78,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "dicmor": {"num_flow_steps": 8, "num_refiner_blocks": 4, "num_layers": 1, "num_segments": 4},
 }
-"""Smaller than published, so that a step on one core takes a quarter of a second at most; of six
-views imder takes 0.4 and dicmor 0.3 s, measured beside other work.
+"""Smaller than published, so that a step on one core takes a fifth of a second at most; of six
+views imder takes 0.32 and dicmor 0.28 s.
 
 With six views of at most 240 numbers each and 1,280 samples the published sizes (up to 25 million
 parameters) were not tried: they take up to 1.4 s a step, hours for a column of the table.
