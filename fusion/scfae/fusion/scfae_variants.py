@@ -155,9 +155,9 @@ INFOS = (
         deviations=(
             "The output SwiGLU's maps are in four groups: 48 % of the parameters at 512 / 512.",
             "It is 0.1 to 0.9 points behind SCFAE on multiple-features (five seeds, 0 to 70 % of "
-            "the views missing), 1.0 on digits and 1.5 on basic motions with half missing, and 7.7 "
-            "on the generated views of `scfae study --quick`, where maps in two groups "
-            "throughout (`map_groups=2`, 55 %) are 4.1 behind.",
+            "the views missing), 1.0 to 4.0 on digits and basic motions, and 7.7 on the generated "
+            "views of `scfae study --quick`, where maps in two groups throughout "
+            "(`map_groups=2`, 55 %) are 4.1 behind.",
             "With these 55 % it is 1.3 to 1.8 points behind on multiple-features; low-rank maps "
             "and narrower SwiGLUs of about that size are further.",
         ),
