@@ -241,6 +241,19 @@ def test_every_place_fits_and_can_be_read(
             story.shot(f"{name}-{width}-{scheme}")
 
 
+def test_a_button_waits_for_the_script_of_its_page(story: Browsing) -> None:
+    run = submit(story, "soon over", 1)
+
+    def late(route: Route) -> None:
+        story.page.wait_for_timeout(2_000)
+        route.continue_()
+
+    story.page.route("**/run.js*", late)
+    story.page.goto(f"{story.url}/runs/{run}", wait_until="commit")
+    story.page.get_by_role("button", name="Name").click()
+    expect(story.page.get_by_role("dialog")).to_be_visible(timeout=10_000)
+
+
 CUT_OFF = """
 (({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(
   document.querySelector('.settings').parentElement

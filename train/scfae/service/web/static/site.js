@@ -2,6 +2,9 @@
 
 const root = document.documentElement.dataset.root;
 
+// All scripts of the page have run by then; a button pressed earlier would do nothing (site.css).
+document.addEventListener("DOMContentLoaded", () => (document.documentElement.dataset.ready = ""));
+
 /** Ask the HTTP interface; throws the sentence of a problem. */
 export async function ask(method, path, body) {
   const headers = { Accept: "application/json" };
