@@ -23,9 +23,7 @@ def choose_device(wanted: str, *, where: str | None = None) -> str:
         if device.type == "cuda":
             count = torch.cuda.device_count()
             if (device.index or 0) >= count:
-                raise ConfigError(
-                    f"{where}: this machine has {count} CUDA devices; use cpu or auto."
-                )
+                raise ConfigError(f"{where}: this machine has {count} CUDA devices; take cpu.")
         else:
             torch.empty(0, device=device)
     except (RuntimeError, NotImplementedError, AssertionError):  # as the build of PyTorch has it

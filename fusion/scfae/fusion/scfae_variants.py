@@ -158,8 +158,8 @@ INFOS = (
             "the views missing), 1.0 to 4.0 on digits and basic motions, and 7.7 on the generated "
             "views of `scfae study --quick`, where maps in two groups throughout "
             "(`map_groups=2`, 55 %) are 4.1 behind.",
-            "With these 55 % it is 1.3 to 1.8 points behind on multiple-features; low-rank maps "
-            "and narrower SwiGLUs of about that size are further.",
+            "With these 55 % it is 0.1 to 1.8 points behind on multiple-features; low-rank maps "
+            "and narrower SwiGLUs of about that size are further (half missing, three seeds).",
         ),
         recipe=_RECIPE,
         is_ours=True,

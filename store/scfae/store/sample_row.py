@@ -52,11 +52,11 @@ def typed_labels(values: Sequence[Any], text: Callable[[Any], str | None]) -> li
         text: Makes a text of a value, None of nothing.
     """
     texts = [text(int(one) if isinstance(one, bool) else one) for one in values]
-    if any("_" in text for text in texts if text):  # Python would read 1_2 as 12
+    if any("_" in one for one in texts if one):  # Python would read 1_2 as 12
         return list(texts)
     for kind in (int, float):
         try:
-            known = [None if text is None else kind(text) for text in texts]
+            known = [None if one is None else kind(one) for one in texts]
         except ValueError:
             continue
         return [None if one is None or math.isnan(one) else one for one in known]

@@ -129,11 +129,10 @@ def test_times_of_a_sitting_of_their_own_are_shown(
     for module in (fusion_table, fusion_times):
         monkeypatch.setattr(module, "multiple_features", tiny)
         monkeypatch.setattr(module, "basic_motions", lambda: replace(tiny(), name="other"))
-    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # of all tests here
     words = ["x", "--methods", "euar", "momke", "--results", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", words)
     fusion_times.main()
-    torch.set_num_threads(threads)
     path = tmp_path / "fusion_times.json"
     found = json.loads(path.read_text())
     assert [(x["set"], x["method"]) for x in found] == [

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import StoreError, StoreForbidden
+from ..errors import ConfigError, StoreError, StoreForbidden
 
 _FORBIDDEN = ("PermissionDeniedError", "UnauthenticatedError", "PermissionError")
 
@@ -38,6 +38,11 @@ class Failures:
                 f"{self._where} cannot be read or written ({first_line(error)}). Check the "
                 "address, the credentials and the network."
             ) from error
+
+
+def lacks_extra(url: str) -> ConfigError:
+    """Return what to raise where a package that reads such URLs is not installed."""
+    return ConfigError(f"store: {url} needs the extra: pip install 'scfae[remote]'.")
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..atomic import atomic_file
 from ..errors import ConfigError
-from .failures import Failures, first_line
+from .failures import Failures, first_line, lacks_extra
 from .objects import BLOCK_BYTES, Entry, Version
 
 
@@ -22,9 +22,7 @@ class FsspecObjects:
         try:
             import fsspec
         except ImportError:
-            raise ConfigError(
-                f"store: {url} needs the extra: pip install 'scfae[remote]'."
-            ) from None
+            raise lacks_extra(url) from None
         self.url = url
         try:
             self._fs, self._root = fsspec.url_to_fs(url, **dict(options))

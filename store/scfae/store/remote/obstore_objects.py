@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..atomic import atomic_file
 from ..errors import ConfigError
-from .failures import Failures, first_line
+from .failures import Failures, first_line, lacks_extra
 from .objects import BLOCK_BYTES, Entry, Version
 
 RETRIES: Final = 6
@@ -26,9 +26,7 @@ class ObstoreObjects:
             import obstore
             from obstore.store import from_url
         except ImportError:
-            raise ConfigError(
-                f"store: {url} needs the extra: pip install 'scfae[remote]'."
-            ) from None
+            raise lacks_extra(url) from None
         self.url = url
         self._obstore = obstore
         config = dict(options)
